@@ -1,0 +1,1 @@
+"""Principals, login and policy; imports nothing of ours."""

@@ -1,0 +1,1 @@
+"""WebDAV bytes to values and back; no I/O."""

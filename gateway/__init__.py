@@ -1,0 +1,1 @@
+"""Composition root: processes, ports, flags; the only place that wires things together."""

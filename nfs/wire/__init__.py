@@ -1,0 +1,1 @@
+"""XDR, RPC and NFS codecs; no I/O."""

@@ -1,0 +1,1 @@
+"""Datasets, manifests, blocks and packs; it has no idea who is reading."""

@@ -1,0 +1,1 @@
+"""The one tree that every front end shows (see `store.vfs.tree`)."""
