@@ -1,0 +1,53 @@
+# Needs Python 3.11 or newer and make; uses Debian's apt for the clients that tests drive, where the machine has it.
+SHELL := /bin/bash
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+SOURCES := gateway dav nfs store auth tests
+APT := qemu-system-x86 busybox-static nfs-common kmod cpio libnfs-utils cadaver curl
+
+.PHONY: help setup lock run format check test interop apt
+
+help:  ## Show this list.
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/ready  ## Make .venv with everything that Python needs, in the versions of requirements.lock.
+
+.venv/ready: pyproject.toml requirements.lock
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is needed (set PYTHON=/path/to/python)" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; echo "make: on Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'
+	@touch $@
+
+lock:  ## Write requirements.lock from .venv.
+	{ echo '# Versions that the project is tested with, as constraints for pip. Written by `make lock` from a working .venv.'; \
+	$(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools | grep -E '^[A-Za-z0-9._-]+==[0-9A-Za-z.+!-]+$$'; \
+	} > requirements.lock.new
+	mv requirements.lock.new requirements.lock
+
+run: setup  ## Publish a sample dataset in three versions, serve it on loopback, and say how to mount it.
+	$(BIN)/python -m gateway.sample conf/sample.txt
+
+format: setup  ## Format the code and repair what the linter can.
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+check: setup  ## Format, lint, types, layers and the fast tests.
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m 'not slow and not s3 and not kernel and not interop' tests
+
+test: setup apt  ## Every test, after installing the clients that they drive (as root on Debian). With CI set, a skip is a failure.
+	$(BIN)/python -m pytest -q -p tests.support.noskip -n 2 --dist loadgroup tests
+
+interop: setup apt  ## The tests with real clients and a real S3 server alone.
+	$(BIN)/python -m pytest -q -p tests.support.noskip -n 2 --dist loadgroup -m 'interop or kernel or s3' tests
+
+apt:
+	@missing=$$(for p in $(APT); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends $$missing >/dev/null; \
+	else echo "make: some tests will skip; they need: apt-get install $$(echo $$missing)" >&2; fi
