@@ -1,0 +1,280 @@
+"""The one table of settings, and how a value is found: flag, else environment, else file, else default.
+
+Every setting has a name, type, default, unit and help here and nowhere else; `conf/aetherfs.toml` repeats them for
+people, and a test compares the two. Environment names are `AETHERFS_<SECTION>_<KEY>`, and a few short ones
+(`SHORT_NAMES`). Only this package reads the environment; below it, code takes values.
+
+Threads: `Settings` is frozen; `load` reads one file and keeps nothing.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, NamedTuple
+
+import platformdirs
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, field_validator
+
+from gateway.config_file import read_config_file
+
+APP: Final = "aetherfs"
+OFF: Final = "off"
+SHORT_NAMES: Final = {"AETHERFS_STORE": "store.url", "AETHERFS_KEY_FILE": "store.key_file"}
+PATHS: Final = ("store.key_file", "cache.dir")  # given in a file, they start at that file's folder
+_SIZE: Final = re.compile(r"(\d{1,15})(?:\.(\d{1,3}))?\s*([KMGT]i?)?B?", re.IGNORECASE | re.ASCII)
+_POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+
+class ConfigError(Exception):
+    """A setting cannot be used. The message names the setting, where it was given, and what would do."""
+
+
+class Address(NamedTuple):
+    """Where an interface listens. Port 0 lets the system pick one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """Spell it as it is written in settings: `127.0.0.1:8080`, `[::1]:8080`."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str) -> Address | None:
+    """Read `HOST:PORT`, `[V6]:PORT`, or `off` (`None`).
+
+    Raises:
+        ValueError: neither; the message says what was expected.
+    """
+    if text.strip().lower() == OFF:
+        return None
+    host, colon, port = text.strip().rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not colon or not bare or (":" in bare) != (bare != host) or not port.isascii() or not port.isdigit():
+        raise ValueError(f"{text!r} is not an address such as 127.0.0.1:8080 or [::1]:8080, or {OFF!r}")
+    if int(port) > 65535:
+        raise ValueError(f"{text!r}: a port is at most 65535")
+    return Address(bare, int(port))
+
+
+def parse_size(value: object) -> int:
+    """Read a size in bytes: a number, or text such as `512MiB` (powers of 1024) or `10GB` (powers of 1000).
+
+    Raises:
+        ValueError: anything else.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    found = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError(f"{value!r} is not a size such as '512MiB'")
+    whole, thousandths, unit = found[1], (found[2] or "").ljust(3, "0"), (found[3] or "").lower()
+    base = 1024 if unit.endswith("i") else 1000
+    factor: int = base ** _POWERS[unit.rstrip("i")]
+    return (int(whole) * 1000 + int(thousandths)) * factor // 1000
+
+
+def spell_size(size: int) -> str:
+    """Write a size as people do: the largest binary unit that divides it."""
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        factor = 1024 ** _POWERS[unit[0].lower()]
+        if size and size % factor == 0:
+            return f"{size // factor}{unit}"
+    return str(size)
+
+
+def _check_address(value: object) -> object:
+    if isinstance(value, str):
+        parse_address(value)
+    return value
+
+
+Size = Annotated[int, BeforeValidator(parse_size), PlainSerializer(spell_size, return_type=str)]
+Listen = Annotated[str, BeforeValidator(_check_address)]
+
+
+def _setting(default: object, unit: str, text: str) -> Any:  # a field's default has the field's type, which is Any here
+    return Field(default=default, description=text, json_schema_extra={"unit": unit})
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class StoreSettings(_Section):
+    """Where everything durable lies."""
+
+    url: str = _setting(
+        "",
+        "store address",
+        "Where the store lies: /some/folder, or s3://bucket/prefix?endpoint=URL&region=NAME (credentials come from the "
+        "standard AWS chain). Empty: the folder aetherfs/store in the user's data directory, made at first use.",
+    )
+    key_file: str = _setting("", "path", "File with the key of an encrypted store. Empty: the store is not encrypted.")
+
+
+class CacheSettings(_Section):
+    """What is kept near, only to be faster: it may be deleted at any time."""
+
+    dir: str = _setting("", "path", "Folder of the disk cache. Empty: aetherfs in the user's cache directory.")
+    memory: Size = _setting("512MiB", "bytes", "Most memory for plain chunks, in each worker process.")
+    disk: Size = _setting("10GiB", "bytes", "Most disk for stored blocks, shared by all workers. 0: no disk cache.")
+
+
+class HttpSettings(_Section):
+    """Plain files, folder pages and WebDAV."""
+
+    listen: Listen = _setting(
+        "127.0.0.1:8080", "HOST:PORT", "Where HTTP and WebDAV answer; port 0 picks one, off: not."
+    )
+
+
+class NfsSettings(_Section):
+    """NFSv3 and MOUNT v3, on one TCP port."""
+
+    listen: Listen = _setting("127.0.0.1:2049", "HOST:PORT", "Where NFS and MOUNT answer; port 0 picks one, off: not.")
+    portmap: bool = _setting(False, "true or false", "Answer the portmapper on port 111 too. This version cannot yet.")
+
+    @field_validator("portmap")
+    @classmethod
+    def _not_yet(cls, value: bool) -> bool:
+        if value:
+            raise ValueError("this version has no portmapper: give clients the port (port=P,mountport=P)")
+        return value
+
+
+class Settings(_Section):
+    """All settings of a gateway and of the commands."""
+
+    store: StoreSettings = StoreSettings()
+    cache: CacheSettings = CacheSettings()
+    http: HttpSettings = HttpSettings()
+    nfs: NfsSettings = NfsSettings()
+
+    @property
+    def store_address(self) -> str:
+        """Say where the store lies, the default made explicit."""
+        return self.store.url or str(default_store())
+
+    @property
+    def cache_dir(self) -> Path:
+        """Say where the disk cache lies, the default made explicit."""
+        return Path(self.cache.dir) if self.cache.dir else Path(platformdirs.user_cache_dir(APP, appauthor=False))
+
+
+class Setting(NamedTuple):
+    """One row of the table, for help, reference pages and checks."""
+
+    name: str  # section.key
+    default: object  # as it is written in a file
+    unit: str
+    help: str
+
+    @property
+    def environment(self) -> str:
+        """Name the environment variable."""
+        return f"AETHERFS_{self.name.replace('.', '_').upper()}"
+
+
+def default_store() -> Path:
+    """Name the folder of the embedded store."""
+    return Path(platformdirs.user_data_dir(APP, appauthor=False)) / "store"
+
+
+def default_config_file() -> Path:
+    """Name the file that is read when none is named; it need not exist."""
+    return Path(platformdirs.user_config_dir(APP, appauthor=False)) / "aetherfs.toml"
+
+
+def table() -> Iterator[Setting]:
+    """Yield every setting, in the order of the file."""
+    for section, field in Settings.model_fields.items():
+        for key, entry in type(field.default).model_fields.items():
+            yield Setting(f"{section}.{key}", entry.default, entry.json_schema_extra["unit"], entry.description)
+
+
+def load(
+    *, flags: Mapping[str, str] | None = None, environ: Mapping[str, str] | None = None, file: Path | None = None
+) -> Settings:
+    """Find every setting's value.
+
+    Args:
+        flags: `section.key` -> value, of the command line; these win.
+        environ: the environment; `os.environ` if `None`.
+        file: the configuration file; if `None`, `AETHERFS_CONFIG` names it, else the default one is read if it exists.
+
+    Raises:
+        ConfigError: unknown key, unusable value, or a named file that cannot be read.
+    """
+    variables = os.environ if environ is None else environ
+    if file is None and variables.get("AETHERFS_CONFIG"):
+        file = Path(variables["AETHERFS_CONFIG"])
+    found: dict[str, tuple[object, str]] = {}  # name -> value, where it was given
+    if file is not None or default_config_file().is_file():
+        found.update(_from_file(file or default_config_file()))
+    found.update(_from_environment(variables))
+    found.update({name: (value, f"--{name.partition('.')[0]}") for name, value in (flags or {}).items()})
+    return _validate(found)
+
+
+def check_file(file: Path) -> Settings:
+    """Read one file alone, with neither environment nor flags.
+
+    Raises:
+        ConfigError: as `load`.
+    """
+    return _validate(_from_file(file))
+
+
+def _from_file(file: Path) -> dict[str, tuple[object, str]]:
+    known = [setting.name for setting in table()]
+    found: dict[str, tuple[object, str]] = {}
+    try:
+        entries = read_config_file(file)
+    except ValueError as error:
+        raise ConfigError(f"{file}: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
+    for entry in entries:
+        where = f"{file}, line {entry.line}"
+        name = "store.url" if entry.name == "store" else entry.name  # `store = "..."` is short for it
+        if name not in known:
+            raise ConfigError(f"{where}: there is no setting {name!r}{_nearest(name, known)}")
+        value = entry.value
+        local = name in PATHS or (name == "store.url" and "://" not in str(value))
+        if local and isinstance(value, str) and value:
+            value = str(file.absolute().parent / Path(value).expanduser())
+        found[name] = (value, where)
+    return found
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[object, str]]:
+    names = {setting.environment: setting.name for setting in table()} | SHORT_NAMES
+    sections = tuple(f"AETHERFS_{section.upper()}_" for section in Settings.model_fields)
+    for variable in environ:
+        # Only names below a section are claimed: others may be another tool's.
+        if variable.startswith(sections) and variable not in names:
+            raise ConfigError(f"the environment has {variable}, which is no setting{_nearest(variable, list(names))}")
+    return {name: (environ[variable], variable) for variable, name in names.items() if variable in environ}
+
+
+def _validate(found: Mapping[str, tuple[object, str]]) -> Settings:
+    sections: dict[str, dict[str, object]] = {}
+    for name, (value, _) in found.items():
+        section, _, key = name.partition(".")
+        sections.setdefault(section, {})[key] = value
+    try:
+        return Settings.model_validate(sections)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        cause = first.get("ctx", {}).get("error")
+        why = str(cause) if cause else f"{first['msg'].lower()}, got {first['input']!r}"
+        raise ConfigError(f"{found[name][1]}: {name}: {why}") from error
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    return f"; the nearest is {near[0]!r}" if near else ""

@@ -1,0 +1,219 @@
+"""The table of settings, its file, its environment names, and what is said about mistakes."""
+
+import contextlib
+import itertools
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway import config
+from gateway.config import (
+    Address,
+    ConfigError,
+    Settings,
+    check_file,
+    load,
+    parse_address,
+    parse_size,
+    spell_size,
+    table,
+)
+
+PROJECT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def _no_file_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(config, "default_config_file", lambda: tmp_path / "absent.toml")
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "a.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_sample_file_holds_every_setting_at_its_default() -> None:
+    sample = tomllib.loads((PROJECT / "conf" / "aetherfs.toml").read_text(encoding="utf-8"))
+    flat = {f"{section}.{key}": value for section, keys in sample.items() for key, value in keys.items()}
+    assert flat == {setting.name: setting.default for setting in table()}
+    assert check_file(PROJECT / "conf" / "aetherfs.toml").http == Settings().http
+
+
+def test_sample_file_comments_on_every_setting() -> None:
+    lines = (PROJECT / "conf" / "aetherfs.toml").read_text(encoding="utf-8").splitlines()
+    for above, line in itertools.pairwise(lines):
+        if "=" in line and not line.startswith("#"):
+            assert above.startswith("#"), line
+
+
+def test_every_setting_is_in_the_operations_page() -> None:
+    page = (PROJECT / "docs" / "operations.md").read_text(encoding="utf-8")
+    for setting in table():
+        assert f"`{setting.name}`" in page
+        assert setting.help
+        assert setting.unit
+
+
+def test_flags_win_over_environment_over_file_over_default(tmp_path: Path) -> None:
+    file = written(
+        tmp_path, '[http]\nlisten = "127.0.0.1:1"\n[nfs]\nlisten = "127.0.0.1:2"\n[cache]\nmemory = "1KiB"\n'
+    )
+    environ = {"AETHERFS_HTTP_LISTEN": "127.0.0.1:3", "AETHERFS_NFS_LISTEN": "127.0.0.1:4"}
+    settings = load(flags={"http.listen": "127.0.0.1:5"}, environ=environ, file=file)
+    assert settings.http.listen == "127.0.0.1:5"
+    assert settings.nfs.listen == "127.0.0.1:4"
+    assert settings.cache.memory == 1024
+    assert settings.cache.disk == 10 << 30
+
+
+@pytest.mark.parametrize("variable", ["AETHERFS_STORE", "AETHERFS_STORE_URL"])
+def test_store_has_a_short_and_a_long_environment_name(variable: str) -> None:
+    assert load(environ={variable: "s3://bucket"}).store_address == "s3://bucket"
+
+
+def test_environment_names_the_file(tmp_path: Path) -> None:
+    file = written(tmp_path, '[cache]\nmemory = "3MiB"\n')
+    assert load(environ={"AETHERFS_CONFIG": str(file)}).cache.memory == 3 << 20
+
+
+def test_no_store_given_is_the_folder_in_the_users_data_directory() -> None:
+    assert load(environ={}).store_address == str(config.default_store())
+    assert config.default_store().parts[-2:] == ("aetherfs", "store")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "nearest"),
+    [
+        ('[http]\n\nlisten = "off"\nlissten = "off"\n', 4, "http.listen"),
+        ("# comment\n[chache]\ndisk = 1\n", 3, "cache.disk"),
+        ("cache.memroy = 1\n", 1, "cache.memory"),
+        ('\n[nfs]\n"portmapp" = true\n', 3, "nfs.portmap"),
+        ("[nfs.deep]\n# note\nlisten = 3\n", 3, "nfs.listen"),
+        ("\n[http]\nx = { y = 1 }\n", 2, ""),
+    ],
+)
+def test_unknown_key_is_refused_with_its_line_and_the_nearest_known(
+    tmp_path: Path, text: str, line: int, nearest: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"a\.toml, line {line}: there is no setting .*{nearest}"):
+        check_file(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[cache]\nmemory = "lots"\n', "line 2: cache.memory: 'lots' is not a size"),
+        ("[cache]\ndisk = -1\n", "line 2: cache.disk: -1 is not a size"),
+        ("[cache]\ndisk = true\n", "line 2: cache.disk: True is not a size"),
+        ('[http]\nlisten = "8080"\n', "line 2: http.listen: '8080' is not an address"),
+        ('[http]\nlisten = "h:70000"\n', "a port is at most 65535"),
+        ("[http]\nlisten = 8080\n", "line 2: http.listen: input should be a valid string, got 8080"),
+        ("[nfs]\nportmap = true\n", "line 2: nfs.portmap: this version has no portmapper"),
+        ("[nfs\n", "a.toml: .*line 1"),
+        ("a = 1\na = 2\n", "a.toml: .*line 2"),
+    ],
+)
+def test_unusable_value_is_refused_with_where_it_stands(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        check_file(written(tmp_path, text))
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="utf-8"):
+        check_file(file)
+
+
+def test_file_larger_than_any_configuration_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="larger than"):
+        check_file(written(tmp_path, "#" * ((1 << 20) + 1)))
+
+
+def test_named_file_that_is_absent_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        load(environ={}, file=tmp_path / "none.toml")
+
+
+def test_unusable_environment_value_names_the_variable() -> None:
+    with pytest.raises(ConfigError, match=r"AETHERFS_CACHE_DISK: cache.disk: 'much' is not a size"):
+        load(environ={"AETHERFS_CACHE_DISK": "much"})
+
+
+def test_unknown_variable_below_a_section_is_refused_and_others_are_left_alone() -> None:
+    with pytest.raises(ConfigError, match=r"AETHERFS_HTTP_LISTN.*AETHERFS_HTTP_LISTEN"):
+        load(environ={"AETHERFS_HTTP_LISTN": "x"})
+    assert load(environ={"AETHERFS_TOKEN": "x", "AETHERFS_COLOUR": "red"}) == Settings()
+
+
+def test_unusable_flag_names_the_flag() -> None:
+    with pytest.raises(ConfigError, match=r"--http: http.listen: 'nowhere' is not an address"):
+        load(flags={"http.listen": "nowhere"}, environ={})
+
+
+def test_relative_paths_of_a_file_start_at_its_folder(tmp_path: Path) -> None:
+    settings = check_file(written(tmp_path, '[store]\nurl = "data"\nkey_file = "k"\n[cache]\ndir = "/abs"\n'))
+    assert settings.store.url == str(tmp_path / "data")
+    assert settings.store.key_file == str(tmp_path / "k")
+    assert settings.cache_dir == Path("/abs")
+
+
+def test_bucket_addresses_of_a_file_are_left_as_they_are(tmp_path: Path) -> None:
+    assert check_file(written(tmp_path, 'store = "s3://b/p"\n')).store.url == "s3://b/p"
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("0", 0), ("512MiB", 512 << 20), ("10 GiB", 10 << 30), ("1.5KiB", 1536), ("10GB", 10**10), ("7", 7), ("9B", 9)],
+)
+def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "MiB", "-1", "1XiB", "1e9", "\uff11"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a size"):
+        parse_size(text)
+
+
+@given(st.integers(0, 1 << 50))
+def test_spelt_sizes_read_back(size: int) -> None:
+    assert parse_size(spell_size(size)) == size
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:8080", Address("127.0.0.1", 8080)),
+        ("localhost:0", Address("localhost", 0)),
+        ("[::1]:2049", Address("::1", 2049)),
+        ("off", None),
+        ("OFF", None),
+    ],
+)
+def test_addresses_are_read(text: str, address: Address | None) -> None:
+    assert parse_address(text) == address
+    assert str(address or "off") == text.lower()
+
+
+@pytest.mark.parametrize("text", ["", ":80", "host", "host:", "::1:80", "h:-1", "h:8o", "[h]:1", "h:²"])
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not an address"):
+        parse_address(text)
+
+
+def test_settings_survive_the_pipe_to_a_worker() -> None:
+    settings = load(flags={"cache.memory": "5MiB", "http.listen": "off"}, environ={})
+    assert Settings.model_validate_json(settings.model_dump_json()) == settings
+
+
+@given(st.text(max_size=200))
+def test_any_file_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    file = tmp_path_factory.mktemp("any") / "a.toml"
+    file.write_text(text, encoding="utf-8", newline="")
+    with contextlib.suppress(ConfigError):
+        assert isinstance(check_file(file), Settings)
