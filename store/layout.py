@@ -1,0 +1,71 @@
+"""Where each object lies in the bucket: one function a kind of object, nothing else.
+
+Keys are ASCII. `datasets/<hh>/` spreads dataset heads over 256 prefixes, so that a listing can be split and a change
+hint covers few of them; `hh` is the first byte of the BLAKE3 digest of the name. A scoped name keeps its slash.
+
+Leaves what stands in the objects to others. Pure functions, any thread. docs/format.md, Objects.
+"""
+
+from typing import Final
+
+import blake3
+
+ROOT_KEY: Final = "aetherfs.json"
+GC_STATE_KEY: Final = "gc/state"
+DATASETS: Final = "datasets/"
+PACKS: Final = "packs/"
+MANIFESTS: Final = "manifests/"
+PUSHES: Final = "pushes/"
+
+
+def name_prefix(dataset: str) -> str:
+    """Return the two hex digits under which a dataset's head and its change hint lie."""
+    return blake3.blake3(dataset.encode()).hexdigest(length=1)
+
+
+def dataset_key(dataset: str) -> str:
+    """Return the key of a dataset's head."""
+    return f"{DATASETS}{name_prefix(dataset)}/{dataset}"
+
+
+def dataset_of_key(key: str) -> str | None:
+    """Return the dataset whose head lies at `key`, or `None` where a key below `datasets/` is not one of ours."""
+    if not key.startswith(DATASETS):
+        return None
+    prefix, _, dataset = key.removeprefix(DATASETS).partition("/")
+    return dataset if dataset and dataset.isascii() and name_prefix(dataset) == prefix else None
+
+
+def history_key(dataset: str, number: int, digest: str) -> str:
+    """Return the key of what a head moved out; `number` counts up, the digest keeps two writers of one number apart."""
+    return f"history/{dataset}/{number}-{digest[:16]}"
+
+
+def manifest_key(manifest: str) -> str:
+    """Return the key of a manifest; `manifest` is its id in hex."""
+    return f"{MANIFESTS}{manifest[:2]}/{manifest}"
+
+
+def pack_key(pack: str) -> str:
+    """Return the key of a pack; `pack` is its id in hex."""
+    return f"{PACKS}{pack[:2]}/{pack}"
+
+
+def index_key(prefix: str, segment: str) -> str:
+    """Return the key of one index segment."""
+    return f"index/{prefix}/{segment}"
+
+
+def moved_key(pack: str) -> str:
+    """Return the key of the note that says where the blocks of a removed pack lie now."""
+    return f"moved/{pack}"
+
+
+def change_key(prefix: str) -> str:
+    """Return the key of the hint that is rewritten after each commit below `datasets/<prefix>/`."""
+    return f"changes/{prefix}"
+
+
+def push_key(push: str) -> str:
+    """Return the key of a running push's heartbeat."""
+    return f"{PUSHES}{push}"
