@@ -1,7 +1,7 @@
 """The one interface to where objects lie, and the values that cross it.
 
 Implementations: `local` (a folder), `s3`, `memory`. Wrappers of the same shape: `retry`, `measure`.
-Keys are `/`-separated ASCII paths without empty, `.` or `..` parts. All methods may be called from any thread and block.
+Keys are `/`-separated ASCII paths without empty, `.` or `..` parts. Methods may be called from any thread, and block.
 Every method may raise `StoreUnavailable`, `StoreDenied` or `StoreFull`; other errors are named at each.
 """
 
@@ -94,7 +94,7 @@ class ObjectStore(Protocol):
         ...
 
     def now_ns(self) -> int:
-        """Tell the store's own time (ns since 1970, UTC): S3's `Date` carried forward, or the folder's machine's clock."""
+        """Tell the store's own time (ns since 1970, UTC): S3's `Date` carried forward, or this machine's clock."""
         ...
 
     def close(self) -> None:
