@@ -1,0 +1,160 @@
+"""The WebDAV application (RFC 4918, class 1, read-only): dispatch by method, wsgidav for the properties.
+
+Content, OPTIONS and every refusal are answered here; PROPFIND and PROPPATCH are checked here (Depth, size and form of
+the body) and go on to wsgidav with a clean environ. There are no redirects: a collection without its slash answers as
+with it, because gvfs and others take a redirect for an error. Threads: any; it holds no state but the table of types.
+"""
+
+import io
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+from xml.etree.ElementTree import register_namespace
+
+from wsgidav.dav_error import DAVError
+from wsgidav.request_resolver import RequestResolver
+from wsgidav.wsgidav_app import WsgiDAVApp
+
+from dav.files import cache_control, file_reply
+from dav.media import MediaTypes
+from dav.provider import OC, TreeProvider, prepare
+from dav.reply import Buffer, Environ, Headers, Reply, StartResponse, discard_body, header, send, target_of, text_reply
+from dav.resolve import Found, resolve, split_scope, start
+from dav.status import explain, status_of
+from dav.wire.errors import BodyTooLarge, DepthRefused, WireError
+from dav.wire.paths import quote_path, split_target
+from dav.wire.propfind import MAX_BODY, Mode, Propfind, parse_depth, parse_propfind, parse_proppatch
+from store.errors import StoreError, TreeReadOnly
+from store.vfs.tree import FileTree, Kind
+
+ALLOW: Final = "OPTIONS, GET, HEAD, PROPFIND, PROPPATCH"
+WRITERS: Final = frozenset(("PUT", "DELETE", "MKCOL", "COPY", "MOVE", "POST", "PATCH"))
+FINITE_DEPTH: Final = (
+    b'<?xml version="1.0" encoding="utf-8"?>\n<D:error xmlns:D="DAV:"><D:propfind-finite-depth/></D:error>\n'
+)
+PATIENCE_S: Final = 5  # Retry-After of a 503
+
+# Class 1 alone: Finder then mounts read-only from the start. MS-Author-Via is what Explorer looks for.
+_DAV: Final = (("DAV", "1"), ("MS-Author-Via", "DAV"))
+
+
+class DavApp:
+    """A WSGI application for `prefix` and for the host's root, where clients ask first."""
+
+    def __init__(self, tree: FileTree, media: MediaTypes, *, prefix: str = "/webdav") -> None:
+        """Serve `tree` below `prefix`."""
+        self._tree, self._media, self._prefix = tree, media, prefix
+        self._depth = prefix.count("/")  # names of a request path that belong to the prefix
+        # ElementTree's table of prefixes is the process's own; Explorer is known to read `D:`.
+        register_namespace("D", "DAV:")
+        register_namespace("oc", OC)
+        self._wsgidav = WsgiDAVApp(
+            {
+                "provider_mapping": {"/": TreeProvider(tree, prefix, media)},
+                "middleware_stack": [RequestResolver],
+                "lock_storage": False,
+                "property_manager": False,
+                "verbose": 0,
+                "logging": {"enable": False},
+                "suppress_version_info": True,
+                "hotfixes": {"re_encode_path_info": False, "unquote_path_info": False},
+            }
+        )
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[Buffer]:
+        """Answer one request. Errors of the store and of the request's form become status codes here."""
+        try:
+            reply = self._dispatch(environ)
+        except DepthRefused:
+            reply = _xml(403, FINITE_DEPTH)
+        except (StoreError, WireError) as error:
+            if status_of(error) == 500:
+                raise
+            reply = text_reply(status_of(error), explain(error), _retry(status_of(error)))
+        if not discard_body(environ):
+            reply.headers.append(("Connection", "close"))
+        return send(reply, environ, start_response)
+
+    def _dispatch(self, environ: Environ) -> Reply:
+        method = environ["REQUEST_METHOD"]
+        if method == "OPTIONS":
+            return Reply(200, [*_DAV, ("Allow", ALLOW), ("Content-Length", "0")])
+        if method in WRITERS:
+            return text_reply(403, str(TreeReadOnly()))
+        if method not in ("GET", "HEAD", "PROPFIND", "PROPPATCH"):
+            return text_reply(405, f"{method} is not for published states, which are read-only", [("Allow", ALLOW)])
+        if method == "PROPFIND":
+            depth = str(parse_depth(header(environ, "Depth")))
+            body = _body(environ)
+            return self._ask_wsgidav(environ, method, depth, body, parse_propfind(body))
+        if method == "PROPPATCH":
+            body = _body(environ)
+            parse_proppatch(body)
+            return self._ask_wsgidav(environ, method, "0", body, Propfind(Mode.NAMED, ()))
+        return self._get(environ)
+
+    def _get(self, environ: Environ) -> Reply:
+        names = self._names(environ)
+        found = resolve(self._tree, names or ())
+        if found.node.kind is Kind.FILE:
+            headers = [("Cache-Control", cache_control(self._tree, found.state))]
+            return file_reply(self._tree, found.node, (names or (b"",))[-1], environ, self._media, headers)
+        return text_reply(200, "This is a WebDAV collection. Browsers find the same files below /fs/.", _DAV)
+
+    def _names(self, environ: Mapping[str, Any]) -> tuple[bytes, ...] | None:
+        """Return the path's names below the prefix; `None` for the host's root."""
+        names = split_target(target_of(environ)).names
+        return split_scope(names[self._depth :]) if names else None
+
+    def _ask_wsgidav(self, environ: Environ, method: str, depth: str, body: bytes, wanted: Propfind) -> Reply:
+        names = self._names(environ)
+        found: Found = start(self._tree) if names is None else resolve(self._tree, names)
+        # A fresh environ: conditional headers and the like mean nothing for properties, and wsgidav would act on them.
+        inner: Environ = {
+            "REQUEST_METHOD": method,
+            "SCRIPT_NAME": "",
+            "PATH_INFO": quote_path(names or ()) or "/",
+            "HTTP_DEPTH": depth,
+            "CONTENT_LENGTH": str(len(body)),
+            "wsgi.input": io.BytesIO(body),
+            "wsgi.url_scheme": environ.get("wsgi.url_scheme", "http"),
+            "wsgidav.auth.user_name": "",
+            "aetherfs.host_root": names is None,
+        }
+        prepare(inner, found, wanted)
+        status: list[int] = []
+        headers: Headers = []
+
+        def begin(line: str, fields: Headers, _error: object = None) -> None:
+            status[:] = [int(line[:3])]
+            headers[:] = [(key, value) for key, value in fields if key not in ("Date", "Connection")]
+
+        try:
+            content = b"".join(self._wsgidav(inner, begin))
+        except DAVError as error:
+            return text_reply(error.value, f"{method} cannot be answered: {error.get_user_info()}")
+        return Reply(status[0], [*headers, *_DAV, ("Cache-Control", "no-cache")], (content,))
+
+
+def _body(environ: Mapping[str, Any]) -> bytes:
+    """Read a body of up to `MAX_BODY` bytes, whether its length was said or it came in chunks."""
+    length = str(environ.get("CONTENT_LENGTH") or "")
+    if length.isdecimal():
+        if int(length) > MAX_BODY:
+            raise BodyTooLarge(MAX_BODY)
+        return bytes(environ["wsgi.input"].read(int(length)))
+    if header(environ, "Transfer-Encoding") is None:
+        return b""
+    body = bytes(environ["wsgi.input"].read(MAX_BODY + 1))
+    if len(body) > MAX_BODY:
+        raise BodyTooLarge(MAX_BODY)
+    return body
+
+
+def _xml(status: int, content: bytes) -> Reply:
+    return Reply(
+        status, [("Content-Type", "application/xml; charset=utf-8"), ("Content-Length", str(len(content)))], (content,)
+    )
+
+
+def _retry(status: int) -> Headers:
+    return [("Retry-After", str(PATIENCE_S))] if status == 503 else []

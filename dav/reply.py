@@ -1,0 +1,84 @@
+"""A whole answer as a value, and how it is handed to a WSGI server.
+
+Bodies yield `bytes` or `memoryview`: file content is passed on as views of the cache, without a copy, which the server
+in `gateway.web.server` takes. A body that has a `close` method is closed by the server, also when the client vanished.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
+from typing import Any, Final, NamedTuple
+
+Environ = dict[str, Any]
+Headers = list[tuple[str, str]]
+StartResponse = Callable[[str, Headers], object]
+Buffer = bytes | memoryview
+WsgiApp = Callable[[Environ, StartResponse], Iterable[Buffer]]
+
+DISCARD_LIMIT: Final = 16 * 1024 * 1024  # bytes of a refused upload that are read so that the client sees the answer
+
+
+class Reply(NamedTuple):
+    """Status code, headers, body."""
+
+    status: int
+    headers: Headers
+    body: Iterable[Buffer] = ()
+
+
+def text_reply(status: int, text: str, headers: Iterable[tuple[str, str]] = ()) -> Reply:
+    """Return a short plain-text answer, ended by a line break."""
+    body = f"{text}\n".encode("utf-8", "replace")
+    fixed = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
+    return Reply(status, [*fixed, *headers], (body,))
+
+
+def send(reply: Reply, environ: Mapping[str, Any], start_response: StartResponse) -> Iterable[Buffer]:
+    """Start the response and return its body: none for HEAD, 204 and 304."""
+    start_response(f"{reply.status} {HTTPStatus(reply.status).phrase}", reply.headers)
+    if environ["REQUEST_METHOD"] == "HEAD" or reply.status in (204, 304):
+        close = getattr(reply.body, "close", None)
+        if close is not None:
+            close()
+        return ()
+    return reply.body
+
+
+def header(environ: Mapping[str, Any], name: str) -> str | None:
+    """Return a request header as sent (latin-1 characters), or `None`."""
+    value = environ.get("HTTP_" + name.upper().replace("-", "_"))
+    return None if value is None else str(value)
+
+
+def target_of(environ: Mapping[str, Any]) -> str:
+    """Return the request target as sent.
+
+    `PATH_INFO` is decoded already and can't tell `%2F` in a name from a slash, nor `%252F` from `%2F`, so it is the
+    last resort.
+    """
+    raw = environ.get("REQUEST_URI") or environ.get("RAW_URI")
+    if raw:
+        return str(raw)
+    path = str(environ.get("SCRIPT_NAME", "")) + str(environ.get("PATH_INFO", ""))
+    return path.replace("%", "%25").replace("?", "%3F").replace("#", "%23")
+
+
+def discard_body(environ: Mapping[str, Any]) -> bool:
+    """Read and drop a request body of up to `DISCARD_LIMIT`, in pieces; return whether its end was reached.
+
+    Clients that are still sending miss an answer that comes with a reset. Where the end was not reached, the answer
+    must carry `Connection: close`.
+    """
+    left = DISCARD_LIMIT
+    length = str(environ.get("CONTENT_LENGTH") or "")
+    if not length and header(environ, "Transfer-Encoding") is None:
+        return True
+    expected = int(length) if length.isdecimal() else None
+    while left and expected != 0:
+        size = min(65536, left, expected or 65536)
+        piece = environ["wsgi.input"].read(size)
+        if not piece:
+            return True
+        left -= len(piece)
+        if expected is not None:
+            expected -= len(piece)
+    return expected == 0

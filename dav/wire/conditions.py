@@ -1,0 +1,117 @@
+"""Conditional requests: validators, dates and preconditions (RFC 9110 sections 8.8 and 13). Pure; any thread."""
+
+import enum
+import re
+from datetime import UTC, datetime
+from email.utils import formatdate
+from typing import Final, NamedTuple
+
+_ENTITY_TAG = re.compile(r'[ \t]*(W/)?("[\x21\x23-\x7e\x80-\xff]*")[ \t]*(?:,[ \t,]*|$)')
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_IMF_DATE = re.compile(r"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT")
+_LATEST_S: Final = 253402300799  # 9999-12-31T23:59:59Z: a date in HTTP has four digits for the year
+_EARLIEST_S: Final = -62135596800  # 0001-01-01T00:00:00Z
+
+
+class Validators(NamedTuple):
+    """What identifies the state of a resource."""
+
+    etag: str  # strong, with its quotes
+    modified_s: int  # whole seconds since 1970
+
+
+class Conditions(NamedTuple):
+    """The conditional headers of a request, as sent; `None` where absent."""
+
+    if_match: str | None = None
+    if_none_match: str | None = None
+    if_modified_since: str | None = None
+    if_unmodified_since: str | None = None
+    if_range: str | None = None
+
+
+class Outcome(enum.Enum):
+    """What the preconditions allow."""
+
+    PROCEED = 200
+    NOT_MODIFIED = 304
+    FAILED = 412
+
+
+def strong_etag(sha256: bytes) -> str:
+    """Return the entity tag of a file: the digest of its bytes in hexadecimal, quoted (section 8.8.3)."""
+    return f'"{sha256.hex()}"'
+
+
+def http_date(seconds: int) -> str:
+    """Spell a time (seconds since 1970) as IMF-fixdate (section 5.6.7); times that it cannot spell are clamped."""
+    return formatdate(min(max(seconds, _EARLIEST_S), _LATEST_S), usegmt=True)
+
+
+def parse_http_date(text: str) -> int | None:
+    """Return seconds since 1970, or `None` for anything but IMF-fixdate.
+
+    The two obsolete forms are not read: no client of the last decades sends them, and an unreadable date is ignored.
+    """
+    found = _IMF_DATE.fullmatch(text.strip())
+    if found is None or found[2] not in _MONTHS:
+        return None
+    day, year, hour, minute, second = (int(found[i]) for i in (1, 3, 4, 5, 6))
+    try:
+        when = datetime(year, _MONTHS.index(found[2]) + 1, day, hour, minute, min(second, 59), tzinfo=UTC)
+    except ValueError:  # 31 February
+        return None
+    return int(when.timestamp())
+
+
+def matches(header: str, etag: str, *, weak: bool) -> bool:
+    """Tell whether a list of entity tags (or `*`) names `etag`, which is strong.
+
+    Args:
+        header: the value of If-Match or If-None-Match. A list that does not parse matches nothing from there on.
+        etag: with its quotes.
+        weak: compare weakly (section 8.8.3.2): `W/"x"` matches `"x"`.
+    """
+    if header.strip() == "*":
+        return True
+    at = 0
+    while at < len(header):
+        found = _ENTITY_TAG.match(header, at)
+        if found is None:
+            return False
+        if found[2] == etag and (weak or found[1] is None):
+            return True
+        at = found.end()
+    return False
+
+
+def evaluate(conditions: Conditions, current: Validators) -> Outcome:
+    """Decide a GET's or HEAD's preconditions in the order of section 13.2.2 (If-Range is apart: `range_applies`)."""
+    if conditions.if_match is not None:
+        if not matches(conditions.if_match, current.etag, weak=False):
+            return Outcome.FAILED
+    elif conditions.if_unmodified_since is not None:
+        limit = parse_http_date(conditions.if_unmodified_since)
+        if limit is not None and current.modified_s > limit:
+            return Outcome.FAILED
+    if conditions.if_none_match is not None:
+        if matches(conditions.if_none_match, current.etag, weak=True):
+            return Outcome.NOT_MODIFIED
+    elif conditions.if_modified_since is not None:
+        since = parse_http_date(conditions.if_modified_since)
+        if since is not None and current.modified_s <= since:
+            return Outcome.NOT_MODIFIED
+    return Outcome.PROCEED
+
+
+def range_applies(conditions: Conditions, current: Validators) -> bool:
+    """Tell whether a Range is to be honoured (section 13.1.5): no If-Range, or one that names the current state.
+
+    A date counts only when it is exactly Last-Modified; a weak tag never does.
+    """
+    value = conditions.if_range
+    if value is None:
+        return True
+    if value.strip().startswith(('"', "W/")):
+        return value.strip() == current.etag
+    return parse_http_date(value) == current.modified_s
