@@ -23,7 +23,7 @@ APP: Final = "aetherfs"
 OFF: Final = "off"
 SHORT_NAMES: Final = {"AETHERFS_STORE": "store.url", "AETHERFS_KEY_FILE": "store.key_file"}
 PATHS: Final = ("store.key_file", "cache.dir")  # given in a file, they start at that file's folder
-_SIZE: Final = re.compile(r"(\d{1,15})(?:\.(\d{1,3}))?\s*([KMGT]i?)?B?", re.IGNORECASE | re.ASCII)
+_SIZE: Final = re.compile(r"(\d{1,18})(?:\.(\d{1,3}))?\s*([KMGT]i?)?B?", re.IGNORECASE | re.ASCII)
 _POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 

@@ -1,0 +1,138 @@
+"""Settings -> object graph: the store and its tree for one process, the groups of processes for a gateway.
+
+Front ends are imported only in the worker that runs them: a busy Python thread of one would starve the other's.
+"""
+
+import contextlib
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from gateway.config import Address, ConfigError, Settings, parse_address
+from gateway.lifecycle import Server, bound, listen, require_loopback
+from gateway.supervisor import Group, Supervisor
+from store.errors import StoreMissing
+from store.objects.base import ObjectStore
+from store.vfs.tree import FileTree
+
+MOST_WORKERS: Final = 256  # of one kind; more than any machine's cores, less than its descriptors
+
+
+class Interface(NamedTuple):
+    """One way in: how it is called, how it is written in the ready line, and who serves it."""
+
+    name: str
+    scheme: str
+    entry: str
+
+
+INTERFACES: Final = (
+    Interface("http", "http://", "gateway.app:http_server"),
+    Interface("nfs", "", "gateway.app:nfs_server"),
+)
+
+
+def open_store(settings: Settings, *, create: bool = False) -> ObjectStore:
+    """Open the store's objects, with retries; the embedded default is made when it is missing and `create` is true.
+
+    Raises:
+        StoreMissing: no store at the address.
+        BadAddress, StoreUnavailable, StoreDenied: as they say.
+        ConfigError: a key was given, and the store is not encrypted.
+    """
+    from store import root
+    from store.objects.address import open_objects
+
+    objects = open_objects(settings.store_address)
+    try:
+        root.open_root(objects)
+    except StoreMissing:
+        if not create or settings.store.url:
+            objects.close()
+            raise
+        root.create_root(objects)
+    if settings.store.key_file:
+        # A reader that was given a key must not be shown somebody's plain store instead.
+        objects.close()
+        raise ConfigError(f"store.key_file is set, but the store at {objects.address} is not encrypted: unset it")
+    return objects
+
+
+def build_tree(settings: Settings) -> tuple[FileTree, bytes]:
+    """Open the store and return its tree, with the key that NFS handles are authenticated with."""
+    from store.vfs.storetree import open_tree
+
+    cache_dir: Path | None = settings.cache_dir if settings.cache.disk else None
+    tree = open_tree(
+        open_store(settings),
+        cache_memory=settings.cache.memory,
+        cache_dir=cache_dir,
+        cache_disk=settings.cache.disk,
+    )
+    return tree, tree.handle_key
+
+
+def http_server(settings: Settings, listener: socket.socket) -> Server:
+    """Build an HTTP worker's server."""
+    from gateway.web.app import make_wsgi_app
+    from gateway.web.server import HttpServer
+
+    tree, _ = build_tree(settings)
+    return HttpServer(listener, make_wsgi_app(tree))
+
+
+def nfs_server(settings: Settings, listener: socket.socket) -> Server:
+    """Build an NFS worker's server."""
+    from nfs.server import NfsServer
+
+    tree, handle_key = build_tree(settings)
+    return NfsServer(listener, tree, handle_key=handle_key)
+
+
+def serve(
+    settings: Settings,
+    announce: Callable[[str], None],
+    *,
+    workers: int = 1,
+    insecure: bool = False,
+    log_level: int = logging.WARNING,
+    interfaces: Sequence[Interface] = INTERFACES,
+) -> None:
+    """Run a gateway in the foreground until SIGTERM or SIGINT.
+
+    Args:
+        settings: where to listen, and everything the workers need.
+        announce: called once with the ready line, when every listener accepts connections.
+        workers: processes for each interface, from 1.
+        insecure: allow addresses that other machines can reach.
+        log_level: as in `logging`.
+        interfaces: what can be served.
+
+    Raises:
+        ConfigError: nothing to serve, or an address is refused.
+        ServeError: an address is in use, or a worker cannot start.
+        StoreError: the store cannot be opened.
+    """
+    if not 1 <= workers <= MOST_WORKERS:
+        raise ConfigError(f"workers: from 1 to {MOST_WORKERS}, got {workers}")
+    addresses = [(interface, address) for interface in interfaces if (address := _address(settings, interface))]
+    if not addresses:
+        raise ConfigError("every interface is off: nothing to serve")
+    if not insecure:
+        for interface, address in addresses:
+            require_loopback(interface.name, address)
+    with contextlib.ExitStack() as opened:
+        groups = [
+            Group(interface.name, interface.entry, opened.enter_context(listen(interface.name, address)), workers)
+            for interface, address in addresses
+        ]
+        places = [
+            f"{i.name}={i.scheme}{bound(group.listener)}" for (i, _), group in zip(addresses, groups, strict=True)
+        ]
+        Supervisor(groups, settings, log_level=log_level).run(lambda: announce(" ".join(["ready", *places])))
+
+
+def _address(settings: Settings, interface: Interface) -> Address | None:
+    return parse_address(getattr(settings, interface.name).listen)

@@ -1,0 +1,59 @@
+"""The one table from errors to exit codes: what scripts may rely on.
+
+0 done; 1 anything else; 2 wrong usage; 3 not found; 4 refused; 5 conflict; 6 corrupt data; 7 unreachable.
+A leaf of `store.errors` that is not listed here fails a test.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from gateway.config import ConfigError
+from store import errors
+
+DONE: Final = 0
+OTHER: Final = 1
+USAGE: Final = 2
+NOT_FOUND: Final = 3
+REFUSED: Final = 4
+CONFLICT: Final = 5
+CORRUPT: Final = 6
+UNREACHABLE: Final = 7
+INTERRUPTED: Final = 130  # 128 + SIGINT, as shells count
+
+EXIT_CODES: Final[Mapping[type[Exception], int]] = {
+    ConfigError: USAGE,
+    errors.ObjectMissing: NOT_FOUND,
+    errors.StoreMissing: NOT_FOUND,
+    errors.DatasetMissing: NOT_FOUND,
+    errors.TagMissing: NOT_FOUND,
+    errors.PathMissing: NOT_FOUND,
+    errors.NotAFolder: NOT_FOUND,
+    errors.StaleNode: NOT_FOUND,
+    errors.PreconditionFailed: CONFLICT,
+    errors.TagExists: CONFLICT,
+    errors.TagMoved: CONFLICT,
+    errors.TagNameTaken: CONFLICT,
+    errors.Contended: CONFLICT,
+    errors.ObjectCorrupt: CORRUPT,
+    errors.BlockCorrupt: CORRUPT,
+    errors.StoreUnavailable: UNREACHABLE,
+    errors.OutcomeUnknown: UNREACHABLE,
+    errors.StoreFull: OTHER,  # it can be reached; waiting and trying again, as for 7, will not help
+    errors.NotWarm: UNREACHABLE,
+    errors.StoreDenied: REFUSED,
+    errors.FeatureMissing: REFUSED,
+    errors.ConditionsIgnored: REFUSED,
+    errors.TreeReadOnly: REFUSED,
+    errors.BadName: USAGE,
+    errors.BadAddress: USAGE,
+    errors.SourceUnusable: REFUSED,  # the command was right; what it found cannot be published
+    errors.SourceChanged: OTHER,
+    errors.DestinationForeign: REFUSED,  # the command was right; obeying would destroy files
+    errors.IsAFolder: USAGE,
+    errors.NotALink: USAGE,
+}
+
+
+def exit_code(error: BaseException) -> int:
+    """Return the exit code for an error; `OTHER` for one that the table does not list."""
+    return next((EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES), OTHER)
