@@ -17,13 +17,12 @@ from wsgidav.wsgidav_app import WsgiDAVApp
 from dav.files import cache_control, file_reply
 from dav.media import MediaTypes
 from dav.provider import OC, TreeProvider, prepare
-from dav.reply import Buffer, Environ, Headers, Reply, StartResponse, discard_body, header, send, target_of, text_reply
+from dav.reply import Buffer, Environ, Headers, Reply, StartResponse, header, send, target_of, text_reply
 from dav.resolve import Found, resolve, split_scope, start
-from dav.status import explain, status_of
-from dav.wire.errors import BodyTooLarge, DepthRefused, WireError
+from dav.wire.errors import BodyTooLarge, DepthRefused
 from dav.wire.paths import quote_path, split_target
 from dav.wire.propfind import MAX_BODY, Mode, Propfind, parse_depth, parse_propfind, parse_proppatch
-from store.errors import StoreError, TreeReadOnly
+from store.errors import TreeReadOnly
 from store.vfs.tree import FileTree, Kind
 
 ALLOW: Final = "OPTIONS, GET, HEAD, PROPFIND, PROPPATCH"
@@ -31,7 +30,7 @@ WRITERS: Final = frozenset(("PUT", "DELETE", "MKCOL", "COPY", "MOVE", "POST", "P
 FINITE_DEPTH: Final = (
     b'<?xml version="1.0" encoding="utf-8"?>\n<D:error xmlns:D="DAV:"><D:propfind-finite-depth/></D:error>\n'
 )
-PATIENCE_S: Final = 5  # Retry-After of a 503
+XML: Final = "application/xml; charset=utf-8"
 
 # Class 1 alone: Finder then mounts read-only from the start. MS-Author-Via is what Explorer looks for.
 _DAV: Final = (("DAV", "1"), ("MS-Author-Via", "DAV"))
@@ -61,17 +60,15 @@ class DavApp:
         )
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[Buffer]:
-        """Answer one request. Errors of the store and of the request's form become status codes here."""
+        """Answer one request.
+
+        Raises:
+            StoreError, WireError: nothing was sent yet; `dav.status` has their codes.
+        """
         try:
             reply = self._dispatch(environ)
         except DepthRefused:
-            reply = _xml(403, FINITE_DEPTH)
-        except (StoreError, WireError) as error:
-            if status_of(error) == 500:
-                raise
-            reply = text_reply(status_of(error), explain(error), _retry(status_of(error)))
-        if not discard_body(environ):
-            reply.headers.append(("Connection", "close"))
+            reply = Reply(403, [("Content-Type", XML), ("Content-Length", str(len(FINITE_DEPTH)))], (FINITE_DEPTH,))
         return send(reply, environ, start_response)
 
     def _dispatch(self, environ: Environ) -> Reply:
@@ -148,13 +145,3 @@ def _body(environ: Mapping[str, Any]) -> bytes:
     if len(body) > MAX_BODY:
         raise BodyTooLarge(MAX_BODY)
     return body
-
-
-def _xml(status: int, content: bytes) -> Reply:
-    return Reply(
-        status, [("Content-Type", "application/xml; charset=utf-8"), ("Content-Length", str(len(content)))], (content,)
-    )
-
-
-def _retry(status: int) -> Headers:
-    return [("Retry-After", str(PATIENCE_S))] if status == 503 else []

@@ -186,8 +186,8 @@ class TreeProvider(DAVProvider):  # type: ignore[misc]  # wsgidav has no types
         return self.resource(environ, found, above, f"{self.prefix}{above}/", unquote_to_bytes(names[-1]))
 
     def resource(self, environ: dict[str, Any], found: Found, path: str, href: str, name: bytes) -> Resource:
-        """Return the resource for an entry of the folder at `path` (encoded, no slash at its end) and `href` (has
-        one).""" encoded = quote_name(name)
+        """Return the resource for an entry of the folder at `path` (encoded, no slash at its end), `href` (has one)."""
+        encoded = quote_name(name)
         folder = found.node.kind is Kind.FOLDER
         href = f"{href}{encoded}/" if folder else f"{href}{encoded}"
         kind: type[Folder | File] = Folder if folder else File
