@@ -88,7 +88,11 @@ class Fields:
     def fields(self, name: str) -> "Fields":
         """Return an object's fields; none when absent."""
         value = self.take(name)
-        return Fields(self._key, {} if value is None else value, f"{self._where}.{name}")
+        return self.inner(name, {} if value is None else value)
+
+    def inner(self, name: str, value: object) -> "Fields":
+        """Return the fields of an object that was taken already."""
+        return Fields(self._key, value, f"{self._where}.{name}")
 
     def objects(self, name: str) -> "list[Fields]":
         """Return the fields of each object of an array."""

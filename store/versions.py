@@ -71,9 +71,9 @@ class Range(NamedTuple):
     bounds: tuple[Bound, ...]
     pre_allowed: frozenset[Numbers]  # the numbers of those pre-releases that the text names
 
-    def __contains__(self, version: object) -> bool:
-        """Tell whether a `Version` is in the range."""
-        if not isinstance(version, Version) or (version.pre and version.numbers not in self.pre_allowed):
+    def includes(self, version: Version) -> bool:
+        """Tell whether a version is in the range."""
+        if version.pre and version.numbers not in self.pre_allowed:
             return False
         return all(bound.holds(version) for bound in self.bounds)
 
