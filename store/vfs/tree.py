@@ -15,15 +15,9 @@ import enum
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from store.kinds import Kind as Kind  # for front ends, which import nothing else of the store
+
 NO_VERIFIER = bytes(8)
-
-
-class Kind(enum.IntEnum):
-    """What a node is."""
-
-    FILE = 1
-    FOLDER = 2
-    LINK = 3
 
 
 class Space(enum.IntEnum):

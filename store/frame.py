@@ -1,0 +1,127 @@
+"""The frame that every binary object shares: a header, a body, a table at the end, and a trailer that finds the table.
+
+    header, 64 bytes                                   trailer, the last 64 bytes
+    offset size field                                  offset size field
+    0      4    magic                                  0      8    offset of the table in the object
+    4      2    version, 1                             8      4    stored length of the table
+    6      2    length of this header, 64              12     4    plain length of the table
+    8      4    required flags: refuse unknown ones    16     32   BLAKE3 of the stored table
+    12     4    optional flags: ignore unknown ones    48     1    coding of the table
+    16     16   id of the data key; zeros: not sealed  49     1    width of its rows (coding COLUMNS), else 0
+    32     32   salt of this write; zeros: not sealed  50     10   zeros
+                                                       60     4    magic again
+
+All numbers are little-endian. The digest of a manifest's table is the *root* by which tags name it, so that every page
+below can be verified on its own (docs/format.md, Frame). Decoding is pure; `read_table` makes one request, or two.
+"""
+
+import struct
+from typing import Final, NamedTuple
+
+from store.codec import Coding, Undecodable, decode, encode, encode_rows
+from store.digest import Digest, stored_digest
+from store.errors import FeatureMissing, ObjectCorrupt
+from store.objects.base import Buffer, ObjectStore
+
+HEADER: Final = struct.Struct("<4sHHII16s32s")
+TRAILER: Final = struct.Struct("<QII32sBB10s4s")
+VERSION: Final = 1
+
+PACK_MAGIC: Final = b"AFPK"
+MANIFEST_MAGIC: Final = b"AFMF"
+INDEX_MAGIC: Final = b"AFIX"
+
+TAIL: Final = 64 * 1024  # read first; most tables lie within it
+
+_NO_KEY: Final = bytes(16)
+_NO_SALT: Final = bytes(32)
+_NAMES = {PACK_MAGIC: "a pack", MANIFEST_MAGIC: "a manifest", INDEX_MAGIC: "an index segment"}
+
+
+class Table(NamedTuple):
+    """An object's table, verified, and what else came with it."""
+
+    plain: Buffer
+    digest: Digest  # of the stored table: a manifest's root
+    size: int  # of the whole object
+    tail: bytes  # the object's last bytes
+    tail_at: int  # offset of `tail` in the object
+
+
+def header(magic: bytes) -> bytes:
+    """Return the 64 bytes that an unsealed object begins with."""
+    return HEADER.pack(magic, VERSION, HEADER.size, 0, 0, _NO_KEY, _NO_SALT)
+
+
+def check_header(data: Buffer, magic: bytes, key: str) -> None:
+    """Hold an object's first 64 bytes against what we can read.
+
+    Raises:
+        ObjectCorrupt: not such an object.  FeatureMissing: made by a newer version, or sealed.
+    """
+    if len(data) < HEADER.size:
+        raise ObjectCorrupt(key, f"{len(data)} bytes are too few for {_NAMES[magic]}")
+    found, version, length, required, _, key_id, _ = HEADER.unpack_from(data)
+    if found != magic:
+        raise ObjectCorrupt(key, f"it does not begin as {_NAMES[magic]}")
+    if version != VERSION or length != HEADER.size or required:
+        raise FeatureMissing("read", [f"{_NAMES[magic]} of version {version} with flags {required:#x}"])
+    if key_id != _NO_KEY:
+        raise FeatureMissing("read", ["sealed objects"])
+
+
+def table_and_trailer(table: Buffer, *, at: int, magic: bytes, width: int = 0) -> tuple[bytes, Digest]:
+    """Return the coded table with its trailer, to be put at offset `at`, and the digest of the stored table.
+
+    Args:
+        table: plain bytes of the table.
+        at: offset in the object where the result will stand.
+        magic: kind of the object.
+        width: bytes of one row where the table is all rows, else 0.
+    """
+    coding, stored = encode_rows(table, width) if width else encode(table)
+    digest = stored_digest(stored)
+    trailer = TRAILER.pack(
+        at, len(stored), len(table), digest, coding, width if coding == Coding.COLUMNS else 0, bytes(10), magic
+    )
+    return b"".join((stored, trailer)), digest
+
+
+def read_table(objects: ObjectStore, key: str, magic: bytes, *, limit: int, tail: int = TAIL) -> Table:
+    """Read and verify an object's table from its end: one request, or two where the table is larger than `tail`.
+
+    Args:
+        objects: where it lies.
+        key: its name.
+        magic: the kind it must be of.
+        limit: most plain bytes of a table that are accepted.
+        tail: bytes to read at first, at least 64.
+
+    Raises:
+        ObjectMissing, ObjectCorrupt, FeatureMissing, and what the object store raises.
+    """
+    data, size = objects.tail(key, tail)
+    if size < HEADER.size + TRAILER.size or len(data) < TRAILER.size:
+        raise ObjectCorrupt(key, f"{size} bytes are too few for {_NAMES[magic]}")
+    at, stored_length, plain_length, digest, coding, width, _, found = TRAILER.unpack_from(
+        data, len(data) - TRAILER.size
+    )
+    if found != magic:
+        raise ObjectCorrupt(key, f"it does not end as {_NAMES[magic]}: cut short, or not one at all")
+    if at < HEADER.size or at + stored_length + TRAILER.size != size:
+        raise ObjectCorrupt(key, f"its table of {stored_length} bytes at {at} does not end where the trailer begins")
+    if plain_length > limit or stored_length > limit:
+        raise ObjectCorrupt(key, f"its table claims {plain_length} bytes; at most {limit} are accepted")
+    data_at = size - len(data)
+    if at < data_at:
+        data, data_at = objects.get(key, offset=at, size=size - at), at
+    stored = memoryview(data)[at - data_at : at - data_at + stored_length]
+    if stored_digest(stored) != digest:
+        raise ObjectCorrupt(key, "its table does not match its digest")
+    if data_at == 0:
+        check_header(data, magic, key)
+    try:
+        plain = decode(coding, stored, plain_length, width or 1)
+    except Undecodable as error:
+        raise ObjectCorrupt(key, f"its table: {error}") from error
+    return Table(plain, Digest(digest), size, data, data_at)

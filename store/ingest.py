@@ -1,0 +1,298 @@
+"""Reads files and turns them into chunks: read -> cut -> digest -> known? -> compress, with the digests of whole files beside it.
+
+The caller's thread reads large files window by window and cuts them; a pool digests and compresses; one thread each carries
+SHA-256 and MD5 along. Small files go through the pool many at a time. Results come out in the order of the files, and no more
+than `IN_FLIGHT` bytes are ever under way. Hashing, cutting and compressing release the interpreter's lock.
+"""
+
+import errno
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from store.chunker import WINDOW, Chunker
+from store.codec import encode
+from store.digest import Digest, chunk_digest
+from store.known import KnownBlocks
+from store.objects.base import Buffer
+from store.pack import Block
+from store.source import Identity, SourceFile, identity, why
+
+IN_FLIGHT: Final = 48 << 20
+SMALL: Final = 1 << 20  # files up to this size are read whole by the pool
+BATCH_BYTES: Final = 4 << 20
+BATCH_FILES: Final = 64
+HOLE_FROM: Final = 256 << 10  # shorter holes, and shorter runs of zeros, are ordinary bytes
+
+_ZEROS: Final = bytes(1 << 20)
+
+
+class Piece(NamedTuple):
+    """One run of a file: a chunk, or a hole."""
+
+    offset: int
+    size: int
+    digest: Digest | None  # None: a hole
+    block: Block | None  # where the store has it already
+    coding: int
+    stored: Buffer  # the block to be stored; empty where it is known or a hole
+
+
+@dataclass(slots=True)
+class Read:
+    """Some pieces of a file. Those of one file come one after another; the last has its digests, or says what went wrong."""
+
+    file: SourceFile
+    pieces: list[Piece]
+    size: int  # bytes read, holes included
+    last: bool = False
+    sha256: bytes = b""
+    md5: bytes = b""
+    identity: Identity | None = None  # of the file as it was read; None: it changed meanwhile
+    problem: str = ""  # why it can't be read
+
+
+class Ingest:
+    """The reading half of a push. One caller at a time."""
+
+    def __init__(self, chunker: Chunker, known: KnownBlocks, *, id_key: bytes | None = None, workers: int = 0) -> None:
+        self._chunker, self._known, self._id_key = chunker, known, id_key
+        self._pool = ThreadPoolExecutor(workers or min(8, (os.cpu_count() or 1) + 1), thread_name_prefix="ingest")
+        self._sha = ThreadPoolExecutor(1, thread_name_prefix="sha256")
+        self._md5 = ThreadPoolExecutor(1, thread_name_prefix="md5")
+
+    def close(self) -> None:
+        """Stop the threads; work that has not begun is dropped."""
+        for pool in (self._pool, self._sha, self._md5):
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def read(self, files: Iterable[SourceFile]) -> Iterator[Read]:
+        """Yield what is read, in the order of `files`."""
+        under_way: deque[tuple[int, Future[list[Read]]]] = deque()
+        size = 0
+        for cost, future in self._submitted(files):
+            under_way.append((cost, future))
+            size += cost
+            while under_way and (size > IN_FLIGHT or under_way[0][1].done()):
+                cost, first = under_way.popleft()
+                yield from first.result()
+                size -= cost
+        while under_way:
+            yield from under_way.popleft()[1].result()
+
+    def _submitted(self, files: Iterable[SourceFile]) -> Iterator[tuple[int, Future[list[Read]]]]:
+        batch: list[SourceFile] = []
+        batch_size = 0
+        for file in files:
+            if file.identity.size > SMALL:
+                if batch:
+                    yield batch_size, self._pool.submit(self._small_files, batch)
+                    batch, batch_size = [], 0
+                yield from self._large_file(file)
+                continue
+            batch.append(file)
+            batch_size += file.identity.size + 4096
+            if batch_size >= BATCH_BYTES or len(batch) >= BATCH_FILES:
+                yield batch_size, self._pool.submit(self._small_files, batch)
+                batch, batch_size = [], 0
+        if batch:
+            yield batch_size, self._pool.submit(self._small_files, batch)
+
+    # small files
+
+    def _small_files(self, files: list[SourceFile]) -> list[Read]:
+        reads = [(file, *_whole(file)) for file in files]
+        cuts = [self._cut(data, 0) for _, data, _, _ in reads]
+        digests = [chunk_digest(view, self._id_key) for cut in cuts for _, view in cut]
+        blocks = iter(zip(digests, self._known.find(digests), strict=True))
+        found = []
+        for (file, data, seen, problem), cut in zip(reads, cuts, strict=True):
+            pieces = [self._piece(offset, view, *next(blocks)) for offset, view in cut]
+            sha256 = hashlib.sha256(data).digest()
+            md5 = hashlib.md5(data, usedforsecurity=False).digest()
+            found.append(Read(file, pieces, len(data), True, sha256, md5, seen, problem))
+        return found
+
+    def _cut(self, data: bytes, offset: int) -> list[tuple[int, memoryview]]:
+        view = memoryview(data)
+        return [(offset + at, view[at : at + size]) for at, size in self._chunker.cut(view, first=True, final=True)]
+
+    def _piece(self, offset: int, data: memoryview, digest: Digest, block: Block | None) -> Piece:
+        if len(data) >= HOLE_FROM and not data[0] and _all_zero(data):
+            return Piece(offset, len(data), None, None, 0, b"")
+        if block is not None:
+            return Piece(offset, len(data), digest, block, 0, b"")
+        coding, stored = encode(data)
+        return Piece(offset, len(data), digest, None, coding, stored)
+
+    # large files
+
+    def _large_file(self, file: SourceFile) -> Iterator[tuple[int, Future[list[Read]]]]:
+        try:
+            descriptor = _open(file)
+        except OSError as error:
+            yield 0, _done([Read(file, [], 0, True, problem=why(error))])
+            return
+        try:
+            before = identity(os.fstat(descriptor))
+            sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+            broken = ""
+            at = 0
+            try:
+                for start, end in _data_runs(descriptor, before.size):
+                    if start > at:
+                        yield self._hole(file, at, start - at, sha256.update, md5.update)
+                    for offset, window, cuts in self._windows(descriptor, start, end):
+                        yield self._window(file, offset, window, cuts, sha256.update, md5.update)
+                    at = end
+            except OSError as error:
+                broken = why(error)
+            except _Shrunk:
+                before = before._replace(size=-1)
+            if before.size > at and not broken:
+                yield self._hole(file, at, before.size - at, sha256.update, md5.update)
+            after = identity(os.fstat(descriptor))
+        finally:
+            os.close(descriptor)
+        digests = (self._sha.submit(sha256.digest), self._md5.submit(md5.digest))  # behind all updates
+
+        def last() -> list[Read]:
+            seen = after if after == before else None
+            return [Read(file, [], 0, True, digests[0].result(), digests[1].result(), seen, broken)]
+
+        yield 0, self._pool.submit(last)
+
+    def _windows(self, descriptor: int, start: int, end: int) -> Iterator[tuple[int, bytearray, list[tuple[int, int]]]]:
+        """Yield (offset, bytes, cuts) so that every window begins and ends at a cut, and all together cover the run."""
+        rest = b""
+        first = True
+        while start < end:
+            buffer = bytearray(min(WINDOW, end - start))
+            buffer[: len(rest)] = rest
+            filled = len(rest)
+            view = memoryview(buffer)
+            while filled < len(buffer):
+                got = os.preadv(descriptor, [view[filled:]], start + filled)
+                if not got:
+                    raise _Shrunk
+                filled += got
+            cuts = list(self._chunker.cut(view, first=first, final=start + filled == end))
+            used = cuts[-1][0] + cuts[-1][1] if cuts else 0
+            rest = bytes(view[used:])
+            view.release()
+            del buffer[used:]
+            yield start, buffer, cuts
+            start += used
+            first = False
+
+    def _window(
+        self, file: SourceFile, offset: int, window: bytearray, cuts: list[tuple[int, int]],
+        sha256: Callable[[Buffer], None], md5: Callable[[Buffer], None],
+    ) -> tuple[int, Future[list[Read]]]:  # fmt: skip
+        hashed = (self._sha.submit(sha256, window), self._md5.submit(md5, window))
+
+        def work() -> list[Read]:
+            view = memoryview(window)
+            chunks = [view[at : at + size] for at, size in cuts]
+            digests = [chunk_digest(chunk, self._id_key) for chunk in chunks]
+            blocks = self._known.find(digests)
+            pieces = [
+                self._piece(offset + at, chunk, digest, block)
+                for (at, _), chunk, digest, block in zip(cuts, chunks, digests, blocks, strict=True)
+            ]
+            for future in hashed:  # bounds how far the slower digest may lag behind
+                future.result()
+            return [Read(file, pieces, len(window))]
+
+        return len(window), self._pool.submit(work)
+
+    def _hole(
+        self, file: SourceFile, offset: int, size: int, sha256: Callable[[Buffer], None], md5: Callable[[Buffer], None]
+    ) -> tuple[int, Future[list[Read]]]:
+        hashed = (self._sha.submit(_feed_zeros, sha256, size), self._md5.submit(_feed_zeros, md5, size))
+
+        def work() -> list[Read]:
+            for future in hashed:
+                future.result()
+            return [Read(file, [Piece(offset, size, None, None, 0, b"")], size)]
+
+        return 0, self._pool.submit(work)
+
+
+class _Shrunk(Exception):
+    """The file ended before its size."""
+
+
+def _open(file: SourceFile) -> int:
+    return os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+
+
+def _whole(file: SourceFile) -> tuple[bytes, Identity | None, str]:
+    """Read a small file: its bytes, its identity (None: it changed meanwhile), or why it can't be read."""
+    try:
+        descriptor = _open(file)
+    except OSError as error:
+        return b"", None, why(error)
+    try:
+        before = identity(os.fstat(descriptor))
+        if before.size > 4 * SMALL:
+            return b"", None, ""  # it grew a lot: read anew, as a large one
+        parts = []
+        size = 0
+        while size <= before.size and (part := os.pread(descriptor, before.size + 1 - size, size)):
+            parts.append(part)
+            size += len(part)
+        after = identity(os.fstat(descriptor))
+    except OSError as error:
+        return b"", None, why(error)
+    finally:
+        os.close(descriptor)
+    data = parts[0] if len(parts) == 1 else b"".join(parts)
+    return data, (after if before == after and len(data) == after.size else None), ""
+
+
+def _data_runs(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield (start, end) of what lies between holes of at least HOLE_FROM; the whole file where holes can't be seen."""
+    at = 0
+    run = 0
+    while at < size:
+        try:
+            hole = os.lseek(descriptor, at, os.SEEK_HOLE)
+            data = os.lseek(descriptor, hole, os.SEEK_DATA) if hole < size else size
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole up to the end
+                data = size
+            else:
+                yield run, size
+                return
+        hole, data = min(hole, size), min(data, size)
+        if data - hole >= HOLE_FROM:
+            if hole > run:
+                yield run, hole
+            run = data
+        at = max(data, at + 1)
+    if run < size:
+        yield run, size
+
+
+def _all_zero(data: memoryview) -> bool:
+    return all(
+        data[at : at + len(_ZEROS)] == _ZEROS[: min(len(_ZEROS), len(data) - at)]
+        for at in range(0, len(data), len(_ZEROS))
+    )
+
+
+def _feed_zeros(update: Callable[[Buffer], None], size: int) -> None:
+    while size > 0:
+        update(_ZEROS if size >= len(_ZEROS) else memoryview(_ZEROS)[:size])
+        size -= len(_ZEROS)
+
+
+def _done(reads: list[Read]) -> Future[list[Read]]:
+    future: Future[list[Read]] = Future()
+    future.set_result(reads)
+    return future

@@ -1,0 +1,198 @@
+"""Makes a manifest's bytes from a tree of entries. Pure; one thread a build."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from store.codec import Coding, encode, encode_rows
+from store.digest import Digest, PackId, stored_digest
+from store.errors import BadName
+from store.frame import MANIFEST_MAGIC, header, table_and_trailer
+from store.kinds import Kind
+from store.manifest import layout
+from store.manifest.layout import HOLE, PageRow, Pages, Section
+from store.objects.base import Buffer
+from store.pack import Block
+
+
+@dataclass(slots=True)
+class Content:
+    """What a file holds."""
+
+    sha256: bytes
+    md5: bytes
+    extents: list[tuple[int, Block | None]]  # (offset in the file, block or None for a hole), by offset, no gap
+
+
+@dataclass(slots=True)
+class Item:
+    """One entry of the tree to be built."""
+
+    name: bytes
+    kind: Kind
+    mtime_ns: int
+    size: int = 0  # bytes of a file
+    executable: bool = False
+    target: bytes = b""  # of a link
+    content: Content | None = None  # of a file
+    children: list["Item"] = field(default_factory=list)
+
+
+class Built(NamedTuple):
+    """A manifest, ready to be written."""
+
+    id: Digest
+    root: Digest  # digest of its table
+    data: bytes
+    records: int
+    files: int
+    size: int  # plain bytes of all files
+    order: list[Item]  # the items in the order of their records
+
+
+def build(top: Item) -> Built:
+    """Encode a tree.
+
+    Args:
+        top: its root, a folder with an empty name.
+
+    Raises:
+        BadName: a name that cannot stand in a manifest (the walk refuses those earlier, with their paths).
+    """
+    order = list(breadth_first(top))
+    if len(order) > layout.MAX_RECORDS:
+        raise BadName("", f"{len(order)} entries are more than one manifest holds ({layout.MAX_RECORDS})")
+    nodes, names, links = bytearray(), bytearray(), bytearray()
+    sha256, md5 = bytearray(), bytearray()
+    spots = _Spots()
+    parent_of = _parents(order)
+    next_child, files, size = 1, 0, 0
+    for record, item in enumerate(order):
+        entry_size = item.size
+        first = 0
+        if item.kind == Kind.FOLDER:
+            first, entry_size = (next_child, len(item.children)) if item.children else (0, 0)
+            next_child += len(item.children)
+        elif item.kind == Kind.LINK:
+            first, entry_size = len(links), len(item.target)
+            links += item.target
+        else:
+            assert item.content is not None, "a file without content"  # noqa: S101  # a caller's mistake, not bad input
+            first = files
+            files += 1
+            size += item.size
+            sha256 += item.content.sha256
+            md5 += item.content.md5
+            spots.add(item.content)
+        flags = layout.EXECUTABLE if item.executable else 0
+        nodes += layout.NODE.pack(
+            entry_size, item.mtime_ns, first, parent_of[record], len(names), len(item.name), item.kind, flags
+        )
+        names += item.name
+    if len(names) > layout.MAX_NAMES or len(links) > layout.MAX_NAMES:
+        raise BadName("", "all names together are more than one manifest holds (4 GiB)")
+    head = layout.content_header(len(order), len(names), len(links), files)
+    id = layout.manifest_id(head, (nodes, names, links, sha256))
+    sections: dict[int, Buffer] = {
+        Section.NODES: nodes,
+        Section.NAMES: names,
+        Section.LINKS: links,
+        Section.SHA256: sha256,
+        Section.MD5: md5,
+        **spots.sections(),
+    }
+    data, root = _paged(id, head, sections)
+    return Built(id, root, data, len(order), files, size, order)
+
+
+def breadth_first(top: Item) -> Iterator[Item]:
+    """Yield the items in the order of their records; sorts each folder's entries by raw bytes on the way.
+
+    Raises:
+        BadName: a name that is empty, too long, doubled, `.`, `..`, or holds `/` or NUL.
+    """
+    yield top
+    folders = [top]
+    for folder in folders:
+        folder.children.sort(key=lambda item: item.name)
+        previous = b""
+        for item in folder.children:
+            if item.name == previous or item.name in (b".", b"..") or b"/" in item.name or b"\0" in item.name:
+                raise BadName(repr(item.name), "cannot be the name of an entry, or stands there twice")
+            if len(item.name) > layout.MAX_NAME:
+                raise BadName(repr(item.name[:40]), f"a name of {len(item.name)} bytes is too long")
+            previous = item.name
+            yield item
+            if item.kind == Kind.FOLDER:
+                folders.append(item)
+
+
+def _parents(order: list[Item]) -> list[int]:
+    parents = [0]
+    for record, item in enumerate(order):
+        if item.kind == Kind.FOLDER:
+            parents.extend([record] * len(item.children))
+    return parents
+
+
+class _Spots:
+    """Collects where the bytes lie: the location part but for MD5."""
+
+    def __init__(self) -> None:
+        self.files, self.extents = bytearray(layout.FILE.pack(0)), bytearray()
+        self.digests, self.blocks = bytearray(), bytearray()
+        self._rows: dict[Digest, int] = {}
+        self._packs: dict[PackId, int] = {}
+
+    def add(self, content: Content) -> None:
+        for offset, block in content.extents:
+            self.extents += layout.EXTENT.pack(offset, HOLE if block is None else self._row(block))
+        self.files += layout.FILE.pack(len(self.extents) // layout.EXTENT.size)
+
+    def _row(self, block: Block) -> int:
+        row = self._rows.get(block.digest)
+        if row is None:
+            row = self._rows[block.digest] = len(self._rows)
+            pack = self._packs.setdefault(block.pack, len(self._packs))
+            self.digests += block.digest
+            self.blocks += layout.BLOCK.pack(pack, block.offset, block.stored, block.plain, block.coding, 0, 0)
+        return row
+
+    def sections(self) -> dict[int, Buffer]:
+        return {
+            Section.FILES: self.files,
+            Section.EXTENTS: self.extents,
+            Section.DIGESTS: self.digests,
+            Section.BLOCKS: self.blocks,
+            Section.PACKS: b"".join(self._packs),
+        }
+
+
+def _paged(id: Digest, head: bytes, sections: dict[int, Buffer]) -> tuple[bytes, Digest]:
+    parts: list[Buffer] = [header(MANIFEST_MAGIC)]
+    at = len(parts[0])
+    pages: list[PageRow] = []
+    described: list[tuple[int, Pages]] = []
+    for kind, plain in sections.items():
+        width = layout.WIDTH[kind]
+        page_size = layout.PAGE_SIZE // width * width
+        first = len(pages)
+        for start in range(0, len(plain), page_size):
+            page = memoryview(plain)[start : start + page_size]
+            coding, stored = _coded(kind, page, width)
+            pages.append(PageRow(at, len(stored), coding, stored_digest(stored)))
+            parts.append(stored)
+            at += len(stored)
+        described.append((kind, Pages(width, len(plain), page_size, first, len(pages) - first)))
+    end, root = table_and_trailer(layout.encode_table(id, head, described, pages), at=at, magic=MANIFEST_MAGIC)
+    return b"".join((*parts, end)), root
+
+
+def _coded(kind: int, page: memoryview, width: int) -> tuple[Coding, Buffer]:
+    match layout.CODING.get(kind, Coding.PLAIN):
+        case Coding.COLUMNS:
+            return encode_rows(page, width)
+        case Coding.ZSTD:
+            return encode(page)
+        case _:
+            return Coding.PLAIN, page

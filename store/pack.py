@@ -1,0 +1,110 @@
+"""Packs: one object of many blocks back to back, and the footer that lists them (docs/format.md, Packs).
+
+    footer row, 48 bytes
+    offset size field
+    0      32   digest of the chunk (plain bytes)
+    32     4    offset of the block in the pack
+    36     4    stored length
+    40     4    plain length
+    44     1    coding
+    45     1    number of bases (coding PATCH, reserved): that many digests follow after all rows, in row order
+    46     2    zeros
+
+The footer begins with the number of rows (8 bytes). A pack's id is random, so that no two attempts ever write one object.
+`PackBuilder` belongs to one thread; decoding is pure.
+"""
+
+import os
+import struct
+from typing import Final, NamedTuple
+
+from store.codec import Coding
+from store.digest import DIGEST_SIZE, PACK_ID_SIZE, Digest, PackId
+from store.errors import ObjectCorrupt
+from store.frame import HEADER, PACK_MAGIC, header, read_table, table_and_trailer
+from store.layout import pack_key
+from store.objects.base import Buffer, ObjectStore
+
+ROW: Final = struct.Struct("<32sIIIBBH")
+_COUNT: Final = struct.Struct("<Q")
+
+TARGET_SIZE: Final = 16 << 20  # a pack is closed once it holds this much
+MAX_SIZE: Final = 64 << 20
+MAX_BLOCKS: Final = 1 << 16  # so that a footer stays under 4 MiB
+MAX_PLAIN: Final = 8 << 20  # most plain bytes of one block that any reader accepts
+MAX_FOOTER: Final = MAX_BLOCKS * (ROW.size + 8 * DIGEST_SIZE)
+
+
+class Block(NamedTuple):
+    """Where a chunk lies, and how."""
+
+    digest: Digest
+    pack: PackId
+    offset: int
+    stored: int  # bytes as stored
+    plain: int  # bytes of the chunk
+    coding: int
+
+
+class PackBuilder:
+    """Collects blocks until the pack is large enough."""
+
+    def __init__(self) -> None:
+        self.id = PackId(os.urandom(PACK_ID_SIZE))
+        self._parts: list[Buffer] = [header(PACK_MAGIC)]
+        self._size = HEADER.size
+        self._rows: list[bytes] = []
+
+    @property
+    def full(self) -> bool:
+        return self._size >= TARGET_SIZE or len(self._rows) >= MAX_BLOCKS
+
+    @property
+    def blocks(self) -> int:
+        return len(self._rows)
+
+    def add(self, digest: Digest, coding: int, stored: Buffer, plain: int) -> Block:
+        """Append one block; the buffer is kept until `finish`.
+
+        Args:
+            digest: of the chunk's plain bytes.
+            coding: how `stored` is coded.
+            stored: the block.
+            plain: length of the chunk, 1 to MAX_PLAIN.
+        """
+        block = Block(digest, self.id, self._size, len(stored), plain, coding)
+        self._rows.append(ROW.pack(digest, self._size, len(stored), plain, coding, 0, 0))
+        self._parts.append(stored)
+        self._size += len(stored)
+        return block
+
+    def finish(self) -> bytes:
+        """Return the whole object."""
+        footer = b"".join((_COUNT.pack(len(self._rows)), *self._rows))
+        end, _ = table_and_trailer(footer, at=self._size, magic=PACK_MAGIC)
+        return b"".join((*self._parts, end))
+
+
+def read_footer(objects: ObjectStore, pack: PackId) -> list[Block]:
+    """Read which blocks a pack holds, in the order in which they lie.
+
+    Raises:
+        ObjectMissing: no such pack.  ObjectCorrupt: its footer can't be what was written.
+    """
+    key = pack_key(pack.hex())
+    table = read_table(objects, key, PACK_MAGIC, limit=MAX_FOOTER)
+    plain = memoryview(table.plain)
+    if len(plain) < _COUNT.size:
+        raise ObjectCorrupt(key, "its footer is empty")
+    (count,) = _COUNT.unpack_from(plain)
+    rows = plain[_COUNT.size : _COUNT.size + count * ROW.size]
+    if count > MAX_BLOCKS or len(rows) != count * ROW.size:
+        raise ObjectCorrupt(key, f"its footer claims {count} blocks in {len(plain)} bytes")
+    blocks = []
+    end = HEADER.size
+    for digest, offset, stored, plain_size, coding, bases, _ in ROW.iter_unpack(rows):
+        if offset != end or plain_size > MAX_PLAIN or (coding == Coding.PLAIN and stored != plain_size) or bases > 8:
+            raise ObjectCorrupt(key, f"its footer places a block of {stored} bytes at {offset}, after {end}")
+        end = offset + stored
+        blocks.append(Block(Digest(digest), pack, offset, stored, plain_size, coding))
+    return blocks

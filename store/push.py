@@ -1,0 +1,349 @@
+"""Publishes a folder: walk -> what is unchanged -> read, cut, digest, compress -> packs -> index segment -> manifest -> tags.
+
+The order of writing is the safety of it: a tag is set last, in one compare-and-set, once everything that it names is durable. A
+push that is killed leaves packs that nothing names; the journal lets the next one use them. The caller's thread does the walking,
+the packing and the tagging; `ingest` and `upload` have threads of their own.
+"""
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from blake3 import blake3
+
+from store import unchanged
+from store.chunker import Chunker
+from store.digest import Digest
+from store.errors import (
+    Conflict,
+    Corrupt,
+    DatasetMissing,
+    Missing,
+    OutcomeUnknown,
+    PreconditionFailed,
+    SourceChanged,
+    SourceUnusable,
+    TagMissing,
+)
+from store.head import Content as StateContent
+from store.index import write_segment
+from store.ingest import Ingest, Read
+from store.journal import Journal
+from store.kinds import Kind
+from store.known import KnownBlocks
+from store.layout import manifest_key
+from store.manifest.build import Built, Content, Item, build
+from store.manifest.view import Manifest
+from store.objects.measure import Measuring
+from store.pack import Block
+from store.refs import Named, Reference, TagKind, kind_of
+from store.repository import Repository
+from store.source import Identity, Scan, SourceFile, scan
+from store.upload import Uploader
+
+ATTEMPTS: Final = 3  # to read a file that keeps changing
+RECENT: Final = 4  # states of the dataset whose blocks are known from the start
+
+
+@dataclass(slots=True)
+class PushCounters:
+    """How far a push is; written by its threads, read by whoever shows progress. Bytes are plain bytes but for `uploaded`."""
+
+    phase: str = "walking"
+    files_total: int = 0
+    bytes_total: int = 0
+    bytes_read: int = 0
+    bytes_new: int = 0
+    bytes_reused: int = 0
+    bytes_uploaded: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PushOptions:
+    """What a push is told besides what and where."""
+
+    message: str = ""
+    by: str = ""
+    expect: Mapping[str, str] = field(default_factory=dict)  # channel -> manifest id (hex), or "" for none
+    exclude: Sequence[str] = ()
+    reread: bool = False
+    skip_unreadable: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What a push did."""
+
+    dataset: str
+    manifest: str
+    tags: tuple[str, ...]
+    changed: bool  # False: every tag named this state already
+    entries: int
+    files: int
+    size: int  # plain bytes of all files
+    bytes_new: int
+    bytes_reused: int
+    bytes_stored: int  # bytes of packs written
+    puts: int
+    skipped: tuple[tuple[bytes, str], ...]
+    hard_links: int
+
+
+def push(
+    repository: Repository, source: Path, dataset: str, tags: Sequence[str], state_dir: Path,
+    options: PushOptions | None = None, counters: PushCounters | None = None,
+) -> Pushed:  # fmt: skip
+    """Publish a folder, or one file, under all tags at once.
+
+    Args:
+        repository: the store.
+        source: folder or file.
+        dataset: whose state this becomes.
+        tags: the tags that will name it.
+        state_dir: local folder for the journal and for how files looked; losing it costs only time.
+        options: see `PushOptions`.
+        counters: updated as it goes.
+
+    Raises:
+        PathMissing: no such source.  SourceUnusable, SourceChanged: it can't be read.
+        TagExists, TagMoved, TagNameTaken: the tags can't be set; everything else is done and stays for the next push.
+        Any error of the object store.
+    """
+    repository.root.require("write")
+    return _Push(
+        repository, os.fsencode(source), dataset, tags, state_dir, options or PushOptions(), counters or PushCounters()
+    ).run()
+
+
+class _Push:
+    def __init__(
+        self, repository: Repository, source: bytes, dataset: str, tags: Sequence[str], state_dir: Path,
+        options: PushOptions, counters: PushCounters,
+    ) -> None:  # fmt: skip
+        self.repository, self.source, self.dataset, self.tags = repository, source, dataset, tuple(tags)
+        self.options, self.counters = options, counters
+        self.objects = Measuring(repository.objects)
+        self.known = KnownBlocks(self.objects)
+        place = blake3(os.path.realpath(source) + b"\0" + dataset.encode()).hexdigest()[:32]
+        self.record = state_dir / "push" / repository.root.store / place
+        self.identities: dict[int, Identity] = {}
+        self.problems: list[tuple[bytes, str]] = []
+        self.fresh: dict[Digest, Block] = {}  # written by this push
+        self.last: Manifest | None = None  # of the last push from here
+
+    def run(self) -> Pushed:
+        started_ns = time.time_ns()
+        found = scan(self.source, self.options.exclude)
+        self.counters.files_total, self.counters.bytes_total = len(found.files), found.size
+        self.problems += found.problems
+        self._refuse_problems()
+        with _alone(self.record) as alone:
+            journal = Journal(self.record.with_suffix(".journal") if alone and not self.options.dry_run else None)
+            parents = self._parents(journal)
+            self._learn(found, journal)
+            built = self._read(found, journal)
+            try:
+                pushed = self._publish(built, parents, journal, found)
+            except Conflict:
+                journal.forget_parents()
+                raise
+            if alone and not self.options.dry_run:
+                unchanged.remember(self.record, built, self.identities, started_ns)
+        return pushed
+
+    # what is known before anything is read
+
+    def _parents(self, journal: Journal) -> dict[str, str]:
+        """Return what each channel named when this push first started: another writer's move since then is a conflict."""
+        channels = [tag for tag in self.tags if kind_of(tag) == TagKind.CHANNEL]
+        parents = journal.parents(channels)
+        for tag in channels:
+            if tag not in parents:
+                parents[tag] = self._named(tag)
+        journal.begin(parents)
+        return parents
+
+    def _named(self, tag: str) -> str:
+        try:
+            return self.repository.catalogue.resolve(Reference(self.dataset, Named(tag))).manifest
+        except (DatasetMissing, TagMissing):
+            return ""
+
+    def _learn(self, found: Scan, journal: Journal) -> None:
+        """Fill in unchanged files, and collect the blocks that the store has already."""
+        self.counters.phase = "comparing"
+        if not self.options.reread:
+            identities = {id(file.item): file.identity for file in found.files}
+            self.last = unchanged.fill_in(self.record, found.top, identities, self.repository.manifest)
+            for file in found.files:
+                if file.item.content is not None:
+                    self.identities[id(file.item)] = file.identity
+                    self.counters.bytes_read += file.item.size
+                    self.counters.bytes_reused += file.item.size
+        if all(file.item.content is not None for file in found.files):
+            return
+        if self.last is not None:
+            self.known.add(self.last.all_blocks())
+        for content in self._recent():
+            if self.last is None or content.manifest != self.last.id.hex():
+                with contextlib.suppress(Missing, Corrupt):  # best effort: what is not known is uploaded again
+                    manifest = self.repository.manifest(bytes.fromhex(content.manifest), bytes.fromhex(content.root))
+                    self.known.add(manifest.all_blocks())
+        for pack in journal.packs():
+            self.known.add_pack(pack)
+
+    def _recent(self) -> list[StateContent]:
+        """Return the states that the dataset had last, each once."""
+        try:
+            head = self.repository.catalogue.head(self.dataset)
+        except DatasetMissing:
+            return []
+        contents = [entry.content for entry in reversed(head.history) if entry.content is not None]
+        return list({content.manifest: content for content in contents}.values())[:RECENT]
+
+    # reading and packing
+
+    def _read(self, found: Scan, journal: Journal) -> Built:
+        self.counters.phase = "reading"
+        uploader = Uploader(None if self.options.dry_run else self.objects, journal, on_pack=self._uploaded)
+        ingest = Ingest(Chunker(self.repository.root.chunker), self.known)
+        try:
+            todo = [file for file in found.files if file.item.content is None]
+            for _ in range(ATTEMPTS):
+                todo = list(self._take(ingest.read(todo), uploader))
+                if not todo:
+                    break
+            if todo:
+                raise SourceChanged(todo[0].shown)
+            self._refuse_problems()
+            if self.problems:
+                skipped = {path for path, _ in self.problems}
+                _drop(found.top, {id(file.item) for file in found.files if file.shown in skipped})
+            self.counters.phase = "uploading"
+            uploader.finish()
+        finally:
+            ingest.close()
+            uploader.close()
+        if uploader.packs and not self.options.dry_run:
+            write_segment(self.objects, self.dataset, uploader.packs)
+        return build(found.top)
+
+    def _take(self, reads: Iterable[Read], uploader: Uploader) -> Iterator[SourceFile]:
+        """Pack what is read; yield the files that changed meanwhile and must be read again."""
+        extents: list[tuple[int, Block | None]] = []
+        size = 0
+        for read in reads:
+            self.counters.bytes_read += read.size
+            for piece in read.pieces:
+                if piece.digest is None:
+                    if not extents or extents[-1][1] is not None:
+                        extents.append((piece.offset, None))
+                    self.counters.bytes_reused += piece.size
+                else:
+                    block = piece.block or self.fresh.get(piece.digest)
+                    if block is None:
+                        block = uploader.add(piece.digest, piece.coding, piece.stored, piece.size)
+                        self.fresh[piece.digest] = block
+                        self.counters.bytes_new += piece.size
+                    else:
+                        self.counters.bytes_reused += piece.size
+                    extents.append((piece.offset, block))
+            size += read.size
+            if not read.last:
+                continue
+            if read.problem:
+                self.problems.append((read.file.shown, read.problem))
+            elif read.identity is None or read.identity.size != size:
+                self.counters.bytes_read -= size
+                yield SourceFile(read.file.item, read.file.path, read.file.shown, _now(read.file))
+            else:
+                item = read.file.item
+                item.size, item.mtime_ns = size, read.identity.mtime_ns
+                item.content = Content(read.sha256, read.md5, extents)
+                self.identities[id(item)] = read.identity
+            extents, size = [], 0
+
+    def _uploaded(self, size: int) -> None:
+        self.counters.bytes_uploaded += size
+
+    def _refuse_problems(self) -> None:
+        if self.problems and not self.options.skip_unreadable:
+            raise SourceUnusable(self.problems)
+
+    # making it visible
+
+    def _publish(self, built: Built, parents: dict[str, str], journal: Journal, found: Scan) -> Pushed:
+        self.counters.phase = "publishing"
+        changed = True
+        if not self.options.dry_run:
+            root = self.last.root if self.last and self.last.id == built.id else self._write_manifest(built)
+            content = StateContent(built.id.hex(), root.hex(), built.size, built.files)
+            change = self.repository.catalogue.set_tags(
+                self.dataset, self.tags, content, message=self.options.message, by=self.options.by, op="push",
+                expect=self.options.expect, parents=parents,
+            )  # fmt: skip
+            changed = bool(change.changed)
+            journal.end()
+        return Pushed(
+            self.dataset, built.id.hex(), self.tags, changed, built.records - 1, built.files, built.size,
+            self.counters.bytes_new, self.counters.bytes_reused, self.counters.bytes_uploaded,
+            self.objects.snapshot().puts, tuple(self.problems), found.hard_links,
+        )  # fmt: skip
+
+    def _write_manifest(self, built: Built) -> Digest:
+        """Write the manifest unless its id is there already (then its own places count); return its root."""
+        key = manifest_key(built.id.hex())
+        try:
+            self.objects.put_if(key, built.data, match=None)
+        except PreconditionFailed:
+            return self.repository.read_manifest(built.id).root
+        except OutcomeUnknown:
+            try:
+                return self.repository.read_manifest(built.id).root
+            except Missing:
+                self.objects.put_if(key, built.data, match=None)
+        return built.root
+
+
+def _now(file: SourceFile) -> Identity:
+    try:
+        status = os.lstat(file.path)
+    except OSError:
+        return file.identity
+    return Identity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _drop(folder: Item, unreadable: set[int]) -> None:
+    """Take the files that could not be read out of the tree."""
+    stack = [folder]
+    while stack:
+        folder = stack.pop()
+        folder.children = [item for item in folder.children if id(item) not in unreadable]
+        stack += [item for item in folder.children if item.kind == Kind.FOLDER]
+
+
+@contextlib.contextmanager
+def _alone(record: Path) -> Iterator[bool]:
+    """Tell whether no other push of the same folder is running here; two would spoil each other's journal."""
+    lock = record.with_suffix(".lock")
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        yield True
+    finally:
+        os.close(descriptor)

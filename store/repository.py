@@ -1,0 +1,54 @@
+"""One opened store, as push, pull, the commands and the tree use it: its record, its catalogue, its manifests.
+
+Any thread.
+"""
+
+from store.cache import ByteCache
+from store.catalogue import Catalogue
+from store.manifest.view import Manifest, PageCache, open_manifest
+from store.objects.base import ObjectStore
+from store.root import StoreRoot, open_store
+
+PAGES: int = 64 << 20  # bytes of decoded manifest pages kept in memory
+MANIFESTS: int = 8 << 20  # bytes of tables of opened manifests
+
+
+class Repository:
+    """A store, opened."""
+
+    def __init__(self, objects: ObjectStore, root: StoreRoot, *, pages: int = PAGES) -> None:
+        self.objects = objects
+        self.root = root
+        self.catalogue = Catalogue(objects, root)
+        self._pages: PageCache = ByteCache(pages)
+        self._manifests: ByteCache[tuple[bytes, bytes], Manifest] = ByteCache(MANIFESTS)
+
+    @classmethod
+    def open(cls, objects: ObjectStore, *, pages: int = PAGES) -> "Repository":
+        """Open the store that lies in `objects`.
+
+        Args:
+            objects: where.
+            pages: bytes of decoded manifest pages to keep in memory.
+
+        Raises:
+            StoreMissing, FeatureMissing, ObjectCorrupt, and what the object store raises.
+        """
+        return cls(objects, open_store(objects), pages=pages)
+
+    def manifest(self, id: bytes, root: bytes) -> Manifest:
+        """Open a manifest by its id and the digest of its table (32 bytes each), or return it from memory."""
+        found = self.manifest_warm(id, root)
+        if found is None:
+            found = open_manifest(self.objects, id, root, self._pages)
+            cost = 200_000 + 100 * len(found.contents.pages)
+            self._manifests.put((id, root), found, cost)
+        return found
+
+    def manifest_warm(self, id: bytes, root: bytes) -> Manifest | None:
+        """Return a manifest that is in memory, or `None`."""
+        return self._manifests.get((id, root))
+
+    def read_manifest(self, id: bytes) -> Manifest:
+        """Open a manifest of which only the id is known."""
+        return open_manifest(self.objects, id, None, self._pages)
