@@ -1,0 +1,42 @@
+"""From a node to a `fattr3` (RFC 1813 section 2.6). Threads: pure functions."""
+
+from typing import Final
+
+from nfs.wire.nfs3types import FATTR3, ftype3
+from store.vfs.tree import Kind, Node
+
+FOLDER_BYTES: Final = 4096  # least size of a folder: some programs take an empty size for an empty folder
+ENTRY_BYTES: Final = 32  # what an entry adds to a folder's size
+BLOCK_BYTES: Final = 512  # `used` counts whole ones, since st_blocks does
+
+# A folder's link count says 1, not 2 + subfolders, which would have to be counted: GNU find trusts a count of 2 or
+# more and stops looking for subfolders once it has seen that many less 2; 1 tells it that nothing can be concluded.
+LINKS: Final = 1
+
+_TYPES: Final = {Kind.FILE: ftype3.NF3REG, Kind.FOLDER: ftype3.NF3DIR, Kind.LINK: ftype3.NF3LNK}
+_NS: Final = 1_000_000_000
+
+
+def fattr3_bytes(node: Node, *, fsid: int, uid: int, gid: int) -> bytes:
+    """Return the 84 bytes of a node's attributes. All is owned by `uid` and `gid`, and nothing can be written."""
+    size = node.size
+    if node.kind is Kind.FILE:
+        mode = 0o555 if node.executable else 0o444
+    elif node.kind is Kind.FOLDER:
+        mode = 0o555
+        size = max(FOLDER_BYTES, size * ENTRY_BYTES)
+    else:
+        mode = 0o777
+    used = -(-size // BLOCK_BYTES) * BLOCK_BYTES
+    mtime, ctime = nfstime(node.mtime_ns), nfstime(node.ctime_ns)
+    return FATTR3.pack(
+        _TYPES[node.kind], mode, LINKS, uid, gid, size, used, 0, 0, fsid, node.fileid, *mtime, *mtime, *ctime
+    )
+
+
+def nfstime(time_ns: int) -> tuple[int, int]:
+    """Return seconds and nanoseconds; what NFSv3 cannot say (before 1970, after 2106) becomes the nearest it can."""
+    if time_ns < 0:
+        return 0, 0
+    seconds, ns = divmod(time_ns, _NS)
+    return (seconds, ns) if seconds < 1 << 32 else (0xFFFFFFFF, _NS - 1)

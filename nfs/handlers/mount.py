@@ -1,0 +1,83 @@
+"""MOUNT's procedures (RFC 1813 appendix I). Threads: they walk the tree, so they run where blocking is allowed."""
+
+from typing import Final
+
+from nfs.view import View
+from nfs.wire.mount3 import MAX_LISTED, exportnode, mountbody, mountres3, mountres3_ok, mountstat3
+from nfs.wire.nfs3types import NAME_MAX
+from nfs.wire.rpc import AUTH_NONE, AUTH_UNIX
+from store.errors import NotAFolder, PathMissing
+from store.vfs.tree import FileTree, Kind, Node, Space
+
+AUTH_FLAVORS: Final = (AUTH_UNIX, AUTH_NONE)  # BSD clients do not mount without AUTH_UNIX, and take the first they know
+PAGE: Final = 1024  # entries asked of the tree at a time
+
+
+def null(_args: None, _view: View) -> None:
+    """Do nothing: clients see that the server lives."""
+
+
+def mnt(path: bytes, view: View) -> mountres3:
+    """Return the handle of a folder; a channel's is of its following root."""
+    tree = view.blocking_tree()
+    node = walk(tree, path)
+    handle = view.export.outward(tree.following(node))[0]
+    view.export.mounts.add(view.host, path)
+    return mountres3(mountstat3.MNT3_OK, mountres3_ok(handle, AUTH_FLAVORS))
+
+
+def walk(tree: FileTree, path: bytes) -> Node:
+    """Find a folder by its path from the root; slashes may be doubled, lead or trail.
+
+    Raises:
+        PathMissing: no such folder, or a part is `..`.  NotAFolder: it is a file or link.
+    """
+    node = tree.root()
+    for part in path.split(b"/"):
+        if part in (b"", b"."):
+            continue
+        if part == b".." or len(part) > NAME_MAX or b"\0" in part:
+            raise PathMissing(part)
+        node = tree.lookup(node, part)
+        if node.kind is not Kind.FOLDER:
+            raise NotAFolder(part)
+    return node
+
+
+def dump(_args: None, view: View) -> list[mountbody]:
+    """Return who mounted what, as far as is known."""
+    return view.export.mounts.listed()
+
+
+def umnt(path: bytes, view: View) -> None:
+    """Take note that the caller no longer mounts a path."""
+    view.export.mounts.remove(view.host, path)
+
+
+def umntall(_args: None, view: View) -> None:
+    """Take note that the caller no longer mounts anything."""
+    view.export.mounts.remove(view.host, None)
+
+
+def export(_args: None, view: View) -> list[exportnode]:
+    """Return `/` and the datasets, the first `MAX_LISTED` of them; every folder below can be mounted besides."""
+    tree = view.blocking_tree()
+    paths = [b"/"]
+    _add_datasets(tree, tree.root(), b"/", paths)
+    return [exportnode(path, ()) for path in paths]
+
+
+def _add_datasets(tree: FileTree, folder: Node, prefix: bytes, paths: list[bytes]) -> None:
+    after = 0
+    while True:
+        listing = tree.children(folder, after=after, limit=PAGE)
+        for entry in listing.entries:
+            if len(paths) >= MAX_LISTED:
+                return
+            if entry.node.place.space is Space.SCOPE:
+                _add_datasets(tree, entry.node, prefix + entry.name + b"/", paths)
+            else:
+                paths.append(prefix + entry.name)
+            after = entry.cookie
+        if listing.eof:
+            return

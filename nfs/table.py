@@ -1,0 +1,85 @@
+"""Every procedure that is answered, as data (RFC 1813 section 3 and appendix I).
+
+Threads: constant.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+from nfs.handlers import attributes, changing, listing, mount, names, reading
+from nfs.status import mount_status_of
+from nfs.view import View
+from nfs.wire import mount3, nfs3
+from nfs.wire.mount3 import DIRPATH, MOUNT_PROGRAM, MOUNT_V3, mountres3
+from nfs.wire.nfs3types import NFS_PROGRAM, NFS_V3, Result, nfsstat3, wcc_data
+from nfs.wire.xdr import Codec, void
+
+
+class Procedure(NamedTuple):
+    """One procedure: its name, codecs and handler, and how it says that it failed."""
+
+    name: str
+    args: Codec[Any]
+    handler: Callable[[Any, View], Any]
+    result: Codec[Any]
+    failure: Callable[[nfsstat3], Any] | None  # None: it has no way to say so
+
+
+class Program(NamedTuple):
+    """One RPC program in the one version that is served."""
+
+    version: int
+    procedures: Mapping[int, Procedure]
+
+
+Codecs = tuple[Codec[Any], Codec[Any]]
+
+
+def _nfs(name: str, codecs: Codecs, handler: Callable[[Any, View], Any], resfail: object = None) -> Procedure:
+    return Procedure(name, codecs[0], handler, codecs[1], lambda status: Result(status, resfail=resfail))
+
+
+def _refused(name: str, codecs: Codecs, resfail: object) -> Procedure:
+    return _nfs(name, codecs, changing.read_only, resfail)
+
+
+_WCC: Final = wcc_data()
+
+NFS_PROCEDURES: Final[Mapping[int, Procedure]] = {
+    0: Procedure("NULL", void, mount.null, void, None),
+    1: _nfs("GETATTR", nfs3.GETATTR3, attributes.getattr3),
+    2: _refused("SETATTR", nfs3.SETATTR3, _WCC),
+    3: _nfs("LOOKUP", nfs3.LOOKUP3, names.lookup3),
+    4: _nfs("ACCESS", nfs3.ACCESS3, attributes.access3),
+    5: _nfs("READLINK", nfs3.READLINK3, names.readlink3),
+    6: _nfs("READ", nfs3.READ3, reading.read3),
+    7: _refused("WRITE", nfs3.WRITE3, _WCC),
+    8: _refused("CREATE", nfs3.CREATE3, _WCC),
+    9: _refused("MKDIR", nfs3.MKDIR3, _WCC),
+    10: _refused("SYMLINK", nfs3.SYMLINK3, _WCC),
+    11: _refused("MKNOD", nfs3.MKNOD3, _WCC),
+    12: _refused("REMOVE", nfs3.REMOVE3, _WCC),
+    13: _refused("RMDIR", nfs3.REMOVE3, _WCC),
+    14: _refused("RENAME", nfs3.RENAME3, nfs3.RENAME3wcc(_WCC, _WCC)),
+    15: _refused("LINK", nfs3.LINK3, nfs3.LINK3wcc(None, _WCC)),
+    16: _nfs("READDIR", nfs3.READDIR3, listing.readdir3),
+    17: _nfs("READDIRPLUS", nfs3.READDIRPLUS3, listing.readdirplus3),
+    18: _nfs("FSSTAT", nfs3.FSSTAT3, attributes.fsstat3),
+    19: _nfs("FSINFO", nfs3.FSINFO3, attributes.fsinfo3),
+    20: _nfs("PATHCONF", nfs3.PATHCONF3, attributes.pathconf3),
+    21: _refused("COMMIT", nfs3.COMMIT3, _WCC),
+}
+
+MOUNT_PROCEDURES: Final[Mapping[int, Procedure]] = {
+    0: Procedure("NULL", void, mount.null, void, None),
+    1: Procedure("MNT", DIRPATH, mount.mnt, mount3.MOUNTRES3, lambda status: mountres3(mount_status_of(status))),
+    2: Procedure("DUMP", void, mount.dump, mount3.MOUNTLIST, None),
+    3: Procedure("UMNT", DIRPATH, mount.umnt, void, None),
+    4: Procedure("UMNTALL", void, mount.umntall, void, None),
+    5: Procedure("EXPORT", void, mount.export, mount3.EXPORTS, None),
+}
+
+PROGRAMS: Final[Mapping[int, Program]] = {
+    NFS_PROGRAM: Program(NFS_V3, NFS_PROCEDURES),
+    MOUNT_PROGRAM: Program(MOUNT_V3, MOUNT_PROCEDURES),
+}

@@ -1,0 +1,156 @@
+"""The tree as one call sees it: from memory alone, or with leave to block.
+
+Handlers are written once against `View`. A connection's thread first runs them on a `WarmView`, which raises `NotWarm`
+where memory does not suffice; the call then runs again, on a pool, on a `BlockingView`.
+
+`lasting` tells whether an answer built from a view may be given again for ever: no changing node had part in it.
+Threads: a view belongs to one thread at a time.
+"""
+
+from typing import Protocol
+
+from nfs.export import Export
+from store.errors import NotWarm
+from store.vfs.tree import FileTree, Listing, Node, Usage
+
+
+class View(Protocol):
+    """What handlers ask of the tree. Raises errors of `store.errors`, and `BadHandle`."""
+
+    export: Export
+    host: bytes  # the peer's address
+    lasting: bool
+
+    def node(self, fh: bytes) -> Node:
+        """Return the node that a handle names."""
+        ...
+
+    def lookup(self, folder: Node, name: bytes) -> Node:
+        """Return a folder's entry; `.` and `..` too."""
+        ...
+
+    def parent_fileid(self, folder: Node) -> int:
+        """Return the fileid that `..` has in a listing."""
+        ...
+
+    def children(self, folder: Node, after: int, limit: int, verifier: bytes) -> Listing:
+        """Return a page of a folder."""
+        ...
+
+    def read(self, file: Node, offset: int, size: int) -> list[memoryview]:
+        """Return views of a file's bytes."""
+        ...
+
+    def readlink(self, link: Node) -> bytes:
+        """Return a link's target."""
+        ...
+
+    def usage(self, node: Node) -> Usage:
+        """Return sizes for `df`."""
+        ...
+
+    def blocking_tree(self) -> FileTree:
+        """Return the tree itself, for calls that walk it."""
+        ...
+
+
+class WarmView:
+    """Answers from memory, or raises `NotWarm`; never waits."""
+
+    def __init__(self, export: Export, host: bytes) -> None:
+        self.export, self.host, self.lasting = export, host, True
+        self._tree = export.tree
+
+    def node(self, fh: bytes) -> Node:
+        node = self.export.remembered_node(fh)
+        if node is None:
+            node = self._met(self._tree.node_warm(self.export.place_of(fh)))
+            self.export.remember_node(fh, node)
+        return node
+
+    def lookup(self, folder: Node, name: bytes) -> Node:
+        if name == b".":
+            return folder
+        if name == b"..":
+            raise NotWarm
+        return self._met(self._tree.lookup_warm(folder, name))
+
+    def parent_fileid(self, folder: Node) -> int:
+        fileid = self.export.remembered_parent_fileid(folder)
+        if fileid is None:
+            raise NotWarm
+        return fileid
+
+    def children(self, folder: Node, after: int, limit: int, verifier: bytes) -> Listing:
+        listing = self._tree.children_warm(folder, after=after, limit=limit, verifier=verifier)
+        if listing is None:
+            raise NotWarm
+        return listing
+
+    def read(self, file: Node, offset: int, size: int) -> list[memoryview]:
+        views = self._tree.read_warm(file, offset, size)
+        if views is None:
+            raise NotWarm
+        return views
+
+    def readlink(self, link: Node) -> bytes:
+        raise NotWarm
+
+    def usage(self, node: Node) -> Usage:
+        raise NotWarm
+
+    def blocking_tree(self) -> FileTree:
+        raise NotWarm
+
+    def _met(self, node: Node | None) -> Node:
+        if node is None:
+            raise NotWarm
+        if node.changing:
+            self.lasting = False
+        return node
+
+
+class BlockingView:
+    """Answers whatever it takes."""
+
+    def __init__(self, export: Export, host: bytes) -> None:
+        self.export, self.host, self.lasting = export, host, True
+        self._tree = export.tree
+
+    def node(self, fh: bytes) -> Node:
+        node = self.export.remembered_node(fh)
+        if node is None:
+            node = self._met(self._tree.node(self.export.place_of(fh)))
+            self.export.remember_node(fh, node)
+        return node
+
+    def lookup(self, folder: Node, name: bytes) -> Node:
+        if name == b".":
+            return folder
+        if name == b"..":
+            return self._met(self._tree.parent(folder))
+        return self._met(self._tree.lookup(folder, name))
+
+    def parent_fileid(self, folder: Node) -> int:
+        return self.export.parent_fileid(folder)
+
+    def children(self, folder: Node, after: int, limit: int, verifier: bytes) -> Listing:
+        return self._tree.children(folder, after=after, limit=limit, verifier=verifier)
+
+    def read(self, file: Node, offset: int, size: int) -> list[memoryview]:
+        return self._tree.read(file, offset, size)
+
+    def readlink(self, link: Node) -> bytes:
+        return self._tree.readlink(link)
+
+    def usage(self, node: Node) -> Usage:
+        return self._tree.usage(node)
+
+    def blocking_tree(self) -> FileTree:
+        self.lasting = False
+        return self._tree
+
+    def _met(self, node: Node) -> Node:
+        if node.changing:
+            self.lasting = False
+        return node
