@@ -60,6 +60,11 @@ class Archive:
         self._objects, self._spill_from, self._keep = objects, spill_from, keep
         self._cache = _Cache(cache_size)
 
+    @property
+    def cached(self) -> int:
+        """Return how many encoded bytes are kept decoded."""
+        return self._cache.used
+
     def spill(self, head: Head) -> Head:
         """Return the head, small enough to be written; what it lost lies in segments that are durable by then."""
         if len(encode_head(head)) <= self._spill_from:
@@ -219,7 +224,7 @@ class _Cache:
     """Decoded segments by what they were read as and digest, least recently used out first."""
 
     def __init__(self, size: int) -> None:
-        self._limit, self._used = size, 0
+        self._limit, self.used = size, 0
         self._held: OrderedDict[tuple[str, str], tuple[Any, int]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -236,7 +241,7 @@ class _Cache:
         with self._lock:
             if (read_as, digest) not in self._held:
                 self._held[read_as, digest] = (value, size)
-                self._used += size
-            while self._used > self._limit:
+                self.used += size
+            while self.used > self._limit:
                 _, (_, freed) = self._held.popitem(last=False)
-                self._used -= freed
+                self.used -= freed
