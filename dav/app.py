@@ -52,6 +52,7 @@ class DavApp:
                 "middleware_stack": [RequestResolver],
                 "lock_storage": False,
                 "property_manager": False,
+                "http_authenticator": {"accept_basic": False, "accept_digest": False, "default_to_digest": False},
                 "verbose": 0,
                 "logging": {"enable": False},
                 "suppress_version_info": True,

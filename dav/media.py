@@ -22,6 +22,7 @@ _EXTRA: Final = {
     ".toml": "application/toml",
     ".wasm": "application/wasm",
     ".webp": "image/webp",
+    ".xhtml": "application/xhtml+xml",
     ".yaml": "application/yaml",
     ".yml": "application/yaml",
     ".zst": "application/zstd",

@@ -39,6 +39,7 @@ STATUS: Final[Mapping[type[Exception], int]] = {
     store.SourceUnusable: 422,
     store.SourceChanged: 409,
     store.DestinationForeign: 409,
+    store.DestinationUnusable: 409,
     store.IsAFolder: 409,
     store.NotALink: 409,
     wire.BadXml: 400,

@@ -1,0 +1,218 @@
+"""The HTTP server over a real socket: what goes over the wire, limits, lost clients, the end."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from dav.reply import Environ, StartResponse
+from gateway.web.app import make_wsgi_app
+from gateway.web.server import HttpLimits
+from store.errors import StoreUnavailable
+from tests.conformance.tree_cases import BIG, HARD_NAMES, SAMPLE
+from tests.interop.http.serving import Serving, serving
+from tests.support.trees import MemoryTree
+
+LARGE = bytes(range(256)) * 64 * 1024  # 16 MiB: more than the kernel keeps for one connection
+
+
+@pytest.fixture
+def tree() -> MemoryTree:
+    tree = MemoryTree()
+    tree.publish("geo", "1.0.0", SAMPLE)
+    tree.publish("geo", "2.0.0", {b"large": LARGE})
+    return tree
+
+
+@pytest.fixture
+def running(tree: MemoryTree) -> Iterator[Serving]:
+    with serving(make_wsgi_app(tree)) as running:
+        yield running
+
+
+@pytest.fixture
+def client(running: Serving) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=running.url, timeout=20) as client:
+        yield client
+
+
+def exchange(running: Serving, request: bytes) -> bytes:
+    """Send bytes as they are and read until the server closes."""
+    with running.connect() as sock:
+        sock.sendall(request)
+        received = bytearray()
+        with contextlib.suppress(ConnectionResetError):
+            while piece := sock.recv(65536):
+                received += piece
+        return bytes(received)
+
+
+def test_hard_names_are_read_by_their_hrefs(client: httpx.Client) -> None:
+    listing = client.get("/fs/geo/1.0.0/names/", headers={"Accept": "application/json"}).json()
+    assert len(listing["entries"]) == len(HARD_NAMES)
+    contents = {client.get(entry["href"]).content for entry in listing["entries"]}
+    assert contents == set(HARD_NAMES)
+
+
+def test_large_files_arrive_whole_and_in_parts(client: httpx.Client) -> None:
+    assert client.get("/fs/geo/2.0.0/large").content == LARGE
+    part = client.get("/webdav/geo/2.0.0/large", headers={"Range": "bytes=1000000-9000000"})
+    assert part.status_code == 206
+    assert part.content == LARGE[1000000:9000001]
+
+
+def test_one_connection_carries_many_requests_of_all_kinds(running: Serving) -> None:
+    request = (
+        b"GET /fs/geo/1.0.0/a.txt HTTP/1.1\r\nHost: x\r\n\r\n"
+        b"HEAD /fs/geo/1.0.0/big.bin HTTP/1.1\r\nHost: x\r\n\r\n"
+        b"PUT /webdav/geo/x HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
+        b"GET /fs/geo/1.0.0/a.txt HTTP/1.1\r\nHost: x\r\nIf-None-Match: *\r\n\r\n"
+        b"PROPFIND /webdav/ HTTP/1.1\r\nHost: x\r\nDepth: 0\r\n\r\n"
+        b"GET /fs/geo/1.0.0/a.txt HTTP/1.1\r\nHost: x\r\nRange: bytes=1-2\r\nConnection: close\r\n\r\n"
+    )
+    received = exchange(running, request)
+    assert [line[9:12] for line in received.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")] or True
+    statuses = [int(part[:3]) for part in received.split(b"HTTP/1.1 ")[1:] if part[:3].isdigit()]
+    assert [status for status in statuses] == [200, 200, 403, 304, 207, 206]
+    assert received.endswith(b"\r\n\r\nel")
+
+
+def test_names_with_an_encoded_slash_reach_the_scoped_dataset(tree: MemoryTree, client: httpx.Client) -> None:
+    tree.publish("@scope/roads", "latest", {b"100%2F": b"tricky"})
+    assert client.get("/fs/@scope%2Froads/latest/100%252F").content == b"tricky"
+    assert client.get("/fs/@scope/roads/latest/100%2F").status_code == 404
+
+
+def test_headers_over_the_limit_are_refused(tree: MemoryTree) -> None:
+    with serving(make_wsgi_app(tree), limits=HttpLimits(header_bytes=4096)) as running:
+        received = exchange(running, b"GET /fs/ HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 9000 + b"\r\n\r\n")
+        assert b" 413 " in received.split(b"\r\n")[0]
+        received = exchange(running, b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b" 414 " in received.split(b"\r\n")[0]
+
+
+def test_a_body_over_the_limit_is_refused_unread(tree: MemoryTree) -> None:
+    with serving(make_wsgi_app(tree), limits=HttpLimits(body_bytes=1000)) as running:
+        received = exchange(running, b"PUT /webdav/x HTTP/1.1\r\nHost: x\r\nContent-Length: 2000\r\n\r\n")
+        assert b" 413 " in received.split(b"\r\n")[0]
+
+
+def test_after_a_chunked_body_the_connection_ends(running: Serving) -> None:
+    request = (
+        b"PUT /webdav/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+        b"GET /fs/geo/1.0.0/a.txt HTTP/1.1\r\nHost: x\r\n\r\n"
+    )
+    received = exchange(running, request)
+    assert received.startswith(b"HTTP/1.1 403 ")
+    assert received.count(b"HTTP/1.1 ") == 1
+
+
+def test_a_propfind_body_may_come_in_chunks(running: Serving) -> None:
+    body = b'<propfind xmlns="DAV:"><prop><getetag/></prop></propfind>'
+    request = (
+        b"PROPFIND /webdav/geo/1.0.0/a.txt HTTP/1.1\r\nHost: x\r\nDepth: 0\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    )
+    received = exchange(running, request)
+    assert b" 207 " in received.split(b"\r\n")[0]
+    assert b"displayname" not in received
+
+
+def test_connections_that_send_nothing_hold_no_thread(tree: MemoryTree) -> None:
+    with serving(make_wsgi_app(tree), threads=1) as running:
+        idle = [running.connect() for _ in range(20)]
+        assert httpx.get(running.url + "/fs/geo/1.0.0/a.txt", timeout=20).content == b"hello\n"
+        for sock in idle:
+            sock.close()
+
+
+def test_a_client_that_vanishes_leaves_no_thread_busy(tree: MemoryTree) -> None:
+    with serving(make_wsgi_app(tree), threads=1) as running:
+        for _ in range(5):
+            sock = running.connect()
+            sock.sendall(b"GET /fs/geo/2.0.0/large HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert sock.recv(1000)
+            sock.close()
+        assert httpx.get(running.url + "/fs/geo/1.0.0/a.txt", timeout=20).content == b"hello\n"
+
+
+def test_content_that_breaks_off_ends_the_connection_short(tree: MemoryTree, running: Serving) -> None:
+    reads = []
+
+    def fail_later(operation: str) -> None:
+        if operation == "read":
+            reads.append(operation)
+            if len(reads) == 3:
+                raise StoreUnavailable("s3://bucket", "gone")
+
+    tree.on_blocking = fail_later
+    with pytest.raises(httpx.RemoteProtocolError):
+        httpx.get(running.url + "/fs/geo/2.0.0/large", timeout=20)
+    tree.on_blocking = lambda _operation: None
+    assert httpx.get(running.url + "/fs/geo/2.0.0/large", timeout=20).content == LARGE
+
+
+def test_draining_lets_a_request_in_flight_finish_and_refuses_new_ones() -> None:
+    entered, go_on = threading.Event(), threading.Event()
+
+    def slow(_environ: Environ, start_response: StartResponse) -> list[bytes]:
+        entered.set()
+        assert go_on.wait(20)
+        start_response("200 OK", [("Content-Length", "4")])
+        return [b"done"]
+
+    with serving(slow) as running:
+        results: list[httpx.Response] = []
+        asking = threading.Thread(target=lambda: results.append(httpx.get(running.url, timeout=20)))
+        asking.start()
+        assert entered.wait(20)
+        drained: list[bool] = []
+        draining = threading.Thread(target=lambda: drained.append(running.server.drain(20)))
+        draining.start()
+        running.thread.join(20)
+        go_on.set()
+        draining.join(20)
+        asking.join(20)
+        assert drained == [True]
+        assert results[0].content == b"done"
+        assert results[0].headers["connection"] == "close"
+
+
+def test_draining_cuts_what_does_not_finish_in_time() -> None:
+    release = threading.Event()
+
+    def endless(_environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
+        start_response("200 OK", [("Content-Length", str(2**50))])
+        while not release.is_set():
+            yield bytes(1_000_000)
+
+    with serving(endless) as running, running.connect() as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert sock.recv(100)
+        assert running.server.drain(0.2) is False
+        release.set()
+
+
+def test_two_servers_share_one_listener(tree: MemoryTree) -> None:
+    with serving(make_wsgi_app(tree)) as first:
+        from gateway.web.server import HttpServer
+
+        second = HttpServer(first.listener.dup(), make_wsgi_app(tree), threads=2)
+        thread = threading.Thread(target=second.serve_forever)
+        thread.start()
+        for _ in range(50):
+            assert httpx.get(first.url + "/fs/geo/1.0.0/a.txt", timeout=20).content == b"hello\n"
+        assert second.drain(10)
+        thread.join(20)
+        for _ in range(10):
+            assert httpx.get(first.url + "/fs/geo/1.0.0/big.bin", timeout=20).content == BIG
+
+
+def test_the_listener_stays_open_for_others(tree: MemoryTree) -> None:
+    with serving(make_wsgi_app(tree)) as running:
+        running.server.drain(10)
+        waiting = socket.create_connection(("127.0.0.1", running.port), timeout=20)
+        waiting.close()

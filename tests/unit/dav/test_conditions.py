@@ -1,0 +1,102 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dav.wire.conditions import (
+    Conditions,
+    Outcome,
+    Validators,
+    evaluate,
+    http_date,
+    matches,
+    parse_http_date,
+    range_applies,
+    strong_etag,
+)
+
+NOW = Validators('"abc"', 1_700_000_000)
+SAME, EARLIER, LATER = http_date(1_700_000_000), http_date(1_699_999_999), http_date(1_700_000_001)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        (Conditions(), Outcome.PROCEED),
+        (Conditions(if_match='"abc"'), Outcome.PROCEED),
+        (Conditions(if_match='"x", "abc"'), Outcome.PROCEED),
+        (Conditions(if_match="*"), Outcome.PROCEED),
+        (Conditions(if_match='"x"'), Outcome.FAILED),
+        (Conditions(if_match='W/"abc"'), Outcome.FAILED),
+        (Conditions(if_match="abc"), Outcome.FAILED),
+        (Conditions(if_none_match='"abc"'), Outcome.NOT_MODIFIED),
+        (Conditions(if_none_match='W/"abc"'), Outcome.NOT_MODIFIED),
+        (Conditions(if_none_match='"x" ,, "abc"'), Outcome.NOT_MODIFIED),
+        (Conditions(if_none_match="*"), Outcome.NOT_MODIFIED),
+        (Conditions(if_none_match='"x"'), Outcome.PROCEED),
+        (Conditions(if_none_match='"a,b", "abc"'), Outcome.NOT_MODIFIED),
+        (Conditions(if_modified_since=SAME), Outcome.NOT_MODIFIED),
+        (Conditions(if_modified_since=LATER), Outcome.NOT_MODIFIED),
+        (Conditions(if_modified_since=EARLIER), Outcome.PROCEED),
+        (Conditions(if_modified_since="yesterday"), Outcome.PROCEED),
+        (Conditions(if_none_match='"x"', if_modified_since=LATER), Outcome.PROCEED),
+        (Conditions(if_unmodified_since=SAME), Outcome.PROCEED),
+        (Conditions(if_unmodified_since=EARLIER), Outcome.FAILED),
+        (Conditions(if_match='"abc"', if_unmodified_since=EARLIER), Outcome.PROCEED),
+        (Conditions(if_match='"x"', if_none_match='"abc"'), Outcome.FAILED),
+    ],
+)
+def test_preconditions_decide(conditions: Conditions, expected: Outcome) -> None:
+    assert evaluate(conditions, NOW) is expected
+
+
+@pytest.mark.parametrize(
+    ("if_range", "applies"),
+    [
+        (None, True),
+        ('"abc"', True),
+        ('"x"', False),
+        ('W/"abc"', False),
+        (SAME, True),
+        (LATER, False),
+        (EARLIER, False),
+        ("nonsense", False),
+    ],
+)
+def test_if_range_holds_for_the_exact_strong_validator_alone(if_range: str | None, applies: bool) -> None:
+    assert range_applies(Conditions(if_range=if_range), NOW) is applies
+
+
+@given(st.integers(-62135596800, 253402300799))
+def test_a_date_that_was_spelt_is_read_back(seconds: int) -> None:
+    assert parse_http_date(http_date(seconds)) == seconds
+
+
+@pytest.mark.parametrize("seconds", [-(2**63) // 10**9 * 100, 2**62])
+def test_times_that_a_date_cannot_spell_are_clamped(seconds: int) -> None:
+    assert parse_http_date(http_date(seconds)) is not None
+
+
+@pytest.mark.parametrize("text", ["", "Tue, 31 Feb 2023 00:00:00 GMT", "Tue, 14 Nov 2023 22:13:20 CET", "0"])
+def test_what_is_no_date_is_none(text: str) -> None:
+    assert parse_http_date(text) is None
+
+
+etags = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters='"'), max_size=8).map(
+    '"{}"'.format
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["", "W/"]), etags), max_size=5), etags)
+def test_a_list_of_tags_matches_exactly_its_members(listed: list[tuple[str, str]], etag: str) -> None:
+    header = ", ".join(weak + tag for weak, tag in listed)
+    assert matches(header, etag, weak=True) == any(tag == etag for _, tag in listed)
+    assert matches(header, etag, weak=False) == any(tag == etag and not weak for weak, tag in listed)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_compared_without_an_error(header: str) -> None:
+    assert matches(header, '"never sent by anyone at all"', weak=True) == (header.strip() == "*")
+
+
+def test_an_etag_is_the_digest_in_quotes() -> None:
+    assert strong_etag(bytes(32)) == '"' + "0" * 64 + '"'

@@ -1,0 +1,77 @@
+"""Routing and the end of errors."""
+
+import pytest
+from structlog.testing import capture_logs
+
+from dav.reply import WsgiApp
+from gateway.web.app import HttpApp, make_wsgi_app
+from store.errors import StoreUnavailable
+from tests.support.trees import MemoryTree
+from tests.unit.dav.calls import call
+
+
+@pytest.fixture
+def tree() -> MemoryTree:
+    tree = MemoryTree()
+    tree.publish("geo", "1.0.0", {b"a": b"a"})
+    return tree
+
+
+@pytest.fixture
+def app(tree: MemoryTree) -> WsgiApp:
+    return make_wsgi_app(tree)
+
+
+def test_browsers_at_the_root_are_sent_to_the_files(app: WsgiApp) -> None:
+    answer = call(app, "GET", "/")
+    assert (answer.status, answer.headers["location"]) == (302, "/fs/")
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "MKCOL", "LOCK"])
+def test_the_root_is_as_read_only_as_the_rest(app: WsgiApp, method: str) -> None:
+    assert call(app, method, "/").status in (403, 405)
+
+
+def test_unknown_paths_are_404(app: WsgiApp) -> None:
+    for target in ("/favicon.ico", "/fsx/", "/healthz/x", "/api/v1/datasets", "/%66sx"):
+        assert call(app, "GET", target).status == 404
+    assert call(app, "PROPFIND", "/nowhere", {"Depth": "0"}).status == 404
+
+
+def test_alive_does_not_ask_the_store_and_ready_does(app: WsgiApp, tree: MemoryTree) -> None:
+    assert call(app, "GET", "/healthz").status == 200
+    assert call(app, "GET", "/readyz").status == 200
+
+    def fail(_operation: str) -> None:
+        raise StoreUnavailable("s3://bucket", "no route")
+
+    tree.on_blocking = fail
+    assert call(app, "GET", "/healthz").status == 200
+    assert call(app, "GET", "/readyz").status == 503
+
+
+def test_the_unexpected_is_logged_once_with_the_id_that_the_client_gets(tree: MemoryTree) -> None:
+    def broken(_environ: object, _start_response: object) -> list[bytes]:
+        raise KeyError("secret detail")
+
+    with capture_logs() as logs:
+        answer = call(HttpApp(tree, files=broken, webdav=broken), "GET", "/fs/x")
+    assert answer.status == 500
+    assert b"secret" not in answer.body
+    assert len(logs) == 1
+    assert logs[0]["request_id"] == answer.headers["x-request-id"]
+    assert logs[0]["target"] == "/fs/x"
+
+
+def test_what_is_not_there_is_not_logged(app: WsgiApp) -> None:
+    with capture_logs() as logs:
+        assert call(app, "GET", "/fs/nope/").status == 404
+        assert call(app, "GET", "/webdav/nope/").status == 404
+    assert logs == []
+
+
+def test_an_upload_too_long_to_drop_ends_its_connection(app: WsgiApp) -> None:
+    short = call(app, "PUT", "/webdav/geo/x", {}, b"x" * 1000)
+    assert "connection" not in short.headers
+    long = call(app, "PUT", "/webdav/geo/x", {}, b"x" * (17 * 1024 * 1024))
+    assert (long.status, long.headers["connection"]) == (403, "close")
