@@ -13,8 +13,6 @@ from typing import Final, NamedTuple
 from gateway.config import Address, ConfigError, Settings, parse_address
 from gateway.lifecycle import Server, bound, listen, require_loopback
 from gateway.supervisor import Group, Supervisor
-from store.errors import StoreMissing
-from store.objects.base import ObjectStore
 from store.vfs.tree import FileTree
 
 MOST_WORKERS: Final = 256  # of one kind; more than any machine's cores, less than its descriptors
@@ -34,39 +32,14 @@ INTERFACES: Final = (
 )
 
 
-def open_store(settings: Settings, *, create: bool = False) -> ObjectStore:
-    """Open the store's objects, with retries; the embedded default is made when it is missing and `create` is true.
-
-    Raises:
-        StoreMissing: no store at the address.
-        BadAddress, StoreUnavailable, StoreDenied: as they say.
-        ConfigError: a key was given, and the store is not encrypted.
-    """
-    from store import root
-    from store.objects.address import open_objects
-
-    objects = open_objects(settings.store_address)
-    try:
-        root.open_root(objects)
-    except StoreMissing:
-        if not create or settings.store.url:
-            objects.close()
-            raise
-        root.create_root(objects)
-    if settings.store.key_file:
-        # A reader that was given a key must not be shown somebody's plain store instead.
-        objects.close()
-        raise ConfigError(f"store.key_file is set, but the store at {objects.address} is not encrypted: unset it")
-    return objects
-
-
 def build_tree(settings: Settings) -> tuple[FileTree, bytes]:
     """Open the store and return its tree, with the key that NFS handles are authenticated with."""
+    from gateway.stores import open_store
     from store.vfs.storetree import open_tree
 
     cache_dir: Path | None = settings.cache_dir if settings.cache.disk else None
     tree = open_tree(
-        open_store(settings),
+        open_store(settings).objects,
         cache_memory=settings.cache.memory,
         cache_dir=cache_dir,
         cache_disk=settings.cache.disk,

