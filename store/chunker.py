@@ -26,10 +26,10 @@ class Chunker:
         self.settings = settings
 
     def cut(self, data: Buffer, *, first: bool, final: bool) -> Iterator[tuple[int, int]]:
-        """Yield (offset, length) of each whole chunk in `data`, which must begin at a cut. What fits in one chunk is one.
+        """Yield (offset, length) of each whole chunk in `data`. What fits in one chunk is one.
 
         Args:
-            data: bytes that follow the last cut. What is left over at the end is to be handed in again with more behind it.
+            data: bytes that follow the last cut; what is left over is to be handed in again with more behind it.
             first: nothing comes before `data` in its run.
             final: nothing comes after `data`, so that the last, short chunk is whole too.
         """

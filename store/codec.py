@@ -1,7 +1,8 @@
 """How runs of bytes are coded in the store: plain, zstd, or zstd over transposed columns (docs/format.md, Codings).
 
-A decoder never trusts a size that it was not told from outside: the caller knows the plain size from a verified table, and a
-frame that claims another one is refused before memory is taken. Pure functions; any thread (contexts are per thread).
+A decoder never trusts a size that it was not told from outside: the caller knows the plain size from a verified
+table, and a frame that claims another one is refused before memory is taken. Pure functions; any thread (contexts are
+per thread).
 """
 
 import enum

@@ -1,4 +1,7 @@
-"""Two callers who want the same thing at the same time share one piece of work. Any thread; no lock is held while it runs."""
+"""Two callers who want the same thing at the same time share one piece of work.
+
+Any thread; no lock is held while it runs.
+"""
 
 import threading
 from collections.abc import Callable, Hashable

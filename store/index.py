@@ -6,8 +6,9 @@ Derived data, best effort, never needed for correctness. One segment a push that
     packs, 16 bytes each: id
     hooks, 12 bytes each: first 8 bytes of a chunk's digest, u32 row of its pack
 
-A chunk is a hook when its digest begins with a zero byte (1 in 256); every pack has one at least: its smallest digest. Chunks that
-are alike lie together, so one hook that is met again leads to the footer of a pack that holds most of its neighbours.
+A chunk is a hook when its digest begins with a zero byte (1 in 256); every pack has one at least: its smallest
+digest. Chunks that are alike lie together, so one hook that is met again leads to the footer of a pack that holds
+most of its neighbours.
 """
 
 import os

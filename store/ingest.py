@@ -1,8 +1,9 @@
-"""Reads files and turns them into chunks: read -> cut -> digest -> known? -> compress, with the digests of whole files beside it.
+"""Reads files and turns them into chunks: read -> cut -> digest -> known? -> compress.
 
-The caller's thread reads large files window by window and cuts them; a pool digests and compresses; one thread each carries
-SHA-256 and MD5 along. Small files go through the pool many at a time. Results come out in the order of the files, and no more
-than `IN_FLIGHT` bytes are ever under way. Hashing, cutting and compressing release the interpreter's lock.
+The digests of whole files are made beside it. The caller's thread reads large files window by window and cuts them; a
+pool digests and compresses; one thread each carries SHA-256 and MD5 along. Small files go through the pool many at a
+time. Results come out in the order of the files, and no more than `IN_FLIGHT` bytes are ever under way. Hashing,
+cutting and compressing release the interpreter's lock.
 """
 
 import errno
@@ -44,7 +45,10 @@ class Piece(NamedTuple):
 
 @dataclass(slots=True)
 class Read:
-    """Some pieces of a file. Those of one file come one after another; the last has its digests, or says what went wrong."""
+    """Some pieces of a file.
+
+    Those of one file come one after another; the last has its digests, or says what went wrong.
+    """
 
     file: SourceFile
     pieces: list[Piece]

@@ -1,8 +1,8 @@
 """What a push has done that nothing names yet, kept in a local file so that the next push of the same folder can go on.
 
-One line each, appended: `parent TAG HEX` (`-` for none) when the push first starts, and a pack's id once the store has confirmed
-the pack. A line cut short is passed over; the next push reads the footers of the packs, and never trusts this file's word alone.
-Appending is safe from any thread.
+One line each, appended: `parent TAG HEX` (`-` for none) when the push first starts, and a pack's id once the store
+has confirmed the pack. A line cut short is passed over; the next push reads the footers of the packs, and never
+trusts this file's word alone. Appending is safe from any thread.
 """
 
 import contextlib

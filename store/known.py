@@ -1,7 +1,7 @@
 """Which chunks the store has already: asked for every chunk of a push before it is compressed.
 
-Looked for in manifests of the same dataset first, then through the sparse hooks of the index, within a fixed budget of requests
-and memory. A miss costs only space. Any thread: `get` and `find` may run side by side.
+Looked for in manifests of the same dataset first, then through the sparse hooks of the index, within a fixed budget
+of requests and memory. A miss costs only space. Any thread: `get` and `find` may run side by side.
 """
 
 import heapq

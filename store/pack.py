@@ -10,8 +10,8 @@
     45     1    number of bases (coding PATCH, reserved): that many digests follow after all rows, in row order
     46     2    zeros
 
-The footer begins with the number of rows (8 bytes). A pack's id is random, so that no two attempts ever write one object.
-`PackBuilder` belongs to one thread; decoding is pure.
+The footer begins with the number of rows (8 bytes). A pack's id is random, so that no two attempts ever write one
+object. `PackBuilder` belongs to one thread; decoding is pure.
 """
 
 import os

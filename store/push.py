@@ -1,8 +1,8 @@
-"""Publishes a folder: walk -> what is unchanged -> read, cut, digest, compress -> packs -> index segment -> manifest -> tags.
+"""Publishes a folder: walk -> what is unchanged -> read -> packs -> index segment -> manifest -> tags.
 
-The order of writing is the safety of it: a tag is set last, in one compare-and-set, once everything that it names is durable. A
-push that is killed leaves packs that nothing names; the journal lets the next one use them. The caller's thread does the walking,
-the packing and the tagging; `ingest` and `upload` have threads of their own.
+The order of writing is the safety of it: a tag is set last, in one compare-and-set, once everything that it names is
+durable. A push that is killed leaves packs that nothing names; the journal lets the next one use them. The caller's
+thread does the walking, the packing and the tagging; `ingest` and `upload` have threads of their own.
 """
 
 import contextlib
@@ -52,7 +52,10 @@ RECENT: Final = 4  # states of the dataset whose blocks are known from the start
 
 @dataclass(slots=True)
 class PushCounters:
-    """How far a push is; written by its threads, read by whoever shows progress. Bytes are plain bytes but for `uploaded`."""
+    """How far a push is; written by its threads, read by whoever shows progress.
+
+    Bytes are plain bytes but for `uploaded`.
+    """
 
     phase: str = "walking"
     files_total: int = 0
@@ -160,7 +163,7 @@ class _Push:
     # what is known before anything is read
 
     def _parents(self, journal: Journal) -> dict[str, str]:
-        """Return what each channel named when this push first started: another writer's move since then is a conflict."""
+        """Return what each channel named when this push first started: a move since then is a conflict."""
         channels = [tag for tag in self.tags if kind_of(tag) == TagKind.CHANNEL]
         parents = journal.parents(channels)
         for tag in channels:

@@ -1,7 +1,8 @@
-"""Walks the folder that is to be published. Links are kept, never followed; what can't be kept is listed, not skipped in silence.
+"""Walks the folder that is to be published. Links are kept, never followed.
 
-Names are bytes throughout. Kept of each entry: kind, size, executable bit, mtime, link target. Hard links become files that share
-blocks; owners, extended attributes and ACLs are not kept. One thread a walk.
+What can't be kept is listed, not skipped in silence. Names are bytes throughout. Kept of each entry: kind, size,
+executable bit, mtime, link target. Hard links become files that share blocks; owners, extended attributes and ACLs
+are not kept. One thread a walk.
 """
 
 import errno

@@ -1,12 +1,14 @@
 """Remembers how each file looked when it was last pushed, so that the next push need not read it again.
 
-A small file in the user's state directory, one for each (store, source folder, dataset). Losing it costs only time. It holds
+A small file in the user's state directory, one for each (store, source folder, dataset). Losing it costs only time.
+It holds
 
-    "AFUN", u32 version 1, id of the manifest (32), its root (32), u64 number of rows, then in the order of the manifest's records
-    rows of 40 bytes: device, inode, size (u64), mtime, ctime (ns, i64); all zero where a file is not to be trusted
+    "AFUN", u32 version 1, id of the manifest (32), its root (32), u64 number of rows, then in the order of the
+    manifest's records rows of 40 bytes: device, inode, size (u64), mtime, ctime (ns, i64); all zero where a file is
+    not to be trusted
 
-A file whose times lie within `SETTLED_NS` of the moment it was read is not trusted: it may have been written again within the
-clock's grain. ctime counts, because it alone moves when a program sets mtime back. One thread.
+A file whose times lie within `SETTLED_NS` of the moment it was read is not trusted: it may have been written again
+within the clock's grain. ctime counts, because it alone moves when a program sets mtime back. One thread.
 """
 
 import contextlib

@@ -1,6 +1,7 @@
 """The bytes of a manifest: its sections, their rows, its table, and its id (docs/format.md, Manifests).
 
-A manifest has two parts. The *content* part has one canonical form; its BLAKE3 is the manifest's id, the same in every store:
+A manifest has two parts. The *content* part has one canonical form; its BLAKE3 is the manifest's id, the same in
+every store:
 
     content header, 40 bytes: magic "AFMC", version u16 = 1, zero u16, then as u64: records, bytes of names, bytes of
     links, files; behind it the sections NODES, NAMES, LINKS and SHA256, whole and plain.
@@ -23,8 +24,8 @@ The *location* part (all other sections) says where the bytes lie in this store;
     EXTENTS row, 12 bytes: offset in the file u64, row in BLOCKS u32 (0xFFFFFFFF: a hole up to the next row or the end)
     SHA256 32, MD5 16, DIGESTS 32 (of the chunk in the same row of BLOCKS), PACKS 16
 
-Records stand in breadth-first order: the root first, the entries of a folder together, sorted by raw bytes, folders in the order
-of their records. All numbers little-endian. Everything here is pure.
+Records stand in breadth-first order: the root first, the entries of a folder together, sorted by raw bytes, folders
+in the order of their records. All numbers little-endian. Everything here is pure.
 """
 
 import enum

@@ -1,8 +1,9 @@
-"""Reads a manifest at random: opens the pages that an answer needs, verifies each, and holds every field against the table.
+"""Reads a manifest at random: opens the pages that an answer needs, and verifies each.
 
-Nothing is believed: an entry whose folder, name, order or block lies outside what the format allows is `ObjectCorrupt`, wherever
-it is met. `check` goes through everything, the id included. Opening reads one page, whatever the size of the manifest.
-A `Manifest` never changes and may be used from any thread; `warm` is the same manifest answering from memory alone.
+Nothing is believed: an entry whose folder, name, order or block lies outside what the format allows is
+`ObjectCorrupt`, wherever it is met. `check` goes through everything, the id included. Opening reads one page,
+whatever the size of the manifest. A `Manifest` never changes and may be used from any thread; `warm` is the same
+manifest answering from memory alone.
 """
 
 from collections.abc import Iterator
@@ -202,6 +203,11 @@ class Manifest:
             found.append((at, span.block))
             at += span.size
         return found
+
+    def extent_count(self, record: Record) -> int:
+        """Return of how many runs a file is made up."""
+        low, stop = self._extent_rows(record.first)
+        return stop - low
 
     def _extent_rows(self, file: int) -> tuple[int, int]:
         if not 0 <= file < self.files:

@@ -7,8 +7,8 @@
 A node is a value: it stays good for ever, whatever happens to the catalogue. Nodes with `changing` false may be cached
 without end. A channel's folder is bound to the state that it showed when it was looked up.
 
-Threads: every method may be called from any thread. `*_warm` methods answer from memory or return `None` ("not now"), and
-never do I/O nor wait; only they may run on a thread that owns connections. The others may block on disk or S3.
+Threads: every method may be called from any thread. `*_warm` methods answer from memory or return `None` ("not now"),
+and never do I/O nor wait; only they may run on a thread that owns connections. The others may block on disk or S3.
 """
 
 import enum
@@ -69,7 +69,7 @@ class Listing(NamedTuple):
 
     entries: Sequence[Entry]
     eof: bool  # nothing comes after the last entry
-    verifier: bytes  # 8 bytes: pass it with the next page's cookie. Any verifier is accepted; a following root's names its state
+    verifier: bytes  # 8 bytes, to be passed along with the next page's cookie; any other is accepted too
 
 
 class FileDigests(NamedTuple):

@@ -1,0 +1,159 @@
+"""One state of a dataset as nodes: manifest records seen through the tag by which they were reached.
+
+The tag's creation number is part of every place and fileid, so that two tags of one state are two folders: a kernel
+gives a folder one name, and would move it from one to the other (docs/decisions/0001-tag-in-handles.md). Any thread.
+"""
+
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from blake3 import blake3
+
+from store.cache import ByteCache
+from store.digest import Digest
+from store.errors import NotAFolder, ObjectCorrupt, PathMissing
+from store.head import Content
+from store.kinds import Kind
+from store.manifest.view import Manifest, Record
+from store.pack import Block
+from store.vfs.tree import Entry, Node, Place, Space
+
+_ODD: Final = 0x9E3779B97F4A7C15
+_MASK: Final = (1 << 64) - 1
+MAPPED: Final = 16_384  # extents: a file of up to about 1 GiB is mapped whole
+
+
+class FileMap(NamedTuple):
+    """Where a file's bytes lie."""
+
+    offsets: list[int]  # first byte of each run
+    blocks: list[Block | None]  # None: a hole
+    size: int
+
+
+class Caches:
+    """What all states share, bounded in bytes."""
+
+    def __init__(self, limit: int = 32 << 20) -> None:
+        self.maps: ByteCache[tuple[Digest, int], FileMap] = ByteCache(limit)
+        self.lookups: ByteCache[tuple[Place, bytes], Node] = ByteCache(limit)
+        self.equivalents: ByteCache[tuple[Digest, int], dict[str, list[int]]] = ByteCache(limit)
+
+
+class StateTree:
+    """The files of one state."""
+
+    def __init__(self, dataset: int, tag: int, content: Content, manifest: Manifest, caches: Caches) -> None:
+        self.dataset, self.tag, self.content, self.manifest = dataset, tag, content, manifest
+        self.prefix = manifest.id[:16]
+        self._caches = caches
+        identity = dataset.to_bytes(8, "big") + tag.to_bytes(4, "big") + self.prefix
+        self._seed = int.from_bytes(blake3(identity).digest(8), "big")
+
+    def place(self, number: int) -> Place:
+        return Place(Space.STATE, self.dataset, self.tag, self.prefix, number)
+
+    def node(self, number: int, record: Record) -> Node:
+        """Return a record as a node."""
+        fileid = (self._seed + number * _ODD) & _MASK or 1  # one to one within a state, since the factor is odd
+        mtime_ns = record.mtime_ns
+        return Node(record.kind, self.place(number), fileid, record.size, mtime_ns, mtime_ns, record.executable, False)
+
+    def root(self) -> Node:
+        return self.node(0, self.manifest.record(0))
+
+    def lookup(self, manifest: Manifest, number: int, name: bytes) -> Node:
+        """Find a name in a folder.
+
+        Args:
+            manifest: `self.manifest`, or its `warm` twin.
+            number: record of the folder.
+            name: the exact bytes, else the only name that is canonically equivalent.
+
+        Raises:
+            PathMissing, NotAFolder, NotWarm.
+        """
+        key = (self.place(number), name)
+        node = self._caches.lookups.get(key)
+        if node is not None:
+            return node
+        record = manifest.record(number)
+        if record.kind != Kind.FOLDER:
+            raise NotAFolder(name)
+        found = manifest.find(number, record, name)
+        if found is None and not name.isascii():
+            found = self._equivalent(manifest, number, record, name)
+        if found is None:
+            raise PathMissing(name)
+        node = self.node(*found)
+        self._caches.lookups.put(key, node, 300 + len(name))
+        return node
+
+    def _equivalent(self, manifest: Manifest, number: int, folder: Record, name: bytes) -> tuple[int, Record] | None:
+        try:
+            wanted = unicodedata.normalize("NFC", name.decode())
+        except UnicodeDecodeError:
+            return None
+        key = (manifest.root, number)
+        table = self._caches.equivalents.get(key)
+        if table is None:
+            table = {}
+            for child, found, _ in manifest.entries(number, folder, 0, folder.size):
+                if not found.isascii():
+                    text = unicodedata.normalize("NFC", found.decode("utf-8", "surrogateescape"))
+                    table.setdefault(text, []).append(child)
+            self._caches.equivalents.put(key, table, 1000 + 200 * len(table))
+        numbers = table.get(wanted, [])
+        return (numbers[0], manifest.record(numbers[0])) if len(numbers) == 1 else None
+
+    def entries(self, manifest: Manifest, number: int, after: int, limit: int) -> tuple[list[Entry], bool]:
+        """Return up to `limit` entries of a folder behind cookie `after`, and whether that is the end."""
+        record = manifest.record(number)
+        if record.kind != Kind.FOLDER:
+            raise NotAFolder(manifest.name(record))
+        stop = min(record.size, after + limit)
+        return list(self._entries(manifest, number, record, after, stop)), stop >= record.size
+
+    def _entries(self, manifest: Manifest, number: int, folder: Record, start: int, stop: int) -> Iterator[Entry]:
+        if start >= stop:
+            return
+        for cookie, (child, name, record) in enumerate(manifest.entries(number, folder, start, stop), start + 1):
+            yield Entry(cookie, name, self.node(child, record))
+
+    def file_map(self, manifest: Manifest, number: int) -> FileMap | Record:
+        """Return where a file's bytes lie, or its record alone where it is too large to be mapped whole."""
+        record = manifest.record(number)
+        key = (manifest.root, record.first)
+        found = self._caches.maps.get(key)
+        if found is None:
+            if manifest.extent_count(record) > MAPPED:
+                return record
+            extents = manifest.extents(record)
+            found = FileMap([offset for offset, _ in extents], [block for _, block in extents], record.size)
+            self._caches.maps.put(key, found, 400 + 300 * len(extents))
+        return found
+
+    def runs(self, manifest: Manifest, number: int, offset: int, size: int) -> list[tuple[Block | None, int, int]]:
+        """Return (block or None, first byte in it, how many) of a range of a file, cut to its end."""
+        found = self.file_map(manifest, number)
+        if isinstance(found, Record):
+            return [(span.block, span.start, span.size) for span in manifest.spans(found, offset, size)]
+        end = min(offset + size, found.size)
+        if offset >= end:
+            return []
+        offsets, blocks = found.offsets, found.blocks
+        at = bisect_right(offsets, offset) - 1
+        if at < 0:
+            raise ObjectCorrupt(manifest.key, f"file of record {number} does not begin at 0")
+        runs = []
+        position = offset
+        while position < end:
+            start = offsets[at]
+            following = offsets[at + 1] if at + 1 < len(offsets) else found.size
+            take = min(end, following) - position
+            runs.append((blocks[at], position - start, take))
+            position += take
+            at += 1
+        return runs

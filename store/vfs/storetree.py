@@ -1,0 +1,463 @@
+"""The tree over a real store: `FileTree` from catalogue, manifests and blocks.
+
+Places: `/` and scopes and datasets come from `live`, everything in a state from `states`. What is warm is what these
+have in memory: fresh snapshots, decoded manifest pages, plain chunks. Any thread, as the seam says.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, TypeVar
+
+from blake3 import blake3
+
+from store.blocks import BlockReader
+from store.cache import ByteCache
+from store.errors import (
+    BadName,
+    DatasetMissing,
+    IsAFolder,
+    NotAFolder,
+    NotALink,
+    NotWarm,
+    PathMissing,
+    StaleNode,
+    TagMissing,
+)
+from store.head import Content, TagState
+from store.kinds import Kind
+from store.objects.base import ObjectStore
+from store.refs import DIGEST_PREFIX, ByDigest, Reference, TagKind, parse_reference
+from store.repository import Repository
+from store.vfs.ahead import ReadAhead
+from store.vfs.live import LiveCatalogue, Names, View, cookie_of, digest64
+from store.vfs.states import Caches, StateTree
+from store.vfs.tree import NO_VERIFIER, Entry, FileDigests, Listing, Node, Place, Space, Usage
+
+NO_MANIFEST: Final = bytes(16)
+ROOT_PLACE: Final = Place(Space.ROOT, 0, 0, NO_MANIFEST, 0)
+STATES: Final = 1024  # states kept open
+ZEROS: Final = memoryview(bytes(1 << 20))
+_PARALLEL: Final = 16
+
+T = TypeVar("T")
+
+
+class StoreTree:
+    """Everything in one store, as one tree."""
+
+    def __init__(self, repository: Repository, *, memory: int) -> None:
+        """Start.
+
+        Args:
+            repository: the store.
+            memory: bytes of plain chunks to keep in memory.
+        """
+        self.handle_key = repository.root.handle_key.reveal()
+        self._repository = repository
+        self._fsid = int(repository.root.store[:16], 16) or 1
+        self._live = LiveCatalogue(repository.objects, repository.catalogue)
+        self._caches = Caches()
+        self._states: ByteCache[tuple[int, int, bytes], StateTree] = ByteCache(STATES * 1200)
+        self._blocks = BlockReader(repository.objects, memory)
+        self._ahead = ReadAhead(self._fetch_ahead)
+        self._pool = ThreadPoolExecutor(_PARALLEL, thread_name_prefix="states")
+
+    @property
+    def fsid(self) -> int:
+        return self._fsid
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self._ahead.close()
+        self._blocks.close()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    # nodes
+
+    def root(self) -> Node:
+        return self._changing(ROOT_PLACE, self._live.names_known().changed_ns, len(self._live.names_known().top))
+
+    def node(self, place: Place) -> Node:
+        match place.space:
+            case Space.ROOT:
+                return self._root_of(self._live.names())
+            case Space.STATE:
+                state = self._state(place)
+                return state.node(place.record, state.manifest.record(place.record))
+            case Space.SCOPE:
+                names = self._live.names()
+                return self._scope(names, self._name(place))
+            case _:
+                view = self._view(self._name(place))
+                return self._dataset(view) if place.space == Space.DATASET else self._follower(view, place)
+
+    def node_warm(self, place: Place) -> Node | None:
+        match place.space:
+            case Space.ROOT:
+                names = self._live.names_warm()
+                return self._root_of(names) if names else None
+            case Space.STATE:
+                return _warm(
+                    self._state_warm(place), lambda s: s.node(place.record, s.manifest.warm.record(place.record))
+                )
+            case Space.SCOPE:
+                names = self._live.names_warm()
+                name = names.by_digest.get(place.dataset) if names else None
+                return self._scope(names, name) if names and name else None
+            case _:
+                view = self._view_warm(place)
+                if view is None:
+                    return None
+                return self._dataset(view) if place.space == Space.DATASET else self._follower(view, place)
+
+    def _changing(self, place: Place, changed_ns: int, size: int) -> Node:
+        identity = self._fsid.to_bytes(8, "big") + bytes([place.space]) + place.dataset.to_bytes(8, "big")
+        fileid = int.from_bytes(blake3(identity + place.tag.to_bytes(4, "big")).digest(8), "big") or 1
+        return Node(Kind.FOLDER, place, fileid, size, changed_ns, changed_ns, False, True)
+
+    def _root_of(self, names: Names) -> Node:
+        return self._changing(ROOT_PLACE, names.changed_ns, len(names.top))
+
+    def _scope(self, names: Names, scope: str) -> Node:
+        if scope not in names.scopes:
+            raise StaleNode(scope)
+        return self._changing(Place(Space.SCOPE, digest64(scope), 0, NO_MANIFEST, 0), names.scopes[scope], 0)
+
+    def _dataset(self, view: View) -> Node:
+        return self._changing(Place(Space.DATASET, view.digest, 0, NO_MANIFEST, 0), view.changed_ns, len(view.tags))
+
+    def _follower(self, view: View, place: Place) -> Node:
+        tag = self._tag(view, place.tag)
+        return self._changing(Place(Space.FOLLOWING, view.digest, tag.n, NO_MANIFEST, 0), tag.moved_ns, 0)
+
+    def _tag(self, view: View, n: int) -> TagState:
+        tag = view.by_n.get(n)
+        if tag is None:
+            raise StaleNode(f"tag {n} of {view.name}")
+        return tag
+
+    # what places mean
+
+    def _name(self, place: Place) -> str:
+        name = self._live.name_of(place.dataset)
+        if name is None:
+            raise StaleNode("its dataset")
+        return name
+
+    def _view(self, name: str) -> View:
+        try:
+            return self._live.view(name)
+        except DatasetMissing as error:
+            self._live.forget(name)
+            raise StaleNode(name) from error
+
+    def _view_warm(self, place: Place) -> View | None:
+        name = self._live.names_known().by_digest.get(place.dataset)
+        return self._live.view_warm(name) if name else None
+
+    def _open(self, dataset: int, tag: int, content: Content) -> StateTree:
+        id = bytes.fromhex(content.manifest)
+        key = (dataset, tag, id[:16])
+        state = self._states.get(key)
+        if state is None:
+            manifest = self._repository.manifest(id, bytes.fromhex(content.root))
+            state = StateTree(dataset, tag, content, manifest, self._caches)
+            self._states.put(key, state, 1000)
+        return state
+
+    def _state_warm(self, place: Place) -> StateTree | None:
+        return self._states.get((place.dataset, place.tag, place.manifest))
+
+    def _state(self, place: Place) -> StateTree:
+        state = self._state_warm(place)
+        if state is not None:
+            return state
+        name = self._name(place)
+        content = self._view(name).content(place.manifest) or self._past(name, place.manifest.hex())
+        return self._open(place.dataset, place.tag, content)
+
+    def _past(self, name: str, digits: str) -> Content:
+        """Find a state that a dataset has or had."""
+        try:
+            return self._repository.catalogue.resolve(Reference(name, ByDigest(digits)), max_age_s=1.0).content
+        except (TagMissing, DatasetMissing, BadName) as error:
+            raise StaleNode(f"state b3-{digits[:12]} of {name}") from error
+
+    def _current(self, view: View, tag: int, verifier: bytes = NO_VERIFIER) -> StateTree:
+        """Open what a following root shows: the state that `verifier` names, if there was one, else today's."""
+        content = self._tag(view, tag).content
+        if verifier not in (NO_VERIFIER, bytes.fromhex(content.manifest[:16])):
+            head = self._repository.catalogue.head(view.name, max_age_s=60)
+            earlier = (e.content for e in reversed(head.history) if e.content)
+            content = next((c for c in earlier if c.manifest.startswith(verifier.hex())), content)
+        return self._open(view.digest, tag, content)
+
+    def _current_warm(self, place: Place, verifier: bytes = NO_VERIFIER) -> StateTree | None:
+        view = self._view_warm(place)
+        tag = view.by_n.get(place.tag) if view else None
+        if view is None or tag is None:
+            return None
+        prefix = bytes.fromhex(tag.content.manifest[:32])
+        if verifier not in (NO_VERIFIER, prefix[:8]):
+            return None
+        return self._states.get((view.digest, tag.n, prefix))
+
+    # names
+
+    def lookup(self, folder: Node, name: bytes) -> Node:
+        place = folder.place
+        if folder.kind != Kind.FOLDER:
+            raise NotAFolder(name)
+        match place.space:
+            case Space.STATE:
+                state = self._state(place)
+                return state.lookup(state.manifest, place.record, name)
+            case Space.FOLLOWING:
+                state = self._current(self._view(self._name(place)), place.tag)
+                return state.lookup(state.manifest, 0, name)
+            case Space.DATASET:
+                return self._lookup_tag(self._view(self._name(place)), name)
+            case Space.SCOPE:
+                return self._lookup_dataset(f"{self._name(place)}/{_text(name)}")
+            case Space.ROOT:
+                text = _text(name)
+                return self._scope_named(text) if text.startswith("@") else self._lookup_dataset(text)
+
+    def _scope_named(self, scope: str) -> Node:
+        names = self._live.names()
+        if scope not in names.scopes:
+            raise PathMissing(scope)
+        return self._scope(names, scope)
+
+    def _lookup_dataset(self, name: str) -> Node:
+        try:
+            return self._dataset(self._live.view(name))
+        except (DatasetMissing, BadName) as error:
+            raise PathMissing(name) from error
+
+    def _lookup_tag(self, view: View, name: bytes) -> Node:
+        text = _text(name)
+        tag = view.tags.get(text)
+        if tag is not None:
+            return self._open(view.digest, tag.n, tag.content).root()
+        if not text.startswith(DIGEST_PREFIX):
+            raise PathMissing(name)
+        try:
+            state = self._repository.catalogue.resolve(parse_reference(f"{view.name}@{text}"), max_age_s=1.0)
+        except (TagMissing, BadName) as error:
+            raise PathMissing(name) from error
+        return self._open(view.digest, 0, state.content).root()
+
+    def lookup_warm(self, folder: Node, name: bytes) -> Node | None:
+        place = folder.place
+        if folder.kind != Kind.FOLDER:
+            raise NotAFolder(name)
+        match place.space:
+            case Space.STATE:
+                return _warm(self._state_warm(place), lambda s: s.lookup(s.manifest.warm, place.record, name))
+            case Space.FOLLOWING:
+                return _warm(self._current_warm(place), lambda s: s.lookup(s.manifest.warm, 0, name))
+            case Space.DATASET:
+                view = self._view_warm(place)
+                tag = view.tags.get(_text(name)) if view else None
+                if view is None or tag is None:
+                    return None
+                state = self._states.get((view.digest, tag.n, bytes.fromhex(tag.content.manifest[:32])))
+                return _warm(state, lambda s: s.node(0, s.manifest.warm.record(0)))
+            case _:
+                return None
+
+    def parent(self, node: Node) -> Node:
+        place = node.place
+        match place.space:
+            case Space.STATE if place.record:
+                state = self._state(place)
+                parent = state.manifest.record(place.record).parent
+                return state.node(parent, state.manifest.record(parent))
+            case Space.STATE | Space.FOLLOWING:
+                return self._dataset(self._view(self._name(place)))
+            case Space.DATASET if self._name(place).startswith("@"):
+                return self._scope(self._live.names(), self._name(place).partition("/")[0])
+            case _:
+                return self.node(ROOT_PLACE)
+
+    def following(self, node: Node) -> Node:
+        place = node.place
+        if place.space != Space.STATE or place.record or not place.tag:
+            return node
+        view = self._view(self._name(place))
+        tag = view.by_n.get(place.tag)
+        return self._follower(view, place) if tag is not None and tag.kind == TagKind.CHANNEL else node
+
+    # listings
+
+    def children(self, folder: Node, *, after: int = 0, limit: int = 1024, verifier: bytes = NO_VERIFIER) -> Listing:
+        place = folder.place
+        if folder.kind != Kind.FOLDER:
+            raise NotAFolder("")
+        match place.space:
+            case Space.STATE:
+                return _state_listing(self._state(place), place.record, after, limit)
+            case Space.FOLLOWING:
+                state = self._current(self._view(self._name(place)), place.tag, verifier)
+                return _state_listing(state, 0, after, limit)
+            case Space.DATASET:
+                return self._tag_listing(self._view(self._name(place)), after, limit)
+            case Space.SCOPE:
+                scope = self._name(place)
+                names = self._live.names()
+                inside = (n for n in names.datasets if n.startswith(f"{scope}/"))
+                return self._name_listing(names, sorted((cookie_of(n), n) for n in inside), after, limit)
+            case Space.ROOT:
+                names = self._live.names()
+                return self._name_listing(names, names.top, after, limit)
+
+    def children_warm(
+        self, folder: Node, *, after: int = 0, limit: int = 1024, verifier: bytes = NO_VERIFIER
+    ) -> Listing | None:
+        place = folder.place
+        if folder.kind != Kind.FOLDER:
+            raise NotAFolder("")
+        match place.space:
+            case Space.STATE:
+                state, number = self._state_warm(place), place.record
+            case Space.FOLLOWING:
+                state, number = self._current_warm(place, verifier), 0
+            case _:
+                return None
+        return _warm(state, lambda s: _state_listing(s, number, after, limit, warm=True))
+
+    def _tag_listing(self, view: View, after: int, limit: int) -> Listing:
+        tags = [tag for n, tag in view.by_n.items() if n > after]
+        shown = tags[:limit]
+        states = self._pool.map(lambda tag: self._open(view.digest, tag.n, tag.content).root(), shown)
+        entries = [Entry(tag.n, tag.tag.encode(), root) for tag, root in zip(shown, states, strict=True)]
+        return Listing(entries, len(tags) <= limit, NO_VERIFIER)
+
+    def _name_listing(
+        self, names: Names, cookies: "tuple[tuple[int, str], ...] | list[tuple[int, str]]", after: int, limit: int
+    ) -> Listing:
+        shown = [pair for pair in cookies if pair[0] > after]
+        entries: list[Entry] = []
+        pages = self._pool.map(lambda name: self._listed(names, name), [name for _, name in shown[:limit]])
+        for (cookie, name), node in zip(shown, pages, strict=False):
+            if node is not None:
+                entries.append(Entry(cookie, name.rpartition("/")[2].encode(), node))
+        return Listing(entries, len(shown) <= limit, NO_VERIFIER)
+
+    def _listed(self, names: Names, name: str) -> Node | None:
+        if name in names.scopes:
+            return self._scope(names, name)
+        try:
+            return self._dataset(self._live.view(name))
+        except DatasetMissing:  # removed since it was listed
+            return None
+
+    # contents
+
+    def readlink(self, link: Node) -> bytes:
+        if link.kind != Kind.LINK:
+            raise NotALink("")
+        manifest = self._state(link.place).manifest
+        return manifest.link(manifest.record(link.place.record))
+
+    def read(self, file: Node, offset: int, size: int) -> list[memoryview]:
+        if file.kind != Kind.FILE:
+            raise IsAFolder("")
+        state = self._state(file.place)
+        runs = state.runs(state.manifest, file.place.record, offset, size)
+        blocks = [block for block, _, _ in runs if block is not None]
+        waited = any(self._blocks.warm(block.digest) is None for block in blocks)
+        chunks = iter(self._blocks.load(blocks))
+        self._ahead.note(file.place, offset, size, waited=waited)
+        views: list[memoryview] = []
+        for block, start, length in runs:
+            if block is None:
+                views.extend(_zeros(length))
+            else:
+                views.append(memoryview(next(chunks))[start : start + length])
+        return views
+
+    def _fetch_ahead(self, place: Place, offset: int, size: int) -> bool:
+        state = self._state(place)
+        runs = state.runs(state.manifest, place.record, offset, size)
+        missing = [block for block, _, _ in runs if block is not None and self._blocks.warm(block.digest) is None]
+        self._blocks.load(missing)
+        return bool(missing)
+
+    def read_warm(self, file: Node, offset: int, size: int) -> list[memoryview] | None:
+        if file.kind != Kind.FILE:
+            raise IsAFolder("")
+        runs = _warm(self._state_warm(file.place), lambda s: s.runs(s.manifest.warm, file.place.record, offset, size))
+        if runs is None:
+            return None
+        views: list[memoryview] = []
+        for block, start, length in runs:
+            if block is None:
+                views.extend(_zeros(length))
+                continue
+            chunk = self._blocks.warm(block.digest)
+            if chunk is None:
+                return None
+            views.append(memoryview(chunk)[start : start + length])
+        self._ahead.warm(file.place, offset, size)
+        return views
+
+    def digests(self, file: Node) -> FileDigests:
+        if file.kind != Kind.FILE:
+            raise IsAFolder("")
+        manifest = self._state(file.place).manifest
+        number = manifest.record(file.place.record).first
+        return FileDigests(manifest.sha256(number), manifest.md5(number))
+
+    def usage(self, node: Node) -> Usage:
+        place = node.place
+        if place.space == Space.STATE:
+            content = self._state(place).content
+            return Usage(content.size, content.files)
+        if place.space == Space.FOLLOWING:
+            content = self._tag(self._view(self._name(place)), place.tag).content
+            return Usage(content.size, content.files)
+        views = self._live.views_known()
+        states = {tag.content.manifest: tag.content for view in views for tag in view.by_n.values()}
+        return Usage(sum(c.size for c in states.values()), sum(c.files for c in states.values()))
+
+
+def _warm(state: StateTree | None, answer: Callable[[StateTree], T]) -> T | None:
+    if state is None:
+        return None
+    try:
+        return answer(state)
+    except NotWarm:
+        return None
+
+
+def _state_listing(state: StateTree, number: int, after: int, limit: int, *, warm: bool = False) -> Listing:
+    entries, eof = state.entries(state.manifest.warm if warm else state.manifest, number, after, limit)
+    return Listing(entries, eof, state.prefix[:8])
+
+
+def _zeros(size: int) -> list[memoryview]:
+    whole, rest = divmod(size, len(ZEROS))
+    return [ZEROS] * whole + ([ZEROS[:rest]] if rest else [])
+
+
+def _text(name: bytes) -> str:
+    try:
+        return name.decode("ascii")
+    except UnicodeDecodeError as error:
+        raise PathMissing(name) from error
+
+
+def open_tree(objects: ObjectStore, *, cache_memory: int, cache_dir: Path | None, cache_disk: int) -> StoreTree:
+    """Open the store that lies in `objects` as a tree.
+
+    Args:
+        objects: the store.
+        cache_memory: bytes of plain chunks to keep in memory.
+        cache_dir: folder for a local cache of what was read, or `None`.
+        cache_disk: most bytes that folder may take.
+    """
+    del cache_dir, cache_disk
+    return StoreTree(Repository.open(objects), memory=cache_memory)
