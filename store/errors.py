@@ -212,7 +212,9 @@ class FeatureMissing(Refused):
 
     def __init__(self, work: str, features: Sequence[str]) -> None:
         self.work, self.features = work, tuple(features)
-        super().__init__(f"this version of AetherFS can't {work} this store, which needs: {', '.join(features)}; upgrade")
+        super().__init__(
+            f"this version of AetherFS can't {work} this store, which needs: {', '.join(features)}; upgrade"
+        )
 
 
 class ConditionsIgnored(Refused):
@@ -259,7 +261,9 @@ class SourceUnusable(Unusable):
         self.entries = tuple(entries)
         listing = "".join(f"\n  {printable(path)}: {why}" for path, why in self.entries[:50])
         more = f"\n  and {len(self.entries) - 50} more" if len(self.entries) > 50 else ""
-        super().__init__(f"cannot publish {len(self.entries)} entries (--skip-unreadable leaves them out):{listing}{more}")
+        super().__init__(
+            f"cannot publish {len(self.entries)} entries (--skip-unreadable leaves them out):{listing}{more}"
+        )
 
 
 class SourceChanged(Unusable):
@@ -267,7 +271,9 @@ class SourceChanged(Unusable):
 
     def __init__(self, path: bytes) -> None:
         self.path = path
-        super().__init__(f"{printable(path)} changed while it was read, each time it was tried; push a copy that is at rest")
+        super().__init__(
+            f"{printable(path)} changed while it was read, each time it was tried; push a copy that is at rest"
+        )
 
 
 class DestinationForeign(Unusable):
@@ -277,8 +283,18 @@ class DestinationForeign(Unusable):
         self.dest, self.entries = dest, tuple(entries)
         listing = "".join(f"\n  {printable(path)}" for path in self.entries[:50])
         more = f"\n  and {len(self.entries) - 50} more" if len(self.entries) > 50 else ""
-        super().__init__(f"{dest} holds files that no pull put there or that were changed since "
-                         f"(--force overwrites them):{listing}{more}")
+        super().__init__(
+            f"{dest} holds files that no pull put there or that were changed since "
+            f"(--force overwrites them):{listing}{more}"
+        )
+
+
+class DestinationUnusable(Unusable):
+    """A pull cannot write where it was told to."""
+
+    def __init__(self, dest: str, why: str) -> None:
+        self.dest, self.why = dest, why
+        super().__init__(f"cannot pull into {dest}: {why}")
 
 
 class IsAFolder(Unusable):
