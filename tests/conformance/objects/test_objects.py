@@ -10,6 +10,7 @@ import pytest
 from store.errors import BadName, ObjectMissing, PreconditionFailed, StoreUnavailable
 from store.objects.base import Fetched, ObjectStore
 from store.objects.probe import Conditions, probe_conditions
+from tests.conformance.objects.conftest import ATOMIC_PAIRS, KINDS
 
 DATA = bytes(range(256)) * 5
 
@@ -263,9 +264,8 @@ def test_odd_keys_are_kept_apart(store: ObjectStore, key: str) -> None:
 # Many at once
 
 
-def test_threads_that_count_with_conditional_writes_lose_nothing(store: ObjectStore, kind: str) -> None:
-    if kind == "moto":
-        pytest.skip("moto's server compares and writes in two steps, which threads can come between")
+@pytest.mark.parametrize("store", ATOMIC_PAIRS, indirect=True)
+def test_threads_that_count_with_conditional_writes_lose_nothing(store: ObjectStore) -> None:
     store.put_if("counter", b"0", match=None)
 
     def count(times: int) -> None:
@@ -282,9 +282,8 @@ def test_threads_that_count_with_conditional_writes_lose_nothing(store: ObjectSt
     assert store.get("counter") == b"20"
 
 
-def test_of_threads_that_create_the_same_object_one_succeeds(store: ObjectStore, kind: str) -> None:
-    if kind == "moto":
-        pytest.skip("moto's server compares and writes in two steps, which threads can come between")
+@pytest.mark.parametrize("store", ATOMIC_PAIRS, indirect=True)
+def test_of_threads_that_create_the_same_object_one_succeeds(store: ObjectStore) -> None:
     together = threading.Barrier(6)
 
     def create(number: int) -> int | None:
@@ -331,10 +330,14 @@ def test_a_reader_sees_one_whole_object_while_it_is_replaced(store: ObjectStore)
             write.result()
 
 
-def test_calls_after_close_fail(bare_store: ObjectStore) -> None:
-    bare_store.put("a", b"1")
-    bare_store.close()
+@pytest.mark.parametrize("kind", KINDS)
+def test_calls_after_close_fail(open_store: Callable[[str], ObjectStore], kind: str) -> None:
+    store = open_store(kind)
+    store.put("a", b"1")
+    store.close()
     with pytest.raises(StoreUnavailable):
-        bare_store.get("a")
+        store.get("a")
     with pytest.raises(StoreUnavailable):
-        bare_store.put("a", b"2")
+        store.put("a", b"2")
+    with pytest.raises(StoreUnavailable):
+        list(store.list(""))
