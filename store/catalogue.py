@@ -77,6 +77,9 @@ class Change(NamedTuple):
 
     head: Head
     changed: tuple[str, ...]  # tags that were written; none: everything was as wished already
+    entry: (
+        HistoryEntry | None
+    )  # the commit's own entry; None: nothing was written, or it was moved out of the head since
 
 
 class _Remembered(NamedTuple):
@@ -337,10 +340,11 @@ class Catalogue:
         self._root = refreshed(self._objects, self._root)
         self._root.require("write")
         key = dataset_key(name)
-        plan = Plan((), {})
+        plan, own = Plan((), {}), ""
 
         def decide(old: bytes | None, operation: str) -> bytes | None:
-            nonlocal plan
+            nonlocal plan, own
+            own = operation
             head = Head(name) if old is None else decode_head(name, old)
             made = step(head, operation)
             if made is None:
@@ -357,7 +361,8 @@ class Catalogue:
         self._remember(name, _Remembered(head, committed.etag, len(committed.data or b""), self._clock()))
         if committed.written:
             self._hint(name, head)
-        return Change(head, plan.tags)
+        entry = next((entry for entry in reversed(head.history) if entry.operation == own), None)
+        return Change(head, plan.tags, entry)
 
     def _hint(self, name: str, head: Head) -> None:
         """Tell gateways that something below the name's prefix changed. They look by themselves now and then, too."""

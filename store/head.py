@@ -27,7 +27,7 @@ from store import jsondoc
 from store.commit import Operations, remember
 from store.errors import ObjectCorrupt
 from store.layout import dataset_key
-from store.refs import TagKind, fold
+from store.refs import TagKind, fold, is_tag
 
 HEAD_LIMIT: Final = 256 * 1024  # bytes, of one head
 TAG_NUMBER_LIMIT: Final = 2**32 - 1  # a tag's number has 32 bits in NFS handles
@@ -269,6 +269,9 @@ def records_of(fields: jsondoc.Fields) -> dict[str, Record]:
     tags = fields.fields("tags")
     for tag in tags.names():
         records[fold(tag)] = _tag_of(tag, tags.fields(tag))
+    for record in records.values():
+        if not is_tag(record.tag):  # it would become a folder's name, as in "../x"
+            fields.fail("tags", "names of tags", record.tag)
     return records
 
 
@@ -294,7 +297,7 @@ def entry_of(fields: jsondoc.Fields) -> HistoryEntry:
     if op not in _OPS:
         fields.fail("op", "one of " + ", ".join(sorted(_OPS)), op)
     tags = fields.array("tags")
-    if not all(isinstance(tag, str) for tag in tags):
+    if not all(isinstance(tag, str) and is_tag(tag) for tag in tags):
         fields.fail("tags", "names", tags)
     return HistoryEntry(
         n=fields.integer("n"),

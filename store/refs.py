@@ -125,6 +125,11 @@ def parse_tag(text: str) -> str:
     return text
 
 
+def is_tag(text: str) -> bool:
+    """Tell whether a text fits the grammar of tags: for names read from the store, which must be told from damage."""
+    return bool(_TAG.fullmatch(text)) and text[:3].lower() != DIGEST_PREFIX
+
+
 def kind_of(tag: str) -> TagKind:
     """Decide a new tag's kind. An existing tag's kind is stored with it and never decided again."""
     return TagKind.CHANNEL if parse_version(tag) is None else TagKind.VERSION

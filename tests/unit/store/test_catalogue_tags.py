@@ -27,7 +27,8 @@ def catalogue(store: FaultyStore) -> Catalogue:
 
 def test_version_set_to_its_own_state_changes_nothing(store: FaultyStore, catalogue: Catalogue) -> None:
     before = catalogue.set_tags("geo", ["1.0.0"], A).head
-    assert catalogue.set_tags("geo", ["1.0.0"], A).changed == ()
+    again = catalogue.set_tags("geo", ["1.0.0"], A)
+    assert (again.changed, again.entry) == ((), None)
     assert catalogue.head("geo") == before
 
 
@@ -143,7 +144,9 @@ def test_lost_answer_is_success_though_another_moved_the_channel_since(store: Fa
     ann, bob = new_catalogue(store), new_catalogue(store)
     store.faults = [fault]  # type: ignore[list-item]  # one of the literals, as a plain string
     store.between = lambda: bob.set_tags("geo", ["latest"], B)
-    ann.set_tags("geo", ["latest"], A, parents={"latest": ""})
+    change = ann.set_tags("geo", ["latest"], A, parents={"latest": ""})
+    assert change.entry is not None
+    assert (change.entry.n, change.entry.content) == (1, A)
     assert [entry.content for entry in ann.log("geo")] == [B, A]
     assert ann.resolve("geo").content == B
 

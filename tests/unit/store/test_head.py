@@ -10,6 +10,8 @@ from store.head import HEAD_LIMIT, Head, Removed, TagState, advance, decode_head
 from store.refs import TagKind
 from tests.unit.store.states import content
 
+RAW_CONTENT = {"manifest": "a" * 64, "root": "b" * 64, "size": 1, "files": 1}
+
 
 def grown(head: Head, step: int, tag: str = "latest") -> Head:
     record = TagState(tag, head.next_tag, TagKind.CHANNEL, content(step), 0)
@@ -88,6 +90,10 @@ def test_head_of_another_dataset_is_object_corrupt() -> None:
         (("tags", "latest"), []),
         (("history", 0, "op"), "steal"),
         (("history", 0, "tags"), [1]),
+        (("history", 0, "tags"), ["../x"]),
+        (("tags", "../x"), {"n": 1, "kind": "channel", "moved": 1, **RAW_CONTENT}),
+        (("tags", "b3-0123456789ab"), {"n": 1, "kind": "channel", "moved": 1, **RAW_CONTENT}),
+        (("removed",), {"a/b": ""}),
         (("history", 0, "state"), "x"),
         (("history",), {}),
         (("older",), [{"n": 1}]),
