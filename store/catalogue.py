@@ -64,7 +64,7 @@ class State:
     tag_n: int  # the tag's creation number when the state is what the tag names now, else 0
     kind: TagKind | None
     content: Content
-    entry: HistoryEntry | None  # the commit that made it so, when that is known without reading further
+    entry: HistoryEntry | None  # the commit's own; None: nothing was written, or others have pushed it out of the head
 
     @property
     def manifest(self) -> str:

@@ -86,8 +86,6 @@ def compare_and_set(
     found = _fetch(objects, key)
     unclear: OutcomeUnknown | StoreUnavailable | None = None
     for attempt in range(attempts):
-        if attempt:
-            sleep(min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**attempt) * (0.5 + jitter()))
         new = decide(found.data if found else None, operation)
         if new is None:
             return Committed(found.data if found else None, found.etag if found else "", written=False)
@@ -98,6 +96,8 @@ def compare_and_set(
             pass  # perhaps by our own write, whose answer was lost below us: read again
         except (OutcomeUnknown, StoreUnavailable) as error:
             unclear = error
+        # Before reading, not after: what is decided on should be as fresh as can be.
+        sleep(min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**attempt) * (0.5 + jitter()))
         try:
             found = _fetch(objects, key)
         except StoreUnavailable as error:

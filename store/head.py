@@ -125,7 +125,7 @@ class Head:
     name: str
     seq: int = 0
     operations: Operations = ()
-    created_ns: int = NEVER
+    created_ns: int = NEVER  # of the dataset; anew when it is made again after its removal
     changed_ns: int = NEVER
     deleted: bool = False
     next_tag: int = 1
