@@ -64,7 +64,7 @@ class State:
     tag_n: int  # the tag's creation number when the state is what the tag names now, else 0
     kind: TagKind | None
     content: Content
-    entry: HistoryEntry | None  # the commit's own; None: nothing was written, or others have pushed it out of the head
+    entry: HistoryEntry | None  # the commit that made it so, when that is known without reading further
 
     @property
     def manifest(self) -> str:
@@ -77,9 +77,7 @@ class Change(NamedTuple):
 
     head: Head
     changed: tuple[str, ...]  # tags that were written; none: everything was as wished already
-    entry: (
-        HistoryEntry | None
-    )  # the commit's own entry; None: nothing was written, or it was moved out of the head since
+    entry: HistoryEntry | None  # the commit's own; None: nothing was written, or others have pushed it out of the head
 
 
 class _Remembered(NamedTuple):
