@@ -10,7 +10,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -39,7 +39,6 @@ from store.known import KnownBlocks
 from store.layout import manifest_key
 from store.manifest.build import Built, Content, Item, build
 from store.manifest.view import Manifest
-from store.objects.measure import Measuring
 from store.pack import Block
 from store.refs import Named, Reference, TagKind, kind_of
 from store.repository import Repository
@@ -131,7 +130,7 @@ class _Push:
     ) -> None:  # fmt: skip
         self.repository, self.source, self.dataset, self.tags = repository, source, dataset, tuple(tags)
         self.options, self.counters = options, counters
-        self.objects = Measuring(repository.objects)
+        self.objects = repository.objects
         self.known = KnownBlocks(self.objects)
         place = blake3(os.path.realpath(source) + b"\0" + dataset.encode()).hexdigest()[:32]
         self.record = state_dir / "push" / repository.root.store / place
@@ -141,7 +140,7 @@ class _Push:
         self.last: Manifest | None = None  # of the last push from here
 
     def run(self) -> Pushed:
-        started_ns = time.time_ns()
+        started_ns, before = time.time_ns(), self.objects.snapshot()
         found = scan(self.source, self.options.exclude)
         self.counters.files_total, self.counters.bytes_total = len(found.files), found.size
         self.problems += found.problems
@@ -158,7 +157,7 @@ class _Push:
                 raise
             if alone and not self.options.dry_run:
                 unchanged.remember(self.record, built, self.identities, started_ns)
-        return pushed
+        return replace(pushed, puts=self.objects.snapshot().since(before).puts)
 
     # what is known before anything is read
 
@@ -296,7 +295,7 @@ class _Push:
         return Pushed(
             self.dataset, built.id.hex(), self.tags, changed, built.records - 1, built.files, built.size,
             self.counters.bytes_new, self.counters.bytes_reused, self.counters.bytes_uploaded,
-            self.objects.snapshot().puts, tuple(self.problems), found.hard_links,
+            0, tuple(self.problems), found.hard_links,
         )  # fmt: skip
 
     def _write_manifest(self, built: Built) -> Digest:

@@ -7,6 +7,7 @@ from store.cache import ByteCache
 from store.catalogue import Catalogue
 from store.manifest.view import Manifest, PageCache, open_manifest
 from store.objects.base import ObjectStore
+from store.objects.measure import Measuring
 from store.root import StoreRoot, open_store
 
 PAGES: int = 64 << 20  # bytes of decoded manifest pages kept in memory
@@ -14,12 +15,12 @@ MANIFESTS: int = 8 << 20  # bytes of tables of opened manifests
 
 
 class Repository:
-    """A store, opened."""
+    """A store, opened. `objects` counts what goes through it."""
 
     def __init__(self, objects: ObjectStore, root: StoreRoot, *, pages: int = PAGES) -> None:
-        self.objects = objects
+        self.objects = Measuring(objects)
         self.root = root
-        self.catalogue = Catalogue(objects, root)
+        self.catalogue = Catalogue(self.objects, root)
         self._pages: PageCache = ByteCache(pages)
         self._manifests: ByteCache[tuple[bytes, bytes], Manifest] = ByteCache(MANIFESTS)
 
