@@ -112,11 +112,20 @@ def keep_examples(text: str | None) -> str | None:
 class Command(click.Command):
     """A command that takes the common options too."""
 
+    offers_json = True
+
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
         self.help = keep_examples(self.help)
         own = {name for param in self.params for name in param.opts}
-        self.params += [option for option in (JSON_OPTION, *COMMON_OPTIONS) if not own & set(option.opts)]
+        offered = (JSON_OPTION, *COMMON_OPTIONS) if self.offers_json else COMMON_OPTIONS
+        self.params += [option for option in offered if not own & set(option.opts)]
+
+
+class PlainCommand(Command):
+    """A command whose result cannot be one JSON document: bytes, a script, a line that says ready."""
+
+    offers_json = False
 
 
 pass_common = click.make_pass_decorator(Common, ensure=True)

@@ -3,10 +3,10 @@
 import click
 from click.shell_completion import get_completion_class
 
-from gateway.cli.common import Command
+from gateway.cli.common import PlainCommand
 
 
-@click.command(cls=Command)
+@click.command(cls=PlainCommand)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:

@@ -13,6 +13,7 @@ import click
 from gateway.cli.common import COMMON_OPTIONS, Common, keep_examples
 
 COMMANDS: Final[Mapping[str, str]] = {  # name -> module:attribute
+    "cat": "gateway.cli.cat:cat",
     "completion": "gateway.cli.completion:completion",
     "config": "gateway.cli.config:config",
     "doctor": "gateway.cli.doctor:doctor",

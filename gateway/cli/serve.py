@@ -2,10 +2,10 @@
 
 import click
 
-from gateway.cli.common import Command, Common, pass_common
+from gateway.cli.common import Common, PlainCommand, pass_common
 
 
-@click.command(cls=Command)
+@click.command(cls=PlainCommand)
 @click.option("--http", metavar="HOST:PORT", help="Where HTTP and WebDAV answer; port 0 picks one, off: not.")
 @click.option("--nfs", metavar="HOST:PORT", help="Where NFS and MOUNT answer; port 0 picks one, off: not.")
 @click.option("--grpc", metavar="HOST:PORT", help="Where gRPC answers. This version has none: off alone is accepted.")

@@ -279,6 +279,14 @@ def test_show_tells_what_a_reference_means(cli: Cli, published: str) -> None:
     assert (shown["tags"], shown["message"]) == (["1.0.0", "latest"], "first")
 
 
+def test_cat_writes_a_files_bytes(cli: Cli, published: str) -> None:
+    assert cli("cat", "data:1.0.0/sub/run") == "#!/bin/sh\n"
+    assert cli("cat", "data/a.txt") == "a" * 1000
+    assert cli("cat", "data/odd\udcff\n") == ""
+    assert cli("cat", "data/sub", exits=2) == ""
+    assert cli("cat", "data/none", exits=3) == ""
+
+
 def test_tag_untag_and_rollback_change_names_and_log_tells(cli: Cli, folder: Path, published: str) -> None:
     (folder / "a.txt").write_bytes(b"second")
     second = cli.json("push", folder, "-t", "data:latest")["manifest"]

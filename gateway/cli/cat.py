@@ -1,0 +1,47 @@
+"""`aetherfs cat`."""
+
+import contextlib
+import os
+import sys
+from typing import Final
+
+import click
+
+from gateway.cli.common import Common, PlainCommand, pass_common
+
+STEP: Final = 4 << 20  # bytes read and written at a time
+MEMORY: Final = 64 << 20  # bytes of plain chunks kept: read-ahead needs some
+
+
+@click.command(cls=PlainCommand)
+@click.argument("place", metavar="REF/PATH")
+@pass_common
+def cat(common: Common, place: str) -> None:
+    """Write a file's content to stdout.
+
+    Example:
+      aetherfs cat maps:1.0.0/europe/cities.csv
+    """
+    from store.refs import split_location
+    from store.vfs.storetree import open_tree
+
+    reference, path = split_location(place)
+    with common.repository() as repository:
+        state = repository.catalogue.resolve(reference)
+        tree = open_tree(repository.objects, cache_memory=MEMORY, cache_dir=None, cache_disk=0)
+        with contextlib.closing(tree):
+            node = tree.root()
+            # By its id, not by its tag: a channel that moves meanwhile must not change what is read.
+            for name in (*state.dataset.encode().split(b"/"), f"b3-{state.manifest}".encode()):
+                node = tree.lookup(node, name)
+            for name in filter(None, os.fsencode(path).split(b"/")):
+                node = tree.lookup(node, name)
+            offset = 0
+            while True:
+                views = tree.read(node, offset, STEP)
+                for view in views:
+                    sys.stdout.buffer.write(view)
+                    offset += len(view)
+                if offset >= node.size or not views:
+                    break
+            sys.stdout.buffer.flush()
