@@ -1,7 +1,7 @@
 """One client's connection: its socket, its thread, its calls in flight.
 
 The thread receives into one buffer, takes every whole record, answers what is warm at once and sends those replies with
-one `sendmsg`. What is not warm runs on the shared pool; its replies come when they are done, out of order, as RPC allows.
+one `sendmsg`. What is not warm runs on the shared pool; those replies come when done, out of order, as RPC allows.
 
 Threads: `serve` runs on the connection's own thread, and only that thread reads or writes the socket. Jobs of the pool
 append to `_done` and wake it. `hang_up` may be called from any thread: it shuts the socket down and does no more.

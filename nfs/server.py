@@ -86,7 +86,7 @@ class NfsServer:
         self._wake()
 
     def drain(self, timeout_s: float) -> bool:
-        """Stop accepting, let calls in flight be answered, close everything.
+        """Stop accepting, let calls in flight be answered, close everything. The server cannot be used again.
 
         Args:
             timeout_s: how long to wait; what is not done by then is cut off.
@@ -104,6 +104,9 @@ class NfsServer:
             for connection in self._open():
                 connection.hang_up(at_once=True)
         self._pool.shutdown(wait=in_time, cancel_futures=True)
+        if self._stopped.is_set():
+            self._wake_in.close()
+            self._wake_out.close()
         return in_time
 
     def forget(self) -> None:
@@ -178,5 +181,5 @@ class NfsServer:
         return not any(thread.is_alive() for thread in threads)
 
     def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # full: it wakes anyway
+        with contextlib.suppress(OSError):  # full: it wakes anyway; closed: nobody waits
             self._wake_out.send(b"\0")
