@@ -6,6 +6,7 @@ with it, because gvfs and others take a redirect for an error. Threads: any; it 
 """
 
 import io
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from xml.etree.ElementTree import register_namespace
@@ -46,6 +47,8 @@ class DavApp:
         # ElementTree's table of prefixes is the process's own; Explorer is known to read `D:`.
         register_namespace("D", "DAV:")
         register_namespace("oc", OC)
+        # What goes wrong in wsgidav reaches us as an exception; its own log would only say it twice.
+        logging.getLogger("wsgidav").setLevel(logging.CRITICAL)
         self._wsgidav = WsgiDAVApp(
             {
                 "provider_mapping": {"/": TreeProvider(tree, prefix, media)},

@@ -3,12 +3,13 @@
 What differs from cheroot as it comes: the socket is not bound here and may be shared with other processes (so it never
 blocks in accept); a connection that sends nothing holds no thread; file content goes to the socket as views, without a
 copy; a request body that nobody read ends its connection instead of filling memory; drain has a deadline.
-Threads: `serve_forever` owns one; requests run on a pool of `threads`; `drain` may be called from any other, once.
+Threads: `serve_forever` owns one; requests run on a pool of `threads`; `drain` is called from another.
 """
 
 import contextlib
 import queue
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
@@ -23,6 +24,7 @@ from dav.reply import WsgiApp
 _STOP: Final[object] = vars(server)["_STOPPING_FOR_INTERRUPT"]
 _SHUTDOWN: Final[object] = vars(threadpool)["_SHUTDOWNREQUEST"]
 CUT_S: Final = 1.0  # how long a thread may take to notice that its connection was cut
+ACCEPT_PAUSE_S: Final = 0.1
 
 _log = structlog.stdlib.get_logger("aetherfs.http")
 
@@ -35,7 +37,7 @@ class HttpLimits(NamedTuple):
     unread_bytes: int = 64 * 1024  # of a body left unread, this much is read to keep the connection
     timeout_s: int = 20  # longest wait for a client, for each read and write, and between requests
     waiting: int = 1024  # connections with a request that waits for a thread; the next gets 503
-    keep_alive: int = 4096  # connections kept open between requests
+    idle: int = 4096  # connections open without a request; a new one over it is closed, a used one not kept
 
 
 class HttpServer:
@@ -59,13 +61,13 @@ class HttpServer:
             timeout_s: how long requests may take to finish; connections still busy then are cut.
 
         Returns:
-            Whether every request finished.
+            Whether every request finished. A second call only repeats the answer.
         """
         return self._engine.drain(timeout_s)
 
 
 class _Engine(wsgi.Server):
-    """The parts of cheroot that are done otherwise; names are cheroot's, and so are the private ones that it reaches into."""
+    """The parts of cheroot that are done otherwise. Names are cheroot's, the private ones it reaches into included."""
 
     _unservicable_conns: queue.Queue[object]
     _connections: Any
@@ -83,11 +85,13 @@ class _Engine(wsgi.Server):
             accepted_queue_timeout=0,
         )
         self.listener, self.limits = listener, limits
+        self._finished = False  # what `drain` found
+        self._accepting: threading.Thread | None = None
         self.gateway = _Gateway
         self.software = "AetherFS"
         self.max_request_header_size = limits.header_bytes
         self.max_request_body_size = limits.body_bytes
-        self.keep_alive_conn_limit = limits.keep_alive
+        self.keep_alive_conn_limit = limits.idle
 
     def prepare(self) -> None:
         """Take the listener instead of binding one.
@@ -109,17 +113,32 @@ class _Engine(wsgi.Server):
     def process_conn(self, conn: Any) -> None:
         """Give a connection to a thread, a new one only when it has sent something."""
         if conn.last_used is None:
-            self._connections.put(conn)
+            if self._connections.can_add_keepalive_connection:
+                self._connections.put(conn)
+            else:
+                conn.close()
         else:
             super().process_conn(conn)
 
     def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
-        """Log what cheroot has to say: a broken body with its reason, lost clients not at all."""
+        """Log what cheroot has to say: a broken body with its reason, lost clients not at all.
+
+        A failing accept (no descriptors left) comes through here, too, and again at once: it is slowed down.
+        """
         if level >= 30:
             _log.error("connection failed", detail=msg[:2048], exc_info=traceback)
+        if threading.current_thread() is self._accepting:
+            time.sleep(ACCEPT_PAUSE_S)
+
+    def serve(self) -> None:
+        """Accept until `drain`, on the calling thread."""
+        self._accepting = threading.current_thread()
+        super().serve()
 
     def drain(self, timeout_s: float) -> bool:
         """End; see `HttpServer.drain`."""
+        if not self.ready:
+            return self._finished
         deadline = time.monotonic() + timeout_s
         self.ready = False  # answers from now on say `Connection: close`
         self._unservicable_conns.put(_STOP)
@@ -140,7 +159,8 @@ class _Engine(wsgi.Server):
                     conn.socket.shutdown(socket.SHUT_RDWR)
         for worker in busy:
             worker.join(CUT_S)
-        return not busy
+        self._finished = not busy
+        return self._finished
 
     def put_conn(self, conn: Any) -> None:
         """Keep a connection for its next request; while draining, close it."""

@@ -1,6 +1,7 @@
 """The HTTP server over a real socket: what goes over the wire, limits, lost clients, the end."""
 
 import contextlib
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import pytest
 
 from dav.reply import Environ, StartResponse
 from gateway.web.app import make_wsgi_app
-from gateway.web.server import HttpLimits
+from gateway.web.server import HttpLimits, HttpServer
 from store.errors import StoreUnavailable
 from tests.conformance.tree_cases import BIG, HARD_NAMES, SAMPLE
 from tests.interop.http.serving import Serving, serving
@@ -74,9 +75,8 @@ def test_one_connection_carries_many_requests_of_all_kinds(running: Serving) -> 
         b"GET /fs/geo/1.0.0/a.txt HTTP/1.1\r\nHost: x\r\nRange: bytes=1-2\r\nConnection: close\r\n\r\n"
     )
     received = exchange(running, request)
-    assert [line[9:12] for line in received.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")] or True
-    statuses = [int(part[:3]) for part in received.split(b"HTTP/1.1 ")[1:] if part[:3].isdigit()]
-    assert [status for status in statuses] == [200, 200, 403, 304, 207, 206]
+    statuses = [int(code) for code in re.findall(rb"HTTP/1\.1 (\d{3}) [A-Za-z -]+\r\n", received)]
+    assert statuses == [200, 200, 403, 304, 207, 206]
     assert received.endswith(b"\r\n\r\nel")
 
 
@@ -125,6 +125,15 @@ def test_connections_that_send_nothing_hold_no_thread(tree: MemoryTree) -> None:
     with serving(make_wsgi_app(tree), threads=1) as running:
         idle = [running.connect() for _ in range(20)]
         assert httpx.get(running.url + "/fs/geo/1.0.0/a.txt", timeout=20).content == b"hello\n"
+        for sock in idle:
+            sock.close()
+
+
+def test_idle_connections_over_the_limit_are_closed(tree: MemoryTree) -> None:
+    with serving(make_wsgi_app(tree), limits=HttpLimits(idle=3)) as running:
+        idle = [running.connect() for _ in range(3)]
+        with running.connect() as fourth:
+            assert fourth.recv(1) == b""
         for sock in idle:
             sock.close()
 
@@ -198,8 +207,6 @@ def test_draining_cuts_what_does_not_finish_in_time() -> None:
 
 def test_two_servers_share_one_listener(tree: MemoryTree) -> None:
     with serving(make_wsgi_app(tree)) as first:
-        from gateway.web.server import HttpServer
-
         second = HttpServer(first.listener.dup(), make_wsgi_app(tree), threads=2)
         thread = threading.Thread(target=second.serve_forever)
         thread.start()

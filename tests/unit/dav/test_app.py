@@ -11,7 +11,7 @@ from dav.reply import WsgiApp
 from gateway.web.app import make_wsgi_app
 from store.errors import StoreUnavailable
 from tests.conformance.tree_cases import HARD_NAMES, SAMPLE
-from tests.support.trees import File, Link, MemoryTree
+from tests.support.trees import Contents, File, Link, MemoryTree
 from tests.unit.dav.calls import Answer, call
 
 NAMED = b'<D:propfind xmlns:D="DAV:" xmlns:o="http://owncloud.org/ns"><D:prop>%s</D:prop></D:propfind>'
@@ -193,7 +193,7 @@ def test_a_body_over_the_limit_is_413_and_a_dtd_400(app: WsgiApp) -> None:
 
 def test_links_to_files_show_as_files_and_links_to_folders_are_asked_for_by_name() -> None:
     tree = MemoryTree()
-    state = {
+    state: Contents = {
         b"f": b"file",
         b"to-f": Link(b"f"),
         b"d": {b"up": Link(b".."), b"g": b"g"},
@@ -243,3 +243,12 @@ def test_an_unreachable_store_is_503_and_names_nothing(tree: MemoryTree, app: Ws
         assert answer.status == 503
         assert answer.headers["retry-after"]
         assert b"bucket" not in answer.body
+
+
+def test_the_engine_behind_it_logs_nothing(tree: MemoryTree, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("DEBUG"):
+        app = make_wsgi_app(tree)
+        call(app, "OPTIONS", "/")
+        propfind(app, "/", "1")
+        call(app, "PROPPATCH", "/webdav/geo", {}, b"<x/>")
+    assert caplog.records == []
