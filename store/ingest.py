@@ -147,7 +147,7 @@ class Ingest:
             broken = ""
             at = 0
             try:
-                for start, end in _data_runs(descriptor, before.size):
+                for start, end in data_runs(descriptor, before.size):
                     if start > at:
                         yield self._hole(file, at, start - at, sha256.update, md5.update)
                     for offset, window, cuts in self._windows(descriptor, start, end):
@@ -259,7 +259,7 @@ def _whole(file: SourceFile) -> tuple[bytes, Identity | None, str]:
     return data, (after if before == after and len(data) == after.size else None), ""
 
 
-def _data_runs(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
+def data_runs(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
     """Yield (start, end) of what lies between holes of at least HOLE_FROM; the whole file where holes can't be seen."""
     at = 0
     run = 0

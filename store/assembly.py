@@ -1,0 +1,227 @@
+"""Builds the tree of a state in a staging folder: folders, what can be reused, room for what is missing, links, times.
+
+What lies in the staging folder already, from a pull of the same state that was killed, is kept as far as its blocks
+hash to their names. A file that shares its inode with the destination is never written to. One thread.
+"""
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import functools
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from store.ingest import data_runs
+from store.kinds import Kind
+from store.manifest.view import Manifest
+from store.places import Places, write_at
+from store.present import Found, look
+from store.sources import opened, read_block
+from store.staging import remove_tree, sync
+from store.wanted import Entry, Wanted
+
+_FICLONE: Final = 0x40049409  # linux/fs.h
+_COPY: Final = 1 << 20  # bytes copied at a time
+_ONE_BY_ONE: Final = 64  # files synced each for itself; more are synced by one call where the system has it
+
+
+class Assembly:
+    """A tree under construction."""
+
+    def __init__(self, tree: bytes, wanted: Wanted, manifest: Manifest, id_key: bytes | None = None) -> None:
+        self._tree, self._wanted, self._manifest, self._id_key = tree, wanted, manifest, id_key
+        self._linked: set[bytes] = set()
+        self.filled: set[bytes] = set()  # files that hold something: reused whole, or in part from a killed pull
+        self.places = Places()
+
+    def prepare(
+        self, dest: bytes, before: Mapping[bytes, Found], contents: Mapping[bytes, bytes], taken: Callable[[int], None]
+    ) -> None:
+        """Make folders, reuse whole files of the destination, and give all others their size.
+
+        Args:
+            dest: the destination.
+            before: what lies there.
+            contents: SHA-256 of those files of it whose content is known, by path.
+            taken: told the bytes of what was reused.
+        """
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self._tree)
+        here = self._kept(look(self._tree))
+        donors = {digest: path for path, digest in contents.items()}
+        for entry in self._wanted.entries.values():
+            if entry.kind == Kind.FOLDER and entry.path not in here:
+                os.mkdir(self._at(entry.path))
+        for entry in self._wanted.files():
+            old = here.get(entry.path)
+            donor = entry.path if contents.get(entry.path) == entry.sha256 else donors.get(entry.sha256)
+            if donor is not None:
+                shared = donor != entry.path and self._stays(donor, contents)
+                self._reuse(entry, os.path.join(dest, donor), before[donor], old, may_link=not shared)
+                if donor != entry.path and not shared:
+                    del donors[entry.sha256]  # moved: a second name of it would be a hard link
+                self.filled.add(entry.path)
+                taken(entry.size)
+            else:
+                self._make_room(entry, old, taken)
+
+    def finish(self) -> None:
+        """Make the links, set all times, and make everything durable: files first, then folders from the deepest up."""
+        entries = self._wanted.entries
+        for entry in entries.values():
+            if entry.kind == Kind.LINK:
+                os.symlink(entry.target, self._at(entry.path))
+                os.utime(self._at(entry.path), ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
+        written = [entry for entry in self._wanted.files() if entry.path not in self._linked]
+        for entry in written:
+            os.utime(self._at(entry.path), ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
+        folders = [entry for entry in entries.values() if entry.kind == Kind.FOLDER]
+        for entry in reversed(folders):
+            os.utime(self._at(entry.path), ns=(entry.mtime_ns, entry.mtime_ns))
+        os.utime(self._tree, ns=(self._wanted.mtime_ns, self._wanted.mtime_ns))
+        if len(written) + len(folders) > _ONE_BY_ONE and sync_file_system(self._tree):
+            return
+        for entry in (*written, *reversed(folders)):
+            sync(self._at(entry.path))
+        sync(self._tree)
+
+    def _at(self, path: bytes) -> bytes:
+        return os.path.join(self._tree, path)
+
+    def _stays(self, donor: bytes, contents: Mapping[bytes, bytes]) -> bool:
+        """Tell whether a file of the destination is itself wanted as it is, so that it can't move."""
+        entry = self._wanted.entries.get(donor)
+        return entry is not None and entry.kind == Kind.FILE and entry.sha256 == contents[donor]
+
+    def _kept(self, here: dict[bytes, Found]) -> dict[bytes, Found]:
+        """Remove what has no place in the tree; return the rest. Links are made anew at the end."""
+        kept = {}
+        for path, found in reversed(list(here.items())):
+            entry = self._wanted.entries.get(path)
+            if entry is None or entry.kind != found.kind or found.kind == Kind.LINK:
+                remove_tree(self._at(path))
+            else:
+                kept[path] = found
+        return kept
+
+    def _reuse(self, entry: Entry, source: bytes, seen: Found, old: Found | None, *, may_link: bool) -> None:
+        """Take a whole file of the destination: the same inode where mode and time agree, else its content."""
+        target = self._at(entry.path)
+        same = seen.executable == entry.executable and seen.identity.mtime_ns == entry.mtime_ns and may_link
+        if old is not None:
+            if same and old.identity.inode == seen.identity.inode:
+                self._linked.add(entry.path)
+                return
+            os.unlink(target)
+        if same:
+            try:
+                os.link(source, target, follow_symlinks=False)
+            except OSError as error:
+                if error.errno not in (errno.EMLINK, errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP):
+                    raise
+            else:
+                self._linked.add(entry.path)
+                return
+        descriptor = self._create(entry)
+        try:
+            with opened(source) as given:
+                if given is None:
+                    raise FileNotFoundError(errno.ENOENT, "removed while it was being reused", os.fsdecode(source))
+                copy(given, descriptor, entry.size)
+        finally:
+            os.close(descriptor)
+
+    def _create(self, entry: Entry) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(self._at(entry.path), flags, 0o777 if entry.executable else 0o666)
+
+    def _make_room(self, entry: Entry, old: Found | None, taken: Callable[[int], None]) -> None:
+        """Give a file its size, and note which of its blocks are missing."""
+        target = self._at(entry.path)
+        extents = self._manifest.extents(entry.record)
+        if old is not None:
+            fits = old.links == 1 and old.executable == entry.executable and old.identity.size == entry.size
+            with opened(target) as descriptor:
+                ends = [offset for offset, _ in extents[1:]] + [entry.size]
+                if fits and descriptor is not None and all(
+                    block is not None or zeros_between(descriptor, offset, end)
+                    for (offset, block), end in zip(extents, ends, strict=True)
+                ):  # fmt: skip
+                    self.filled.add(entry.path)
+                    for offset, block in extents:
+                        if block is not None and read_block(descriptor, offset, block, self._id_key) is None:
+                            self.places.add(block, target, offset)
+                        elif block is not None:
+                            taken(block.plain)
+                    return
+            os.unlink(target)
+        descriptor = self._create(entry)
+        try:
+            os.ftruncate(descriptor, entry.size)
+        finally:
+            os.close(descriptor)
+        for offset, block in extents:
+            if block is not None:
+                self.places.add(block, target, offset)
+
+
+def copy(source: int, target: int, size: int) -> None:
+    """Copy a file's content, sharing its blocks where the file system can; holes stay holes.
+
+    Raises:
+        OSError: it can't be read or written.
+    """
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+    except OSError:
+        for start, end in data_runs(source, size):
+            while start < end:
+                data = os.pread(source, min(_COPY, end - start), start)
+                if not data:
+                    break
+                write_at(target, data, start)
+                start += len(data)
+        os.ftruncate(target, size)
+
+
+def zeros_between(descriptor: int, start: int, end: int) -> bool:
+    """Tell whether a file holds nothing but zeros from `start` up to `end`; what is not allocated is not read."""
+    while start < end:
+        try:
+            start = os.lseek(descriptor, start, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # no data behind
+                return True
+            raise
+        stop = min(end, os.lseek(descriptor, start, os.SEEK_HOLE), start + _COPY)
+        if start < stop and os.pread(descriptor, stop - start, start).strip(b"\0"):
+            return False
+        start = max(stop, start)
+    return True
+
+
+def sync_file_system(path: bytes) -> bool:
+    """Make everything of one file system durable by one call; false where the system has none for it."""
+    call = _syncfs()
+    if call is None:
+        return False
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return call(descriptor) == 0
+    finally:
+        os.close(descriptor)
+
+
+@functools.cache
+def _syncfs() -> Callable[[int], int] | None:
+    if sys.platform != "linux":
+        return None
+    try:
+        call = ctypes.CDLL(None).syncfs
+    except (OSError, AttributeError):
+        return None
+    call.argtypes = (ctypes.c_int,)
+    return lambda descriptor: int(call(descriptor))
