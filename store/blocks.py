@@ -8,7 +8,7 @@ Any thread; `warm` never blocks.
 """
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
@@ -23,6 +23,8 @@ from store.pack import Block
 GAP: Final = 64 << 10  # bytes between two blocks that are read along rather than asked for apart
 RANGE: Final = 4 << 20  # most bytes of one request
 PARALLEL: Final = 16  # requests under way for one process
+
+Forget = Callable[[str, int, int], None]
 
 
 def decode_block(block: Block, stored: Buffer, source: str, id_key: bytes | None = None) -> bytes:
@@ -84,15 +86,19 @@ def fetch_run(objects: ObjectStore, run: Sequence[Block], id_key: bytes | None =
 class BlockReader:
     """Chunks by block, through a memory cache."""
 
-    def __init__(self, objects: ObjectStore, memory: int, *, id_key: bytes | None = None) -> None:
+    def __init__(
+        self, objects: ObjectStore, memory: int, *, id_key: bytes | None = None, forget: Forget | None = None
+    ) -> None:
         """Start.
 
         Args:
             objects: where packs lie.
             memory: bytes of plain chunks to keep.
             id_key: the store's id key, where it is encrypted.
+            forget: told (key, offset, size) of a run that came damaged, so that a cache below drops it and it is
+                fetched once more.
         """
-        self._objects, self._id_key = objects, id_key
+        self._objects, self._id_key, self._forget = objects, id_key, forget
         self.cache: ByteCache[Digest, bytes] = ByteCache(memory)
         self._flights: dict[Digest, Future[bytes]] = {}
         self._lock = threading.Lock()
@@ -141,7 +147,7 @@ class BlockReader:
 
     def _fly(self, run: Sequence[Block]) -> None:
         try:
-            chunks = fetch_run(self._objects, run, self._id_key)
+            chunks = self._verified(run)
         except BaseException as error:
             for block in run:
                 self._land(block.digest).set_exception(error)
@@ -151,6 +157,16 @@ class BlockReader:
         for block, chunk in zip(run, chunks, strict=True):
             self.cache.put(block.digest, chunk, len(chunk))
             self._land(block.digest).set_result(chunk)
+
+    def _verified(self, run: Sequence[Block]) -> list[bytes]:
+        try:
+            return fetch_run(self._objects, run, self._id_key)
+        except BlockCorrupt:
+            if self._forget is None:
+                raise
+            end = max(block.offset + block.stored for block in run)
+            self._forget(pack_key(run[0].pack.hex()), run[0].offset, end - run[0].offset)
+            return fetch_run(self._objects, run, self._id_key)
 
     def _land(self, digest: Digest) -> Future[bytes]:
         with self._lock:

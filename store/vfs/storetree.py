@@ -4,6 +4,8 @@ Places: `/` and scopes and datasets come from `live`, everything in a state from
 have in memory: fresh snapshots, decoded manifest pages, plain chunks. Any thread, as the seam says.
 """
 
+import logging
+import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Final, TypeVar
 
 from blake3 import blake3
 
-from store.blocks import BlockReader
+from store.blocks import BlockReader, Forget
 from store.cache import ByteCache
 from store.errors import (
     BadName,
@@ -27,6 +29,8 @@ from store.errors import (
 from store.head import Content, TagState
 from store.kinds import Kind
 from store.objects.base import ObjectStore
+from store.objects.cached import CachedObjects
+from store.objects.pieces import PieceCache
 from store.refs import DIGEST_PREFIX, ByDigest, Reference, TagKind, parse_reference
 from store.repository import Repository
 from store.vfs.ahead import ReadAhead
@@ -42,16 +46,19 @@ _PARALLEL: Final = 16
 
 T = TypeVar("T")
 
+_log = logging.getLogger(__name__)
+
 
 class StoreTree:
     """Everything in one store, as one tree."""
 
-    def __init__(self, repository: Repository, *, memory: int) -> None:
+    def __init__(self, repository: Repository, *, memory: int, forget: Forget | None = None) -> None:
         """Start.
 
         Args:
             repository: the store.
             memory: bytes of plain chunks to keep in memory.
+            forget: see `BlockReader`.
         """
         self.handle_key = repository.root.handle_key.reveal()
         self._repository = repository
@@ -59,7 +66,7 @@ class StoreTree:
         self._live = LiveCatalogue(repository.objects, repository.catalogue)
         self._caches = Caches()
         self._states: ByteCache[tuple[int, int, bytes], StateTree] = ByteCache(STATES * 1200)
-        self._blocks = BlockReader(repository.objects, memory)
+        self._blocks = BlockReader(repository.objects, memory, forget=forget)
         self._ahead = ReadAhead(self._fetch_ahead)
         self._pool = ThreadPoolExecutor(_PARALLEL, thread_name_prefix="states")
 
@@ -459,5 +466,12 @@ def open_tree(objects: ObjectStore, *, cache_memory: int, cache_dir: Path | None
         cache_dir: folder for a local cache of what was read, or `None`.
         cache_disk: most bytes that folder may take.
     """
-    del cache_dir, cache_disk
-    return StoreTree(Repository.open(objects), memory=cache_memory)
+    if cache_dir is None:
+        return StoreTree(Repository.open(objects), memory=cache_memory)
+    try:
+        pieces = PieceCache(cache_dir, cache_disk)
+    except (OSError, sqlite3.Error) as error:
+        _log.warning("no disk cache: %s can't be used: %s", cache_dir, error)
+        return StoreTree(Repository.open(objects), memory=cache_memory)
+    cached = CachedObjects(objects, pieces)
+    return StoreTree(Repository.open(cached), memory=cache_memory, forget=cached.forget)

@@ -1,0 +1,122 @@
+"""A local disk cache in front of an object store: keeps what never changes, in pieces as they are stored.
+
+The unit is a slice of PIECE bytes of a pack or manifest, at multiples of PIECE: versions share packs, small files
+fill a piece together, an encrypted store's cache is sealed as it is, and a range needs no table to find its pieces
+(docs/decisions/0004-cache-pieces.md). Missing neighbours are fetched by one request, and two callers who want one
+piece share it. Everything else passes through. Any thread.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from threading import Lock
+from typing import Final
+
+from store.layout import MANIFESTS, PACKS
+from store.objects.base import ObjectStore
+from store.objects.pieces import PieceCache
+from store.objects.wrapper import Wrapper
+
+PIECE: Final = 1 << 20
+REQUEST: Final = 8  # most pieces of one request
+
+
+class CachedObjects(Wrapper):
+    """Packs and manifests through a cache on disk."""
+
+    def __init__(self, inner: ObjectStore, cache: PieceCache) -> None:
+        super().__init__(inner)
+        self._cache = cache
+        self._flights: dict[str, Future[bytes]] = {}
+        self._lock = Lock()
+
+    def get(self, key: str, *, offset: int = 0, size: int | None = None) -> bytes:
+        """Return a range; see `ObjectStore.get`."""
+        if size is None or not key.startswith((PACKS, MANIFESTS)):
+            return self._inner.get(key, offset=offset, size=size)
+        first, last = offset // PIECE, (offset + max(size, 1) - 1) // PIECE
+        pieces = self._pieces(key, range(first, last + 1))
+        start = offset - first * PIECE
+        if len(pieces) == 1:
+            return pieces[0][start : start + size]
+        return b"".join(pieces)[start : start + size]
+
+    def tail(self, key: str, size: int) -> tuple[bytes, int]:
+        """Return an object's end; see `ObjectStore.tail`. A manifest's is kept, with the object's size in front."""
+        if not key.startswith(MANIFESTS):
+            return self._inner.tail(key, size)
+        name = f"{key}:tail:{size}"
+        found = self._cache.get(name)
+        if found is not None:
+            return found[8:], int.from_bytes(found[:8], "little")
+        data, whole = self._inner.tail(key, size)
+        self._cache.put(name, whole.to_bytes(8, "little") + data)
+        return data, whole
+
+    def forget(self, key: str, offset: int, size: int) -> None:
+        """Drop what is kept of a range that turned out to be damaged: it may have been so when it came."""
+        for number in range(offset // PIECE, (offset + max(size, 1) - 1) // PIECE + 1):
+            self._cache.drop(_name(key, number))
+
+    def close(self) -> None:
+        """Close the cache and the inner store."""
+        self._cache.close()
+        super().close()
+
+    def _pieces(self, key: str, numbers: Sequence[int]) -> list[bytes]:
+        found: dict[int, bytes] = {}
+        for number in numbers:
+            piece = self._cache.get(_name(key, number))
+            if piece is not None:
+                found[number] = piece
+        missing = [number for number in numbers if number not in found]
+        if missing:
+            waiting, mine = self._claim(key, missing)
+            for run in _runs(mine):
+                self._fly(key, run)
+            found.update((number, flight.result()) for number, flight in waiting.items())
+        return [found[number] for number in numbers]
+
+    def _claim(self, key: str, missing: Sequence[int]) -> tuple[dict[int, Future[bytes]], list[int]]:
+        waiting: dict[int, Future[bytes]] = {}
+        mine = []
+        with self._lock:
+            for number in missing:
+                name = _name(key, number)
+                flight = self._flights.get(name)
+                if flight is None:
+                    flight = self._flights[name] = Future()
+                    mine.append(number)
+                waiting[number] = flight
+        return waiting, mine
+
+    def _fly(self, key: str, run: Sequence[int]) -> None:
+        try:
+            data = self._inner.get(key, offset=run[0] * PIECE, size=len(run) * PIECE)
+        except BaseException as error:
+            for number in run:
+                self._land(key, number).set_exception(error)
+            # Whoever waits is told by the flight; this caller too, unless it wants none of these pieces any more.
+            return
+        for index, number in enumerate(run):
+            piece = data[index * PIECE : (index + 1) * PIECE]
+            if piece:
+                self._cache.put(_name(key, number), piece)
+            self._land(key, number).set_result(piece)
+
+    def _land(self, key: str, number: int) -> Future[bytes]:
+        with self._lock:
+            return self._flights.pop(_name(key, number))
+
+
+def _name(key: str, number: int) -> str:
+    return f"{key}:{number}"
+
+
+def _runs(numbers: Sequence[int]) -> list[list[int]]:
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][-1] + 1 == number and len(runs[-1]) < REQUEST:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return runs

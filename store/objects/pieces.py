@@ -1,0 +1,149 @@
+"""A folder of pieces of objects, shared by processes and bounded in bytes: the disk half of the block cache.
+
+`diskcache` keeps the table (SQLite) and the files; this module adds what a cache beside a gateway needs: only raw
+bytes (a pickled row is refused), a digest in front of every piece so that a damaged one counts as missing, a busy
+table that counts as a miss, one bounded writer that drops rather than waits, and a sweep of files that a killed
+process left behind.
+
+Reading never writes: the policy is least-recently-stored. Any thread.
+"""
+
+import contextlib
+import logging
+import os
+import queue
+import sqlite3
+import threading
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import diskcache
+from blake3 import blake3
+
+MARK: Final = 16  # bytes of digest in front of a piece
+SLACK: Final = 8 << 20  # the table's own files, and what is written before the oldest goes
+SMALLEST: Final = 32 << 20  # a cache below this would hold nothing but its table
+QUEUE: Final = 32  # pieces waiting to be written, about a MiB each
+ORPHAN_S: Final = 120.0  # a file without a row that is older than this was left by a killed process
+BUSY_S: Final = 0.05
+
+_log = logging.getLogger(__name__)
+
+
+class _RawDisk(diskcache.Disk):  # type: ignore[misc]  # the library has no types
+    """Bytes under text keys, and nothing else: no row can make this process run code."""
+
+    def put(self, key: Any) -> tuple[str, bool]:
+        if not isinstance(key, str):
+            raise TypeError("only text keys")
+        return key, True
+
+    def get(self, key: Any, raw: bool) -> str:
+        if not raw or not isinstance(key, str):
+            raise sqlite3.DatabaseError("a key that this cache never writes")
+        return key
+
+    def store(self, value: Any, read: bool, key: Any = diskcache.UNKNOWN) -> Any:
+        if type(value) is not bytes or read:
+            raise TypeError("only bytes")
+        return super().store(value, read, key=key)
+
+    def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> bytes:
+        if mode not in (diskcache.core.MODE_RAW, diskcache.core.MODE_BINARY):
+            raise sqlite3.DatabaseError("a row that this cache never writes")
+        found = super().fetch(mode, filename, value, read)
+        return found if isinstance(found, bytes) else bytes(found)
+
+
+class PieceCache:
+    """Pieces by key, on disk."""
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        """Open or make the cache.
+
+        Args:
+            folder: where; made with mode 0700.
+            limit: most bytes it may take on disk, at least SMALLEST.
+
+        Raises:
+            OSError, sqlite3.Error: it can't be used.
+        """
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder = folder
+        self._cache = diskcache.Cache(
+            os.fspath(folder),
+            timeout=BUSY_S,
+            disk=_RawDisk,
+            size_limit=max(limit, SMALLEST) - SLACK,
+            eviction_policy="least-recently-stored",
+            cull_limit=16,
+        )
+        self._cache.reset("size_limit", max(limit, SMALLEST) - SLACK)
+        self._queue: queue.Queue[tuple[str, bytes] | None] = queue.Queue(QUEUE)
+        self._closed = False
+        self._writer = threading.Thread(target=self._write, name="piece-cache", daemon=True)
+        self._writer.start()
+
+    def get(self, key: str) -> bytes | None:
+        """Return a piece, or `None` where there is none, it is damaged, or the table is busy."""
+        try:
+            found = self._cache.get(key, retry=False)
+        except (diskcache.Timeout, sqlite3.Error, OSError):
+            return None
+        if found is None:
+            return None
+        piece: bytes = found[MARK:]
+        if blake3(piece).digest(MARK) != found[:MARK]:
+            _log.warning("a piece of %s in the cache was damaged: dropped", key)
+            self.drop(key)
+            return None
+        return piece
+
+    def put(self, key: str, piece: bytes) -> None:
+        """Keep a piece soon, unless the writer is behind: then it is not kept."""
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait((key, piece))
+
+    def volume(self) -> int:
+        """Return the bytes that the cache takes, as its table counts them."""
+        return int(self._cache.volume())
+
+    def close(self) -> None:
+        """Write what is waiting, then let go."""
+        if not self._closed:
+            self._closed = True
+            self._queue.put(None)
+            self._writer.join()
+            self._cache.close()
+
+    def drop(self, key: str) -> None:
+        """Forget a piece."""
+        with contextlib.suppress(diskcache.Timeout, sqlite3.Error, OSError):
+            self._cache.delete(key, retry=False)
+
+    def _write(self) -> None:
+        self._sweep()
+        while (job := self._queue.get()) is not None:
+            key, piece = job
+            try:
+                if key not in self._cache:
+                    self._cache.set(key, blake3(piece).digest(MARK) + piece, retry=False)
+            except (diskcache.Timeout, sqlite3.Error):
+                continue
+            except OSError as error:  # a full disk: the gateway goes on without
+                _log.warning("the cache in %s can't be written: %s", self._folder, error)
+
+    def _sweep(self) -> None:
+        """Remove files that no row names, and hold what is really on disk against the limit."""
+        try:
+            rows = self._cache._sql("SELECT filename FROM Cache WHERE filename IS NOT NULL").fetchall()
+            named = {os.path.join(self._cache.directory, name) for (name,) in rows}
+            old = time.time() - ORPHAN_S
+            for path in self._folder.rglob("*.val"):
+                with contextlib.suppress(OSError):
+                    if os.fspath(path) not in named and path.stat().st_mtime < old:
+                        path.unlink()
+            self._cache.cull(retry=False)
+        except (diskcache.Timeout, sqlite3.Error, OSError) as error:
+            _log.warning("the cache in %s could not be swept: %s", self._folder, error)
