@@ -117,12 +117,10 @@ def seaweed_place(seaweed: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Place
     return _place(seaweed, monkeypatch)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put all tests that need SeaweedFS on one worker."""
-    for item in items:
-        if item.get_closest_marker("s3"):
-            item.add_marker(pytest.mark.xdist_group("seaweed"))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Put all tests that need SeaweedFS on one worker. Later hooks come after pytest-xdist has read the groups."""
+    if item.get_closest_marker("s3"):
+        item.add_marker(pytest.mark.xdist_group("seaweed"))
 
 
 def _place(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Place:

@@ -21,7 +21,7 @@ LOCAL = "http://127.0.0.1:9000"
         ("file://localhost/x", "/x"),
     ],
 )
-def test_folders(text: str, path: str) -> None:
+def test_a_path_or_a_file_url_is_a_folder(text: str, path: str) -> None:
     assert parse_address(text) == FolderAddress(Path(path))
 
 
@@ -44,7 +44,7 @@ def test_a_relative_folder_is_made_absolute(text: str, monkeypatch: pytest.Monke
         ("s3://bucket?region=eu-central-1", S3Address("bucket", region="eu-central-1")),
     ],
 )
-def test_buckets(text: str, address: S3Address) -> None:
+def test_an_s3_url_is_a_bucket_and_means_the_same_when_spelt_out(text: str, address: S3Address) -> None:
     assert parse_address(text) == address
     assert parse_address(str(address)) == address
 

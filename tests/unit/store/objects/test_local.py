@@ -259,3 +259,51 @@ def test_files_are_made_with_the_rights_that_the_umask_leaves(store: FolderStore
     finally:
         os.umask(before)
     assert stat.S_IMODE((root / "a").stat().st_mode) == 0o640
+
+
+def test_bytes_are_on_the_disk_before_their_name_and_the_name_before_success(
+    store: FolderStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put("folder/a", b"old")
+    steps: list[str] = []
+    names: dict[int, str] = {}
+    real_open, real_fsync, real_replace = os.open, os.fsync, os.replace
+
+    def opened(path: str, *args: int, **kwargs: int) -> int:
+        descriptor = real_open(path, *args, **kwargs)
+        names[descriptor] = os.path.relpath(path, root).partition("-")[0]
+        return descriptor
+
+    def flushed(descriptor: int) -> None:
+        steps.append(f"flush {names[descriptor]}")
+        real_fsync(descriptor)
+
+    def renamed(old: str, new: str) -> None:
+        steps.append(f"rename to {os.path.relpath(new, root)}")
+        real_replace(old, new)
+
+    monkeypatch.setattr(os, "open", opened)
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(os, "replace", renamed)
+    store.put("folder/a", b"new")
+    assert steps == [f"flush .tmp/{os.getpid()}", "rename to folder/a", "flush folder"]
+
+
+def test_a_new_folders_own_entry_is_flushed_even_if_another_process_made_it(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "x/y").mkdir(parents=True)
+    flushed: list[str] = []
+    real = local_files.flush_folder
+
+    def flush(path: str) -> None:
+        flushed.append(os.path.relpath(path, root))
+        real(path)
+
+    monkeypatch.setattr(local, "flush_folder", flush)
+    store = FolderStore(root)
+    store.put("x/y/a", b"1")
+    assert {".", "x", "x/y"} <= set(flushed)
+    flushed.clear()
+    store.put("x/y/b", b"1")
+    assert flushed == ["x/y"]
