@@ -19,6 +19,7 @@ class FaultyStore(MemoryStore):
         self.faults: list[Fault | None] = []
         self.between: Callable[[], object] | None = None
         self.before: Callable[[], object] | None = None
+        self.after_fetch: Callable[[], object] | None = None
         self.unreadable = 0  # so many fetches fail
         self.conditional_writes = 0
         self.fetches: list[str] = []
@@ -29,7 +30,11 @@ class FaultyStore(MemoryStore):
         if self.unreadable:
             self.unreadable -= 1
             raise StoreUnavailable(self.address, "told to fail")
-        return super().fetch(key, unless=unless)
+        found = super().fetch(key, unless=unless)
+        if self.after_fetch:
+            after, self.after_fetch = self.after_fetch, None
+            after()
+        return found
 
     def get(self, key: str, *, offset: int = 0, size: int | None = None) -> bytes:
         self.gets.append(key)

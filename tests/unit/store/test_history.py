@@ -143,7 +143,7 @@ def test_damaged_segment_is_object_corrupt_with_its_key() -> None:
     store = FaultyStore()
     head = with_history(Archive(store, spill_from=2000, keep=300), 20, 5)
     key = next(info.key for info in store.list("history/"))
-    store.put(key, store.get(key).replace(b"push", b"pull"))
+    store.put(key, store.get(key).replace(b'"me"', b'"mo"'))
     with pytest.raises(ObjectCorrupt) as caught:
         list(Archive(store).entries(head))
     assert caught.value.key == key
