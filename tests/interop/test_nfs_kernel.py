@@ -1,14 +1,17 @@
 """The Linux kernel's own NFS client mounts the server, from inside a small virtual machine."""
 
 import shutil
+import socket
 import subprocess
+import threading
 from hashlib import md5
 from pathlib import Path
 
 import pytest
 
+from nfs.server import NfsServer
 from tests.conformance.tree_cases import BIG, HARD_NAMES, SAMPLE
-from tests.support.nfs_client import serving
+from tests.support.nfs_client import KEY, serving
 from tests.support.trees import Contents, MemoryTree
 
 KERNEL_CLIENT = Path(__file__).parent.parent / "tools" / "kernel-client"
@@ -77,7 +80,7 @@ def test_mounted_root_lists_reads_and_counts_as_published(tmp_path: Path, tree: 
     lines = output.splitlines()
     assert "hello hello" in lines
     assert "link hello" in lines
-    assert f"big {md5(BIG, usedforsecurity=False).hexdigest()}  -" in lines
+    assert f"big {_md5(BIG)}  -" in lines
     assert "mode 555 10 1234567890" in lines
     assert "many 3000 3002" in lines
     assert f"names {len(HARD_NAMES)}" in lines
@@ -116,6 +119,74 @@ def test_a_mounted_channel_follows_and_a_version_is_a_mount_of_its_own(tmp_path:
         """,
     )
     assert output.splitlines() == ["hello", "leaf", "1.0.0"]
+
+
+def test_reading_goes_on_over_a_restart_and_a_channel_moves_under_its_mount(tmp_path: Path, tree: MemoryTree) -> None:
+    script = tmp_path / "script"
+    script.write_text(
+        "#!/bin/sh\n"
+        + MOUNT
+        + """
+        mount_at / /mnt ",actimeo=1"; mount_at /maps/latest /a ",actimeo=1"
+        cd /mnt/maps/latest
+        exec 3< big.bin; head -c 1000 <&3 | md5sum
+        ls /a | wc -l
+        echo first
+        until [ -e /mnt/maps/9.9.9 ]; do sleep 1; done
+        cat /mnt/maps/1.0.0/big.bin | md5sum
+        cat <&3 | wc -c
+        until [ -e /a/moved ]; do sleep 1; done
+        cat /a/moved; ls /a
+        cat a.txt; ls | wc -l
+        cat /mnt/maps/latest/moved
+        """
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        first = NfsServer(listener, tree, handle_key=KEY)
+        serve = threading.Thread(target=first.serve_forever)
+        serve.start()
+        guest = subprocess.Popen(
+            [KERNEL_CLIENT, "--timeout", str(LIMIT_S), script, str(listener.getsockname()[1])],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert guest.stdout is not None
+        lines: list[str] = []
+        for line in guest.stdout:
+            lines.append(line.rstrip())
+            if line == "first\n":
+                break
+        first.drain(0.001)
+        serve.join()
+        tree.publish("maps", "9.9.9", {})
+        tree.publish("maps", "latest", {b"moved": b"moved\n"})
+        second = NfsServer(listener, tree, handle_key=KEY)
+        serve = threading.Thread(target=second.serve_forever)
+        serve.start()
+        lines += [line.rstrip() for line in guest.stdout]
+        guest.stdout.close()
+        status = guest.wait(LIMIT_S)
+        second.drain(5)
+        serve.join()
+    assert (status, lines) == (
+        0,
+        [
+            f"{_md5(BIG[:1000])}  -",
+            str(len(SAMPLE)),
+            "first",
+            f"{_md5(BIG)}  -",
+            str(len(BIG) - 1000),
+            "moved",
+            "moved",
+            "hello",
+            str(len(SAMPLE)),
+            "moved",
+        ],
+    )
+
+
+def _md5(data: bytes) -> str:
+    return md5(data, usedforsecurity=False).hexdigest()
 
 
 def _count(contents: Contents) -> int:
