@@ -18,7 +18,7 @@ from wsgidav.wsgidav_app import WsgiDAVApp
 from dav.files import cache_control, file_reply
 from dav.media import MediaTypes
 from dav.provider import OC, TreeProvider, prepare
-from dav.reply import Buffer, Environ, Headers, Reply, StartResponse, header, send, target_of, text_reply
+from dav.reply import Buffer, Environ, Headers, Reply, StartResponse, header, read_body, send, target_of, text_reply
 from dav.resolve import Found, resolve, split_scope, start
 from dav.wire.errors import BodyTooLarge, DepthRefused
 from dav.wire.paths import quote_path, split_target
@@ -142,10 +142,10 @@ def _body(environ: Mapping[str, Any]) -> bytes:
     if length.isdecimal():
         if int(length) > MAX_BODY:
             raise BodyTooLarge(MAX_BODY)
-        return bytes(environ["wsgi.input"].read(int(length)))
+        return read_body(environ, int(length))
     if header(environ, "Transfer-Encoding") is None:
         return b""
-    body = bytes(environ["wsgi.input"].read(MAX_BODY + 1))
+    body = read_body(environ, MAX_BODY + 1)
     if len(body) > MAX_BODY:
         raise BodyTooLarge(MAX_BODY)
     return body

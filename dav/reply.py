@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
+from dav.wire.errors import BodyBroken
+
 Environ = dict[str, Any]
 Headers = list[tuple[str, str]]
 StartResponse = Callable[[str, Headers], object]
@@ -62,6 +64,18 @@ def target_of(environ: Mapping[str, Any]) -> str:
     return path.replace("%", "%25").replace("?", "%3F").replace("#", "%23")
 
 
+def read_body(environ: Mapping[str, Any], size: int) -> bytes:
+    """Read up to `size` bytes of the request body; fewer only at its end.
+
+    Raises:
+        BodyBroken: the client vanished or stalled, or its chunks are malformed (a `ValueError` of the server's).
+    """
+    try:
+        return bytes(environ["wsgi.input"].read(size))
+    except (OSError, ValueError) as error:
+        raise BodyBroken(str(error)) from None
+
+
 def discard_body(environ: Mapping[str, Any]) -> bool:
     """Read and drop a request body of up to `DISCARD_LIMIT`, in pieces; return whether its end was reached.
 
@@ -75,7 +89,10 @@ def discard_body(environ: Mapping[str, Any]) -> bool:
     expected = int(length) if length.isdecimal() else None
     while left and expected != 0:
         size = min(65536, left, expected or 65536)
-        piece = environ["wsgi.input"].read(size)
+        try:
+            piece = read_body(environ, size)
+        except BodyBroken:
+            return False
         if not piece:
             return True
         left -= len(piece)

@@ -43,6 +43,7 @@ STATUS: Final[Mapping[type[Exception], int]] = {
     store.IsAFolder: 409,
     store.NotALink: 409,
     wire.BadXml: 400,
+    wire.BodyBroken: 400,
     wire.BodyTooLarge: 413,
     wire.DepthRefused: 403,
 }

@@ -21,6 +21,14 @@ class BodyTooLarge(WireError):
         super().__init__(f"the request body is over {limit} bytes")
 
 
+class BodyBroken(WireError):
+    """A request body ended early, stalled, or its chunks are not chunks."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(f"the request body could not be read: {why}")
+
+
 class DepthRefused(WireError):
     """A PROPFIND asked for more than one level, or did not say how many (RFC 4918 section 9.1)."""
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from dav.reply import Environ, StartResponse
 from gateway.web.app import make_wsgi_app
@@ -119,6 +120,17 @@ def test_a_propfind_body_may_come_in_chunks(running: Serving) -> None:
     received = exchange(running, request)
     assert b" 207 " in received.split(b"\r\n")[0]
     assert b"displayname" not in received
+
+
+@pytest.mark.parametrize("method", [b"PROPFIND", b"PUT"])
+def test_chunks_that_are_none_end_the_connection_and_are_not_logged(running: Serving, method: bytes) -> None:
+    with capture_logs() as logs:
+        request = (
+            method + b" /webdav/ HTTP/1.1\r\nHost: x\r\nDepth: 0\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n"
+        )
+        received = exchange(running, request)
+    assert received.split(b" ")[1] in (b"400", b"403")
+    assert logs == []
 
 
 def test_connections_that_send_nothing_hold_no_thread(tree: MemoryTree) -> None:
