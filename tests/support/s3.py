@@ -1,11 +1,14 @@
 """Real S3 servers for tests, as a pytest plugin: moto's for every day, SeaweedFS for the truth.
 
-`moto` and `seaweed` start a server once per test process, on free ports; `moto_place` and `seaweed_place` yield a fresh
-prefix there, with the standard AWS environment set for this process and for programs that it starts. Tests that use
-SeaweedFS carry the mark `s3`; they are put on one worker of pytest-xdist, so that one server is enough.
+`moto` and `seaweed` are servers on free ports, one of each for all workers of a run; `moto_place` and `seaweed_place`
+yield a fresh prefix there, with the standard AWS environment set for this process and for programs that it starts.
+Tests that use SeaweedFS carry the mark `s3`.
 """
 
+import contextlib
+import fcntl
 import itertools
+import json
 import os
 import shutil
 import socket
@@ -13,8 +16,9 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -95,16 +99,14 @@ def start(kind: str, folder: Path) -> S3Server:
 
 @pytest.fixture(scope="session")
 def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    server = start("moto", tmp_path_factory.mktemp("moto"))
-    yield server
-    server.stop()
+    with _shared("moto", tmp_path_factory) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    server = start("seaweed", tmp_path_factory.mktemp("seaweed"))
-    yield server
-    server.stop(kill=True)  # a gentle end takes it a quarter of a minute
+    with _shared("seaweed", tmp_path_factory) as server:
+        yield server
 
 
 @pytest.fixture
@@ -117,10 +119,35 @@ def seaweed_place(seaweed: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Place
     return _place(seaweed, monkeypatch)
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Put all tests that need SeaweedFS on one worker. Later hooks come after pytest-xdist has read the groups."""
-    if item.get_closest_marker("s3"):
-        item.add_marker(pytest.mark.xdist_group("seaweed"))
+@contextlib.contextmanager
+def _shared(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """Use the server of all workers of this run; the first one in starts it, the last one out ends it."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    users = base / f"s3-{kind}.json"  # {"users": how many, "server": its fields}; absent: not running
+    with _only_one(users):
+        told: dict[str, Any] = json.loads(users.read_text()) if users.exists() else {"users": 0}
+        if told["users"] == 0:
+            folder = tmp_path_factory.mktemp(kind)
+            told["server"] = {**asdict(start(kind, folder)), "folder": str(folder)}
+        users.write_text(json.dumps({**told, "users": told["users"] + 1}))
+        server = S3Server(**{**told["server"], "folder": Path(told["server"]["folder"])})
+    try:
+        yield server
+    finally:
+        with _only_one(users):
+            left = json.loads(users.read_text())["users"] - 1
+            users.write_text(json.dumps({**told, "users": left}))
+            if left == 0:
+                server.stop(kill=True)  # nobody wants its objects; a gentle end takes SeaweedFS 15 s
+
+
+@contextlib.contextmanager
+def _only_one(beside: Path) -> Iterator[None]:
+    with open(f"{beside}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _place(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Place:

@@ -31,7 +31,7 @@ PAIRS = [
         for wrapper in ("bare", "stacked")
     ],
 ]
-# moto's server compares and writes in two steps, which another request can come between.
+# moto's server compares, writes and reads in several steps, which another request can come between.
 ATOMIC_PAIRS = [pair for pair in PAIRS if not str(pair.id).startswith("moto")]
 
 

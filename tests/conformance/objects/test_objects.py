@@ -313,6 +313,7 @@ def test_threads_write_and_read_apart_from_each_other(store: ObjectStore) -> Non
     assert len(keys(store, "packs/")) == 12
 
 
+@pytest.mark.parametrize("store", ATOMIC_PAIRS, indirect=True)
 def test_a_reader_sees_one_whole_object_while_it_is_replaced(store: ObjectStore) -> None:
     store.put("a", bytes(50_000))
 
