@@ -80,6 +80,7 @@ class Retrying(Wrapper):
         self._sleep = sleep
         self._clock = clock
         self._draw = draw
+        self._closed = False
 
     def get(self, key: str, *, offset: int = 0, size: int | None = None) -> bytes:
         """Return a range of an object; see `ObjectStore.get`."""
@@ -122,6 +123,11 @@ class Retrying(Wrapper):
         """Tell the store's time; see `ObjectStore.now_ns`."""
         return self._again(self._inner.now_ns)
 
+    def close(self) -> None:
+        """Close the inner store; calls that fail from now on are not repeated."""
+        self._closed = True
+        self._inner.close()
+
     def _again(self, call: Callable[[], T]) -> T:
         began = self._clock()
         failures = 0
@@ -133,7 +139,7 @@ class Retrying(Wrapper):
                 asked_s = getattr(error, "retry_after_s", None)
                 delay_s = self._backoff.delay_s(failures, fraction=self._draw(), asked_s=asked_s)
                 late = self._clock() - began + delay_s > self._backoff.give_up_s
-                if is_permanent(error) or failures >= self._backoff.attempts or late:
+                if is_permanent(error) or failures >= self._backoff.attempts or late or self._closed:
                     raise
                 why = str(error)
             if self._on_wait is not None:

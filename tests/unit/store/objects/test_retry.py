@@ -106,6 +106,15 @@ def test_a_permanent_failure_is_raised_at_once(error: StoreError) -> None:
     assert (inner.calls, waits.slept) == (1, [])
 
 
+def test_after_close_nothing_is_tried_again() -> None:
+    inner, waits = Faulty([]), Waits()
+    store = waits.wrap(inner)
+    store.close()
+    with pytest.raises(StoreUnavailable):
+        store.get("a")
+    assert (inner.calls, waits.slept) == (1, [])
+
+
 def test_absence_is_an_answer_not_a_failure() -> None:
     inner, waits = Faulty([]), Waits()
     with pytest.raises(ObjectMissing):
