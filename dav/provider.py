@@ -116,7 +116,7 @@ class Folder(Resource, DAVCollection):  # type: ignore[misc]  # wsgidav has no t
         Resource.__init__(self, **fields)
 
     def get_member_names(self) -> list[str]:
-        """Return the encoded names of what `get_member_list` yields."""
+        """Return the encoded names of what `get_member_list` returns."""
         return [member.path.rpartition("/")[2] for member in self.get_member_list()]
 
     def get_member_list(self) -> list[Resource]:
@@ -201,7 +201,7 @@ def _entries(tree: FileTree, folder: Node) -> Iterator[tuple[bytes, Node]]:
         for entry in page.entries:
             yield entry.name, entry.node
             after = entry.cookie
-        if page.eof:
+        if page.eof or not page.entries:
             return
         page = tree.children(folder, after=after, verifier=page.verifier)
 

@@ -70,7 +70,7 @@ def json_body(tree: FileTree, folder: Node, href: str, path: str, first: Listing
             lines.append(f"{comma}\n{json.dumps(_described(tree, entry, href))}")
             comma = ","
         yield "".join(lines).encode()
-        if page.eof:
+        if page.eof or not page.entries:
             break
         page = tree.children(folder, after=page.entries[-1].cookie, limit=JSON_PAGE, verifier=page.verifier)
     yield b"\n]}\n"
@@ -118,7 +118,7 @@ class FolderPages:
             page: up to `HTML_PAGE` entries.
         """
         rows = [_row(tree, entry, href) for entry in page.entries]
-        more = "" if page.eof else f"{href}?after={page.entries[-1].cookie}"
+        more = "" if page.eof or not page.entries else f"{href}?after={page.entries[-1].cookie}"
         return self._template.render(crumbs=crumbs, rows=rows, more=more).encode("utf-8", "replace")
 
 
