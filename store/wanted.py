@@ -45,9 +45,8 @@ def read_wanted(manifest: Manifest, include: Sequence[str] = ()) -> Wanted:
 
     Args:
         manifest: the state.
-        include: shell patterns, matched against the name and against the path of every entry; what lies in a folder
-        that
-            matches is taken too. None: everything.
+        include: shell patterns, matched against the name and the path of every entry; what lies in a folder that matches
+            is taken too. None: everything.
 
     Raises:
         ObjectCorrupt: the manifest is not what its id says, or cannot be.
