@@ -111,12 +111,12 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 @pytest.fixture
 def moto_place(moto: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Place:
-    return _place(moto, monkeypatch)
+    return new_place(moto, monkeypatch)
 
 
 @pytest.fixture
 def seaweed_place(seaweed: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Place:
-    return _place(seaweed, monkeypatch)
+    return new_place(seaweed, monkeypatch)
 
 
 @contextlib.contextmanager
@@ -150,7 +150,8 @@ def _only_one(beside: Path) -> Iterator[None]:
         yield
 
 
-def _place(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Place:
+def new_place(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Place:
+    """Return a fresh place on a running server, and set the environment that reaches it."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     for name, value in server.environment.items():
