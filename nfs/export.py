@@ -15,6 +15,7 @@ from store.errors import StaleNode
 from store.vfs.tree import FileTree, Node, Place
 
 REMEMBERED_NODES: Final = 65536  # some 60 MB at most, with handles and attributes
+REMEMBERED_HANDLES: Final = 4096  # of nodes that change; the others are remembered as nodes
 
 
 class Export:
@@ -30,7 +31,7 @@ class Export:
             gid: group of everything.
         """
         self.tree = tree
-        self.handles = FileHandles(handle_key, remembered=REMEMBERED_NODES)
+        self.handles = FileHandles(handle_key, remembered=REMEMBERED_HANDLES)
         self.mounts = Mounts(MAX_LISTED)
         self._uid, self._gid, self._fsid = uid, gid, tree.fsid
         self._nodes: Memo[bytes, Node] = Memo(REMEMBERED_NODES)  # by handle; only nodes that never change

@@ -360,6 +360,21 @@ def test_failures_of_the_store_reach_the_client_as_its_own_words(
     assert client.read(file, 0, 10) == (b"hello\n", True)
 
 
+def test_a_tree_that_breaks_in_a_warm_read_costs_one_answer_and_not_the_connection(
+    client: NfsClient, tree: MemoryTree, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = client.handle("maps/1.0.0/a.txt")
+    client.read(file, 0, 10)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("nobody foresaw this")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tree, "_read", fail)
+        assert client.call("READ", nfs3.READ3args(file, 0, 10)).status is S.NFS3ERR_SERVERFAULT
+    assert client.read(file, 0, 10) == (b"hello\n", True)
+
+
 # RPC
 
 
