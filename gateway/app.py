@@ -18,6 +18,9 @@ from store.vfs.tree import FileTree
 MOST_WORKERS: Final = 256  # of one kind; more than any machine's cores, less than its descriptors
 
 
+_log = logging.getLogger(__name__)
+
+
 class Interface(NamedTuple):
     """One way in: how it is called, how it is written in the ready line, and who serves it."""
 
@@ -34,12 +37,13 @@ INTERFACES: Final = (
 
 def build_tree(settings: Settings) -> tuple[FileTree, bytes]:
     """Open the store and return its tree, with the key that NFS handles are authenticated with."""
-    from gateway.stores import open_store
+    from gateway.stores import Options, open_store
     from store.vfs.storetree import open_tree
 
     cache_dir: Path | None = settings.cache_dir if settings.cache.disk else None
+    waiting = Options(on_wait=lambda why, seconds: _log.warning("%s; trying again in %.1f s", why, seconds))
     tree = open_tree(
-        open_store(settings).objects,
+        open_store(settings, waiting).objects,
         cache_memory=settings.cache.memory,
         cache_dir=cache_dir,
         cache_disk=settings.cache.disk,

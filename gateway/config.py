@@ -113,6 +113,7 @@ class StoreSettings(_Section):
         "standard AWS chain). Empty: the folder aetherfs/store in the user's data directory, made at first use.",
     )
     key_file: str = _setting("", "path", "File with the key of an encrypted store. Empty: the store is not encrypted.")
+    insecure: bool = _setting(False, "true or false", "Allow an http:// S3 endpoint on another machine.")
 
 
 class CacheSettings(_Section):
@@ -181,6 +182,14 @@ class Setting(NamedTuple):
 def default_store() -> Path:
     """Name the folder of the embedded store."""
     return Path(platformdirs.user_data_dir(APP, appauthor=False)) / "store"
+
+
+def state_dir() -> Path:
+    """Name the folder that remembers what pushes read and what pulls put where.
+
+    It lies apart from the cache: without it a pull cannot tell its own files from the user's.
+    """
+    return Path(platformdirs.user_state_dir(APP, appauthor=False))
 
 
 def default_config_file() -> Path:

@@ -34,11 +34,11 @@ class Finding(NamedTuple):
     exit_code: int = DONE  # of "bad"
 
 
-def examine(settings: Settings, *, insecure_store: bool = False) -> Iterator[Finding]:
+def examine(settings: Settings) -> Iterator[Finding]:
     """Yield one finding after another; the store's own may take as long as its answers."""
     yield _python()
     yield _chunker()
-    yield _store(settings, insecure_store=insecure_store)
+    yield _store(settings)
     yield _cache(settings.cache_dir)
     for program, purpose, package in HELPERS:
         yield _helper(program, purpose, package)
@@ -64,11 +64,11 @@ def _chunker() -> Finding:
     return Finding("chunker", "ok", "pyfastcdc, compiled")
 
 
-def _store(settings: Settings, *, insecure_store: bool) -> Finding:
+def _store(settings: Settings) -> Finding:
     from store.root import open_store
 
     try:
-        objects, guard = connect(settings, Options(insecure_store=insecure_store), create=False)
+        objects, guard = connect(settings, Options(), create=False)
         with contextlib.closing(objects):
             root = open_store(objects)
             guard.ensure_writable()

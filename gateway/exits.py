@@ -50,6 +50,7 @@ EXIT_CODES: Final[Mapping[type[Exception], int]] = {
     errors.SourceChanged: OTHER,
     errors.DestinationForeign: REFUSED,  # the command was right; obeying would destroy files
     errors.DestinationUnusable: REFUSED,
+    errors.DestinationUnusable: OTHER,  # a file system's no, or another pull at the same folder
     errors.IsAFolder: USAGE,
     errors.NotALink: USAGE,
 }

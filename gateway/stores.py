@@ -41,7 +41,6 @@ class Options(NamedTuple):
     """What commands may add to the settings."""
 
     create: bool = False  # make the embedded default store if it is not there (never another one)
-    insecure_store: bool = False  # allow an http:// endpoint on another machine
     single_writer: bool = False  # write even where conditional writes are ignored
     on_wait: OnWait | None = None  # told why, and for how many seconds, before each retry
 
@@ -80,7 +79,7 @@ def connect(settings: Settings, options: Options, *, create: bool) -> tuple[Obje
     Raises:
         BadAddress, StoreMissing, StoreUnavailable, StoreDenied: as they say.
     """
-    bare = open_objects(settings.store_address, create=create, insecure_store=options.insecure_store)
+    bare = open_objects(settings.store_address, create=create, insecure_store=settings.store.insecure)
     note = _note_file(settings.cache_dir, bare.address)
     guard = Guarded(
         Retrying(bare, on_wait=options.on_wait),

@@ -51,6 +51,8 @@ class Common:
         given = {name.replace("_", ".", 1): value for name, value in flags.items() if value is not None}
         if self.store is not None:
             given["store.url"] = self.store
+        if self.insecure_store:
+            given["store.insecure"] = "true"
         return load(flags=given, file=self.config)
 
     @contextlib.contextmanager
@@ -59,9 +61,7 @@ class Common:
         from gateway.stores import Options, open_store
         from store.repository import Repository
 
-        options = Options(
-            create=True, insecure_store=self.insecure_store, single_writer=single_writer, on_wait=self.waiting
-        )
+        options = Options(create=True, single_writer=single_writer, on_wait=self.waiting)
         opened = open_store(self.settings(), options)
         with contextlib.closing(opened.objects):
             yield Repository(opened.objects, opened.root)

@@ -16,7 +16,7 @@ def doctor(ctx: click.Context, common: Common) -> None:
     """
     from gateway.doctor import examine
 
-    findings = list(examine(common.settings(), insecure_store=common.insecure_store))
+    findings = list(examine(common.settings()))
     bad = [finding for finding in findings if finding.state == "bad"]
     lines = []
     for finding, line in zip(findings, columns([(f.state, f.name, f.found) for f in findings]), strict=True):

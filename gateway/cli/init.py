@@ -18,7 +18,7 @@ def init(common: Common, single_writer: bool) -> None:
     from gateway.stores import Options, connect
     from store.root import create_store
 
-    options = Options(insecure_store=common.insecure_store, single_writer=single_writer, on_wait=common.waiting)
+    options = Options(single_writer=single_writer, on_wait=common.waiting)
     objects, guard = connect(common.settings(), options, create=True)
     try:
         guard.ensure_writable()

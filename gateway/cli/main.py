@@ -20,6 +20,7 @@ COMMANDS: Final[Mapping[str, str]] = {  # name -> module:attribute
     "init": "gateway.cli.init:init",
     "log": "gateway.cli.log:log",
     "ls": "gateway.cli.ls:ls",
+    "pull": "gateway.cli.pull:pull",
     "push": "gateway.cli.push:push",
     "rollback": "gateway.cli.tag:rollback",
     "serve": "gateway.cli.serve:serve",

@@ -41,10 +41,13 @@ def shown(read: Callable[[], Reading], *, wanted: bool) -> Iterator[None]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=None, detail="")
 
+        def update() -> None:
+            phase, done, total, detail = read()
+            progress.update(task, description=phase, completed=done, total=total or None, detail=detail)
+
         def follow() -> None:
             while not ended.wait(PERIOD_S):
-                phase, done, total, detail = read()
-                progress.update(task, description=phase, completed=done, total=total or None, detail=detail)
+                update()
 
         follower = threading.Thread(target=follow, name="progress", daemon=True)
         follower.start()
@@ -53,3 +56,4 @@ def shown(read: Callable[[], Reading], *, wanted: bool) -> Iterator[None]:
         finally:
             ended.set()
             follower.join()
+            update()  # what was quick is shown too

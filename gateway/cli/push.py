@@ -43,6 +43,7 @@ def push(
     Example:
       aetherfs push ./data -t maps:1.0.0 -t maps:latest -m 'first survey'
     """
+    from gateway.config import state_dir
     from store.push import PushCounters, PushOptions
     from store.push import push as publish
 
@@ -60,12 +61,11 @@ def push(
         dry_run=dry_run,
     )
     counters = PushCounters()
-    state_dir = common.settings().cache_dir
     with (
         common.repository(single_writer=single_writer) as repository,
         shown(lambda: _reading(counters), wanted=not common.quiet),
     ):
-        done = publish(repository, source, dataset, [tag for _, tag in tags], state_dir, options, counters)
+        done = publish(repository, source, dataset, [tag for _, tag in tags], state_dir(), options, counters)
     _remarks(common, done)
     common.result(_document(done, dry_run=dry_run), _lines(done, dry_run=dry_run))
 

@@ -24,7 +24,7 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Keep the user's own settings, store and cache out."""
     for variable in [name for name in os.environ if name.startswith("AETHERFS_")]:
         monkeypatch.delenv(variable)
-    for variable in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "HOME"):
+    for variable in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "HOME"):
         monkeypatch.setenv(variable, str(tmp_path / "home"))
     return tmp_path / "home"
 
@@ -285,6 +285,33 @@ def test_cat_writes_a_files_bytes(cli: Cli, published: str) -> None:
     assert cli("cat", "data/odd\udcff\n") == ""
     assert cli("cat", "data/sub", exits=2) == ""
     assert cli("cat", "data/none", exits=3) == ""
+
+
+def test_pull_makes_a_folder_equal_and_a_second_one_changes_nothing(
+    cli: Cli, published: str, folder: Path, tmp_path: Path
+) -> None:
+    done = cli.json("pull", "data:1.0.0", tmp_path / "out")
+    assert (done["manifest"], done["changed"], done["files"], done["bytes"]) == (published, True, 3, 1010)
+    assert (tmp_path / "out" / "a.txt").read_bytes() == (folder / "a.txt").read_bytes()
+    assert os.readlink(tmp_path / "out" / "link") == "a.txt"
+    assert os.access(tmp_path / "out" / "sub" / "run", os.X_OK)
+    again = cli.json("pull", "data", tmp_path / "out")
+    assert (again["changed"], again["fetched_bytes"]) == (False, 0)
+
+
+def test_pull_refuses_to_destroy_what_no_pull_put_there_unless_forced(cli: Cli, published: str, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").write_text("precious")
+    cli("pull", "data:1.0.0", tmp_path / "out", exits=4)
+    assert "mine" in cli.err
+    assert (tmp_path / "out" / "mine").read_text() == "precious"
+    assert cli("pull", "data:1.0.0", tmp_path / "out", "--force").startswith(f"{tmp_path / 'out'} is now b3-")
+    assert not (tmp_path / "out" / "mine").exists()
+
+
+def test_pull_of_a_part_takes_only_what_matches(cli: Cli, published: str, tmp_path: Path) -> None:
+    assert cli.json("pull", "data", tmp_path / "out", "--include", "sub/*")["files"] == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["sub"]
 
 
 def test_tag_untag_and_rollback_change_names_and_log_tells(cli: Cli, folder: Path, published: str) -> None:
