@@ -1,11 +1,13 @@
-"""The WebDAV application (RFC 4918, class 1, read-only): dispatch by method, wsgidav for the properties.
+"""The WebDAV application (RFC 4918, class 1, read-only): dispatch by method, wsgidav's resources behind it.
 
 Content, OPTIONS and every refusal are answered here; PROPFIND and PROPPATCH are checked here (Depth, size and form of
-the body) and go on to wsgidav with a clean environ. There are no redirects: a collection without its slash answers as
-with it, because gvfs and others take a redirect for an error. Threads: any; it holds no state but the table of types.
+the body) before wsgidav's part with a clean environ. Large folders are listed while they are read. There are no
+redirects: a collection without its slash answers as with it, because gvfs and others take a redirect for an error.
+Threads: any; it holds no state but the table of types.
 """
 
 import io
+import itertools
 import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -17,9 +19,9 @@ from wsgidav.wsgidav_app import WsgiDAVApp
 
 from dav.files import cache_control, file_reply
 from dav.media import MediaTypes
-from dav.provider import OC, TreeProvider, prepare
+from dav.provider import END, OC, TreeProvider, multistatus, prepare
 from dav.reply import Buffer, Environ, Headers, Reply, StartResponse, header, read_body, send, target_of, text_reply
-from dav.resolve import Found, resolve, split_scope, start
+from dav.resolve import resolve, split_scope, start
 from dav.wire.errors import BodyTooLarge, DepthRefused
 from dav.wire.paths import quote_path, split_target
 from dav.wire.propfind import MAX_BODY, Mode, Propfind, parse_depth, parse_propfind, parse_proppatch
@@ -49,9 +51,10 @@ class DavApp:
         register_namespace("oc", OC)
         # What goes wrong in wsgidav reaches us as an exception; its own log would only say it twice.
         logging.getLogger("wsgidav").setLevel(logging.CRITICAL)
+        self._provider = TreeProvider(tree, prefix, media)
         self._wsgidav = WsgiDAVApp(
             {
-                "provider_mapping": {"/": TreeProvider(tree, prefix, media)},
+                "provider_mapping": {"/": self._provider},
                 "middleware_stack": [RequestResolver],
                 "lock_storage": False,
                 "property_manager": False,
@@ -84,13 +87,12 @@ class DavApp:
         if method not in ("GET", "HEAD", "PROPFIND", "PROPPATCH"):
             return text_reply(405, f"{method} is not for published states, which are read-only", [("Allow", ALLOW)])
         if method == "PROPFIND":
-            depth = str(parse_depth(header(environ, "Depth")))
-            body = _body(environ)
-            return self._ask_wsgidav(environ, method, depth, body, parse_propfind(body))
+            depth = parse_depth(header(environ, "Depth"))
+            return self._propfind(environ, depth, parse_propfind(_body(environ)))
         if method == "PROPPATCH":
             body = _body(environ)
             parse_proppatch(body)
-            return self._ask_wsgidav(environ, method, "0", body, Propfind(Mode.NAMED, ()))
+            return self._proppatch(environ, body)
         return self._get(environ)
 
     def _get(self, environ: Environ) -> Reply:
@@ -106,22 +108,21 @@ class DavApp:
         names = split_target(target_of(environ)).names
         return split_scope(names[self._depth :]) if names else None
 
-    def _ask_wsgidav(self, environ: Environ, method: str, depth: str, body: bytes, wanted: Propfind) -> Reply:
-        names = self._names(environ)
-        found: Found = start(self._tree) if names is None else resolve(self._tree, names)
-        # A fresh environ: conditional headers and the like mean nothing for properties, and wsgidav would act on them.
-        inner: Environ = {
-            "REQUEST_METHOD": method,
-            "SCRIPT_NAME": "",
-            "PATH_INFO": quote_path(names or ()) or "/",
-            "HTTP_DEPTH": depth,
-            "CONTENT_LENGTH": str(len(body)),
-            "wsgi.input": io.BytesIO(body),
-            "wsgi.url_scheme": environ.get("wsgi.url_scheme", "http"),
-            "wsgidav.auth.user_name": "",
-            "aetherfs.host_root": names is None,
-        }
-        prepare(inner, found, wanted)
+    def _propfind(self, environ: Environ, depth: int, wanted: Propfind) -> Reply:
+        inner = self._inner(environ, wanted)
+        own = self._provider.get_resource_inst(inner["PATH_INFO"], inner)
+        pieces = multistatus(itertools.chain((own,), own.members() if depth else ()))
+        # The head and the first batch are made before the status is decided; most folders are whole by then.
+        begun = list(itertools.islice(pieces, 2))
+        headers = [("Content-Type", XML), *_DAV, ("Cache-Control", "no-cache")]
+        if not begun[-1].endswith(END):
+            return Reply(207, headers, itertools.chain(begun, pieces))
+        content = b"".join(begun)
+        return Reply(207, [*headers, ("Content-Length", str(len(content)))], (content,))
+
+    def _proppatch(self, environ: Environ, body: bytes) -> Reply:
+        inner = self._inner(environ, Propfind(Mode.NAMED, ()))
+        inner |= {"CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}
         status: list[int] = []
         headers: Headers = []
 
@@ -132,8 +133,23 @@ class DavApp:
         try:
             content = b"".join(self._wsgidav(inner, begin))
         except DAVError as error:
-            return text_reply(error.value, f"{method} cannot be answered: {error.get_user_info()}")
-        return Reply(status[0], [*headers, *_DAV, ("Cache-Control", "no-cache")], (content,))
+            return text_reply(error.value, f"PROPPATCH cannot be answered: {error.get_user_info()}")
+        return Reply(status[0], [*headers, *_DAV], (content,))
+
+    def _inner(self, environ: Environ, wanted: Propfind) -> Environ:
+        """Return a fresh environ for wsgidav: conditional headers and the like mean nothing for properties."""
+        names = self._names(environ)
+        found = start(self._tree) if names is None else resolve(self._tree, names)
+        inner: Environ = {
+            "REQUEST_METHOD": environ["REQUEST_METHOD"],
+            "SCRIPT_NAME": "",
+            "PATH_INFO": quote_path(names or ()) or "/",
+            "wsgi.url_scheme": environ.get("wsgi.url_scheme", "http"),
+            "wsgidav.auth.user_name": "",
+            "wsgidav.provider": self._provider,
+        }
+        prepare(inner, found, wanted, host_root=names is None)
+        return inner
 
 
 def _body(environ: Mapping[str, Any]) -> bytes:

@@ -6,11 +6,12 @@ folders are not listed (a link to a folder above would never end a client's walk
 Threads: a resource lives for one request; the provider may be used from any thread.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
-from xml.etree.ElementTree import Element, SubElement
+from xml.etree.ElementTree import Element, SubElement, tostring
 
+from wsgidav import util, xml_tools
 from wsgidav.dav_error import HTTP_FORBIDDEN, HTTP_NOT_FOUND, DAVError
 from wsgidav.dav_provider import DAVCollection, DAVNonCollection, DAVProvider
 
@@ -24,16 +25,19 @@ from store.errors import Missing
 from store.vfs.tree import FileTree, Kind, Node
 
 OC: Final = "http://owncloud.org/ns"
+BATCH: Final = 1024  # responses of a multistatus sent as one piece, about half a megabyte
 _FOUND: Final = "aetherfs.found"  # environ: what the request's path led to, to save a second walk
+_HOST_ROOT: Final = "aetherfs.host_root"  # environ: asked for is what stands above the mount
+END: Final = b"</D:multistatus>\n"
 _PROPFIND: Final = "aetherfs.propfind"  # environ: the parsed body
 
 Value = str | Element
 Property = Callable[["Resource"], Value]
 
 
-def prepare(environ: dict[str, Any], found: Found | None, wanted: Propfind) -> None:
+def prepare(environ: dict[str, Any], found: Found, wanted: Propfind, *, host_root: bool) -> None:
     """Leave in the environ what wsgidav has no words for."""
-    environ[_FOUND], environ[_PROPFIND] = found, wanted
+    environ[_FOUND], environ[_PROPFIND], environ[_HOST_ROOT] = found, wanted, host_root
 
 
 class Resource:
@@ -55,7 +59,7 @@ class Resource:
         return self.href
 
     def get_properties(
-        self, mode: str, *, name_list: list[str] | None = None
+        self, mode: str = "named", *, name_list: list[str] | None = None
     ) -> list[tuple[str, Value | DAVError | None]]:
         """Return (name, value) for each property asked for; a `DAVError` stands for one that is not here.
 
@@ -70,6 +74,10 @@ class Resource:
             rfc = tuple(name for name in own if name.startswith("{DAV:}"))
             names = (*rfc, *(name for name in wanted.names if name not in rfc))
         return [(name, own[name](self) if name in own else DAVError(HTTP_NOT_FOUND)) for name in names]
+
+    def members(self) -> Iterator["Resource"]:
+        """Yield what is inside: nothing, but for folders."""
+        return iter(())
 
     def set_property_value(self, name: str, value: object, *, dry_run: bool = False) -> None:
         """Refuse: published states never change."""
@@ -120,8 +128,11 @@ class Folder(Resource, DAVCollection):  # type: ignore[misc]  # wsgidav has no t
         return [member.path.rpartition("/")[2] for member in self.get_member_list()]
 
     def get_member_list(self) -> list[Resource]:
-        """Return a resource for each entry that WebDAV can show."""
-        members = []
+        """Return what `members` yields, at once; wsgidav asks for it where it must see all."""
+        return list(self.members())
+
+    def members(self) -> Iterator[Resource]:
+        """Yield a resource for each entry that WebDAV can show, reading the listing page by page."""
         for name, node in _entries(self.tree, self.node):
             if node.kind is Kind.LINK:
                 found = _file_behind(self.tree, self.found, name)
@@ -129,27 +140,19 @@ class Folder(Resource, DAVCollection):  # type: ignore[misc]  # wsgidav has no t
                     continue
             else:
                 found = below(self.found, node)
-            members.append(self.provider.resource(self.environ, found, self.path.rstrip("/"), self.href, name))
-        return members
+            yield self.provider.resource(self.environ, found, self.path.rstrip("/"), self.href, name)
 
 
 class HostRoot(Folder):
     """The collection at the host's root: Explorer and Finder ask there first, whatever the address was."""
 
-    def get_member_list(self) -> list[Resource]:
-        """Return the mount point alone."""
+    def members(self) -> Iterator[Resource]:
+        """Yield the mount point alone."""
         prefix = self.provider.prefix
-        return [
-            Folder(
-                self.environ,
-                "/",
-                tree=self.tree,
-                found=self.found,
-                name=unquote_to_bytes(prefix[1:]),
-                href=prefix + "/",
-                media=self.media,
-            )
-        ]
+        name = unquote_to_bytes(prefix[1:])
+        yield Folder(
+            self.environ, "/", tree=self.tree, found=self.found, name=name, href=prefix + "/", media=self.media
+        )
 
 
 class TreeProvider(DAVProvider):  # type: ignore[misc]  # wsgidav has no types
@@ -178,7 +181,7 @@ class TreeProvider(DAVProvider):  # type: ignore[misc]  # wsgidav has no types
         found: Found | None = environ.get(_FOUND)
         if found is None:
             found = resolve(self.tree, split_scope(tuple(unquote_to_bytes(name) for name in names)))
-        if environ.get("aetherfs.host_root"):
+        if environ.get(_HOST_ROOT):
             return HostRoot(environ, "/", tree=self.tree, found=found, name=b"", href="/", media=self.media)
         if not names:
             return Folder(environ, "/", tree=self.tree, found=found, name=b"", href=self.prefix + "/", media=self.media)
@@ -193,6 +196,23 @@ class TreeProvider(DAVProvider):  # type: ignore[misc]  # wsgidav has no types
         kind: type[Folder | File] = Folder if folder else File
         path = f"{path}/{encoded}"
         return kind(environ, path, tree=self.tree, found=found, name=name, href=href, media=self.media)
+
+
+def multistatus(resources: Iterable[Resource]) -> Iterator[bytes]:
+    """Yield a multistatus document (RFC 4918 section 13), `BATCH` responses at a time.
+
+    wsgidav's own way is to hold the elements of a whole folder, several KiB for each entry.
+    """
+    yield b'<?xml version="1.0" encoding="utf-8"?>\n<D:multistatus xmlns:D="DAV:">'
+    batch: list[bytes] = []
+    for resource in resources:
+        holder = xml_tools.make_multistatus_el()
+        util.add_property_response(holder, resource.get_href(), resource.get_properties())
+        batch.append(tostring(holder[0], encoding="utf-8", xml_declaration=False))
+        if len(batch) == BATCH:
+            yield b"".join(batch)
+            batch = []
+    yield b"".join([*batch, END])
 
 
 def _entries(tree: FileTree, folder: Node) -> Iterator[tuple[bytes, Node]]:
