@@ -1,0 +1,82 @@
+"""Any tree that is pushed and pulled arrives as it was; and any later one, pulled over it, as it is then."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from store.pull import PullOptions, pull
+from store.push import push
+from tests.support.folders import held, latest, new_repository
+
+NAMES = st.binary(min_size=1, max_size=12).filter(lambda name: name not in (b".", b"..") and not set(name) & {0, 47})
+TIMES = st.integers(-(10**18), 4 * 10**18)
+RUNS = st.tuples(st.sampled_from([b"\0", b"a", b"some text\n", bytes(range(256))]), st.integers(0, 400_000))
+
+
+class _File:
+    def __init__(self, runs: list[tuple[bytes, int]], executable: bool, mtime_ns: int) -> None:
+        self.runs, self.executable, self.mtime_ns = runs, executable, mtime_ns
+
+    def __repr__(self) -> str:
+        return f"File({self.runs}, {self.executable}, {self.mtime_ns})"
+
+    def write(self, path: bytes) -> None:
+        with open(path, "wb") as file:
+            for unit, size in self.runs:
+                file.write((unit * (size // len(unit) + 1))[:size])
+            file.truncate()
+        os.chmod(path, 0o755 if self.executable else 0o644)
+
+
+FILES = st.builds(_File, st.lists(RUNS, max_size=3), st.booleans(), TIMES)
+LINKS = st.tuples(st.binary(min_size=1, max_size=30).filter(lambda target: 0 not in target), TIMES)
+Tree = dict[bytes, object]
+TREES: st.SearchStrategy[Tree] = st.recursive(
+    st.dictionaries(NAMES, FILES | LINKS, max_size=4),
+    lambda below: st.dictionaries(NAMES, FILES | LINKS | below, max_size=4),
+    max_leaves=12,
+)
+
+
+def lay_out(tree: Tree, at: bytes) -> None:
+    os.makedirs(at, exist_ok=True)
+    for name, entry in tree.items():
+        path = os.path.join(at, name)
+        if isinstance(entry, _File):
+            entry.write(path)
+            os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns))
+        elif isinstance(entry, tuple):
+            os.symlink(entry[0], path)
+            os.utime(path, ns=(entry[1], entry[1]), follow_symlinks=False)
+        else:
+            assert isinstance(entry, dict)
+            lay_out(entry, path)
+
+
+def merged(first: Tree, second: Tree) -> Tree:
+    """Return a tree that shares much with the first: a mutation of it."""
+    return {**dict(list(first.items())[: len(first) // 2 + 1]), **second}
+
+
+@given(TREES, TREES, st.booleans())
+def test_any_tree_arrives_and_any_later_one_over_it(first: Tree, second: Tree, verify: bool) -> None:
+    with tempfile.TemporaryDirectory() as base:
+        top = Path(base)
+        source, dest = top / "source", top / "dest"
+        repository = new_repository()
+        for tree in (first, merged(first, second), second):
+            shutil.rmtree(source, ignore_errors=True)
+            lay_out(tree, os.fsencode(source))
+            push(repository, source, "ds", ["latest"], top / "push-state")
+            pulled = pull(repository, latest(repository), dest, top / "pull-state", PullOptions(verify=verify))
+            assert held(dest) == held(source)
+            assert pulled.size == sum(entry.stat().st_size for entry in files(source))
+        assert [path.name for path in top.iterdir() if path.name.startswith(".")] == []
+
+
+def files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
