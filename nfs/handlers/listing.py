@@ -29,6 +29,9 @@ MAX_COOKIE: Final = (1 << 63) - 1  # signed offsets of clients end here
 FRAME_BYTES: Final = 4 + FATTR3_BYTES + 8 + 4 + 4  # of a reply without entries: attributes, verifier, end of list, eof
 ENTRY_BYTES: Final = 4 + 8 + 4 + 8  # of an entry without its name: follows, fileid, length, cookie
 PLUS_BYTES: Final = 4 + FATTR3_BYTES + 4 + 4 + NFS3_FHSIZE  # what READDIRPLUS adds to an entry
+MOST_ASKED: Final = (
+    512  # entries asked of the tree at a time: where the catalogue shows, each may cost a request
+)
 LEAST_NAME_BYTES: Final = 4  # a name of one byte, padded
 
 
@@ -106,14 +109,15 @@ def _folder(fh: bytes, cookie: int, view: View) -> tuple[Node, nfsstat3 | None]:
 
 
 def _fill(folder: Node, cookie: int, cookieverf: bytes, most: int, take: Callable[[_Name], bool], view: View) -> _Page:
-    """Offer names after `cookie` to `take` until it refuses one; ask the tree for `most` entries at a time."""
+    """Offer names after `cookie` to `take` until it refuses one; ask the tree for up to `most` entries at a time."""
     for item in _dots(folder, cookie, view):
         if not take(item):
             return _Page(cookieverf if cookie else NO_VERIFIER, False)
     after = max(0, cookie - COOKIE_SHIFT)
     verifier = cookieverf
+    most = max(1, min(most, MOST_ASKED))
     while True:
-        listing = view.children(folder, after, max(1, most), verifier)
+        listing = view.children(folder, after, most, verifier)
         verifier = listing.verifier
         for entry in listing.entries:
             if not take(_Name(entry.cookie + COOKIE_SHIFT, entry.name, entry.node.fileid, entry.node)):
@@ -121,6 +125,8 @@ def _fill(folder: Node, cookie: int, cookieverf: bytes, most: int, take: Callabl
             after = entry.cookie
         if listing.eof:
             return _Page(verifier, True)
+        if not listing.entries:  # all that would have stood here is gone meanwhile: look further ahead
+            most *= 2
 
 
 def _dots(folder: Node, cookie: int, view: View) -> Iterator[_Name]:

@@ -16,6 +16,7 @@ from nfs.wire.record import LAST_FRAGMENT, marked
 from nfs.wire.rpc import encode_call
 from nfs.wire.xdr import Choice, encode_whole
 from store.errors import BlockCorrupt, StoreError, StoreUnavailable
+from store.vfs.tree import Listing, Node
 from tests.conformance.tree_cases import BIG, HARD_NAMES, SAMPLE
 from tests.support.nfs_client import TIMEOUT_S, USER, NfsClient, ok, serving
 from tests.support.trees import MemoryTree, resolve
@@ -273,6 +274,24 @@ def test_listed_handles_and_attributes_are_those_of_lookup(client: NfsClient) ->
 )
 def test_a_budget_for_not_even_one_name_is_too_small(client: NfsClient, name: str, args: Any) -> None:
     assert client.call(name, args(client.handle("maps/1.0.0"))).status is S.NFS3ERR_TOOSMALL
+
+
+def test_a_page_whose_entries_are_all_gone_is_no_end_and_no_endless_loop(
+    client: NfsClient, tree: MemoryTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tree.children(tree.root())
+    limits: list[int] = []
+
+    def with_a_gap(_folder: Node, after: int, limit: int, _verifier: bytes) -> Listing:
+        limits.append(limit)
+        left = [entry for entry in whole.entries if entry.cookie > after]
+        return Listing(left, True, bytes(8)) if limit >= 4096 else Listing([], False, bytes(8))
+
+    fh = client.handle("")
+    monkeypatch.setattr(tree, "_children", with_a_gap)
+    page = ok(client.call("READDIR", nfs3.READDIR3args(fh, 2, bytes(8), 65536)))
+    assert ([e.name for e in page.entries], page.eof) == ([e.name for e in whole.entries], True)
+    assert limits == [512, 1024, 2048, 4096]
 
 
 def test_cookies_beyond_the_end_list_nothing_and_impossible_ones_are_bad(client: NfsClient) -> None:
