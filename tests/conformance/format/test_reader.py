@@ -1,0 +1,180 @@
+"""What `push` and the catalogue write is what docs/format.md says, to a reader that knows only the page."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from store.catalogue import Catalogue
+from store.head import Content
+from store.history import Archive
+from store.objects.local import FolderStore
+from store.push import push
+from store.repository import Repository
+from store.root import create_store, open_store
+from tests.conformance.format import sample
+from tests.conformance.format.reader import Entry, Refused, read_store
+
+
+def _without_runs(tree: dict[bytes, Entry]) -> dict[bytes, Entry]:
+    return {path: entry._replace(runs=()) for path, entry in tree.items()}
+
+
+def _objects(folder: Path) -> set[str]:
+    """Return the keys of all objects of a folder store."""
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    return {key for key in found if not key.startswith((".tmp/", ".lock/"))}
+
+
+class Published:
+    """A store with three states of one dataset and one of another."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = folder / "store"
+        objects = FolderStore(self.store, create=True)
+        create_store(objects)
+        repository = Repository.open(objects)
+        source = folder / "source"
+        self.ids: list[str] = []
+        self.trees: list[dict[bytes, Entry]] = []
+        sample.make(source)
+        self._push(repository, source, "@geo/city.data", ["1.0.0", "latest", "qa"])
+        with (source / "a/b/c/large").open("r+b") as file:
+            file.seek(700_000)
+            file.write(b"an edit in the middle")
+        (source / "a/script").unlink()
+        self._push(repository, source, "@geo/city.data", ["1.1.0", "latest"])
+        (source / "names/new").write_bytes(b"new")
+        self._push(repository, source, "@geo/city.data", ["2026.11.22-1", "latest"])
+        nothing = folder / "nothing"
+        nothing.mkdir()
+        self._push(repository, nothing, "nothing", ["latest"])
+
+    def _push(self, repository: Repository, source: Path, dataset: str, tags: list[str]) -> None:
+        pushed = push(repository, source, dataset, tags, self.store.parent / "state")
+        self.ids.append(pushed.manifest)
+        self.trees.append(sample.look(source))
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
+    return Published(tmp_path_factory.mktemp("published"))
+
+
+def test_every_state_reads_back_as_the_folder_that_was_pushed(published: Published) -> None:
+    datasets = read_store(published.store).datasets
+    read = [*datasets["@geo/city.data"].states.items(), *datasets["nothing"].states.items()]
+    assert {id: _without_runs(tree) for id, tree in read} == dict(zip(published.ids, published.trees, strict=True))
+
+
+def test_the_page_explains_every_object_of_a_store(published: Published) -> None:
+    assert read_store(published.store).explained == _objects(published.store)
+
+
+def test_tags_and_history_say_what_was_pushed(published: Published) -> None:
+    found = read_store(published.store).datasets["@geo/city.data"]
+    first, second, third, _ = published.ids
+    assert {tag: (about["kind"], about["manifest"]) for tag, about in found.tags.items()} == {
+        "1.0.0": ("version", first), "1.1.0": ("version", second), "2026.11.22-1": ("version", third),
+        "latest": ("channel", third), "qa": ("channel", first),
+    }  # fmt: skip
+    assert [(entry["op"], entry["tags"], entry["state"]["manifest"]) for entry in found.entries] == [
+        ("push", ["1.0.0", "latest", "qa"], first),
+        ("push", ["1.1.0", "latest"], second),
+        ("push", ["2026.11.22-1", "latest"], third),
+    ]
+
+
+def test_runs_of_zeros_are_holes_and_small_files_are_one_run(published: Published) -> None:
+    tree = read_store(published.store).datasets["@geo/city.data"].states[published.ids[0]]
+    assert any(hole for _, hole in tree[b"a/sparse"].runs)
+    assert any(hole for _, hole in tree[b"zeros"].runs)
+    assert tree[b"one byte"].runs == ((0, False),)
+    assert tree[b"empty file"].runs == ()
+    assert len(tree[b"a/b/c/large"].runs) > 1500_000 // 262_144
+
+
+def test_a_second_version_stores_little_more_than_its_edit(published: Published) -> None:
+    datasets = read_store(published.store).datasets
+    sizes = sum((published.store / key).stat().st_size for key in _objects(published.store) if key.startswith("packs/"))
+    once = sum(len(entry.data) for entry in datasets["@geo/city.data"].states[published.ids[0]].values())
+    assert sizes < once
+
+
+@pytest.mark.parametrize("kind", ["manifests/", "packs/", "index/"])
+def test_no_damaged_byte_of_a_body_or_table_goes_unnoticed(published: Published, tmp_path: Path, kind: str) -> None:
+    for key in sorted(key for key in _objects(published.store) if key.startswith(kind)):
+        good = (published.store / key).read_bytes()
+        end = len(good) - 64
+        for at in {64, 65, (64 + end) // 2, end - 2, end - 1}:
+            shutil.copytree(published.store, tmp_path / "copy")
+            (tmp_path / "copy" / key).write_bytes(good[:at] + bytes([good[at] ^ 0x40]) + good[at + 1 :])
+            with pytest.raises(Refused):
+                read_store(tmp_path / "copy")
+            shutil.rmtree(tmp_path / "copy")
+
+
+def test_heads_that_outgrow_themselves_read_back_whole(tmp_path: Path) -> None:
+    objects = FolderStore(tmp_path / "store", create=True)
+    create_store(objects)
+    repository = Repository.open(objects)
+    contents = []
+    for number in range(3):
+        (tmp_path / "source").mkdir(exist_ok=True)
+        (tmp_path / "source" / "file").write_bytes(b"%d" % number)
+        pushed = push(repository, tmp_path / "source", "d", [f"0.0.{number}"], tmp_path / "state")
+        state = repository.catalogue.resolve(f"d:0.0.{number}").content
+        assert state.manifest == pushed.manifest
+        contents.append(state)
+    catalogue = Catalogue(objects, open_store(objects), archive=Archive(objects, spill_from=3000, keep=700))
+    _many_commits(catalogue, contents)
+    found = read_store(tmp_path / "store").datasets["d"]
+    assert max(reference["level"] for reference in found.head["older"]) >= 1
+    assert found.head["tagged"]
+    assert {tag: about["manifest"] for tag, about in found.tags.items()} == {
+        tag.tag: tag.content.manifest for tag in catalogue.tags("d")
+    }
+    assert [(entry["n"], entry["id"]) for entry in found.entries] == [
+        (entry.n, entry.operation) for entry in reversed([*catalogue.log("d")])
+    ]
+    assert {tag: id for tag, id in found.removed.items() if id} == {"0.0.1": contents[1].manifest}
+    rollback = found.entries[-1]
+    assert (rollback["op"], rollback["state"]) == ("rollback", found.entries[rollback["from"] - 1]["state"])
+
+
+def _many_commits(catalogue: Catalogue, contents: list[Content]) -> None:
+    for number in range(120):
+        catalogue.set_tags("d", ["stable", f"9.0.{number}"], contents[number % 3], op="tag", message="m" * 300)
+    catalogue.untag("d", "0.0.1")
+    catalogue.untag("d", "9.0.5", message="comes back")
+    catalogue.set_tags("d", ["9.0.5"], contents[5 % 3])
+    catalogue.rollback("d", "stable")
+
+
+def test_a_removed_dataset_keeps_its_versions_and_an_odd_length(tmp_path: Path) -> None:
+    objects = FolderStore(tmp_path / "store", create=True)
+    create_store(objects)
+    repository = Repository.open(objects)
+    (tmp_path / "source").mkdir()
+    pushed = push(repository, tmp_path / "source", "d", ["1.0.0", "latest"], tmp_path / "state")
+    repository.catalogue.delete("d", by="me")
+    found = read_store(tmp_path / "store").datasets["d"]
+    assert found.head["deleted"] is True
+    assert found.tags == {}
+    assert found.removed == {"1.0.0": pushed.manifest, "latest": ""}
+    assert (found.entries[-1]["op"], found.entries[-1]["state"], found.entries[-1]["by"]) == ("delete", None, "me")
+
+
+def test_a_manifest_has_one_id_in_every_store(published: Published, tmp_path: Path) -> None:
+    objects = FolderStore(tmp_path / "other", create=True)
+    create_store(objects)
+    source = tmp_path / "source"
+    shutil.copytree(published.store.parent / "source", source, symlinks=True)
+    os.utime(source, ns=(published.trees[2][b""].mtime_ns,) * 2)
+    pushed = push(Repository.open(objects), source, "copy", ["latest"], tmp_path / "state")
+    state = read_store(tmp_path / "other").datasets["copy"].tags["latest"]
+    there = read_store(published.store).datasets["@geo/city.data"].tags["latest"]
+    assert pushed.manifest == published.ids[2]
+    assert state["manifest"] == there["manifest"]
+    assert state["root"] != there["root"]
