@@ -77,16 +77,20 @@ class PieceCache:
             disk=_RawDisk,
             size_limit=max(limit, SMALLEST) - SLACK,
             eviction_policy="least-recently-stored",
-            cull_limit=16,
+            cull_limit=0,  # the writer culls until it is enough; the library would remove a fixed number of rows
         )
         self._cache.reset("size_limit", max(limit, SMALLEST) - SLACK)
-        self._queue: queue.Queue[tuple[str, bytes] | None] = queue.Queue(QUEUE)
+        self._queue: queue.Queue[str | None] = queue.Queue(QUEUE)
+        self._waiting: dict[str, bytes] = {}  # what the queue names: readers need not ask again for it
         self._closed = False
         self._writer = threading.Thread(target=self._write, name="piece-cache", daemon=True)
         self._writer.start()
 
     def get(self, key: str) -> bytes | None:
         """Return a piece, or `None` where there is none, it is damaged, or the table is busy."""
+        waiting = self._waiting.get(key)
+        if waiting is not None:
+            return waiting
         try:
             found = self._cache.get(key, retry=False)
         except (diskcache.Timeout, sqlite3.Error, OSError):
@@ -102,8 +106,13 @@ class PieceCache:
 
     def put(self, key: str, piece: bytes) -> None:
         """Keep a piece soon, unless the writer is behind: then it is not kept."""
-        with contextlib.suppress(queue.Full):
-            self._queue.put_nowait((key, piece))
+        if key in self._waiting:
+            return
+        self._waiting[key] = piece
+        try:
+            self._queue.put_nowait(key)
+        except queue.Full:
+            self._waiting.pop(key, None)
 
     def volume(self) -> int:
         """Return the bytes that the cache takes, as its table counts them."""
@@ -119,20 +128,24 @@ class PieceCache:
 
     def drop(self, key: str) -> None:
         """Forget a piece."""
+        self._waiting.pop(key, None)
         with contextlib.suppress(diskcache.Timeout, sqlite3.Error, OSError):
             self._cache.delete(key, retry=False)
 
     def _write(self) -> None:
         self._sweep()
-        while (job := self._queue.get()) is not None:
-            key, piece = job
+        while (key := self._queue.get()) is not None:
+            piece = self._waiting.get(key, b"")
             try:
-                if key not in self._cache:
+                if piece and key not in self._cache:
                     self._cache.set(key, blake3(piece).digest(MARK) + piece, retry=False)
+                    self._cache.cull(retry=False)
             except (diskcache.Timeout, sqlite3.Error):
                 continue
             except OSError as error:  # a full disk: the gateway goes on without
                 _log.warning("the cache in %s can't be written: %s", self._folder, error)
+            finally:
+                self._waiting.pop(key, None)
 
     def _sweep(self) -> None:
         """Remove files that no row names, and hold what is really on disk against the limit."""

@@ -59,10 +59,10 @@ def write_version(folder: Path, number: int) -> None:
     (folder / "run.sh").chmod(0o755)
     (folder / "nothing" / "in here").mkdir(parents=True)
     (folder / "link").symlink_to("names/plain.txt")
-    with (folder / "holes").open("wb") as file:
-        file.truncate(3 << 20)
-        file.seek(2 << 20)
-        file.write(b"x" * 5000)
+    with (folder / "holes").open("wb") as holes:
+        holes.truncate(3 << 20)
+        holes.seek(2 << 20)
+        holes.write(b"x" * 5000)
 
 
 def digests_below(folder: Path) -> Digests:
@@ -116,7 +116,7 @@ def test_rclone_finds_every_state_equal(shown: Shown, how: list[str]) -> None:
     # rclone's own encodings rewrite line breaks and invalid bytes on one side alone.
     names = ["--webdav-encoding", "Slash", "--local-encoding", "Slash", "--webdav-pacer-min-sleep", "0", "--copy-links"]
     for tag, source in shown.sources.items():
-        command = [
+        command: list[str | Path] = [
             str(RCLONE),
             "check",
             *how,
@@ -212,7 +212,7 @@ def test_the_kernels_client_reads_every_state_and_sees_no_loops_or_false_hard_li
     script = tmp_path / "script"
     script.write_text(READ_ALL)
     tools = ["--add", "find", "--add", "du", "--add", "tar", "--add", "sort", "--add", "xargs"]
-    command = [KERNEL_CLIENT, "--timeout", str(LIMIT_S), *tools, script, str(shown.gateway.nfs_port)]
+    command: list[str | Path] = [KERNEL_CLIENT, "--timeout", str(LIMIT_S), *tools, script, str(shown.gateway.nfs_port)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S + 30)
     assert done.returncode == 0, done.stdout + done.stderr
     digests, _, judged = done.stdout.partition("read\n")
