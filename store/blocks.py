@@ -131,7 +131,11 @@ class BlockReader:
                 if block.digest in waiting:
                     continue
                 flight = self._flights.get(block.digest)
-                if flight is None:
+                chunk = self.cache.get(block.digest) if flight is None else None
+                if chunk is not None:  # another caller's flight ended between the first look and this claim
+                    flight = Future()
+                    flight.set_result(chunk)
+                elif flight is None:
                     flight = self._flights[block.digest] = Future()
                     mine.append(block)
                 waiting[block.digest] = flight

@@ -71,7 +71,7 @@ class CachedObjects(Wrapper):
         missing = [number for number in numbers if number not in found]
         if missing:
             waiting, mine = self._claim(key, missing)
-            for run in _runs(mine):
+            for run in _runs([number for number in mine if not self._landed_meanwhile(key, number)]):
                 self._fly(key, run)
             found.update((number, flight.result()) for number, flight in waiting.items())
         return [found[number] for number in numbers]
@@ -88,6 +88,13 @@ class CachedObjects(Wrapper):
                     mine.append(number)
                 waiting[number] = flight
         return waiting, mine
+
+    def _landed_meanwhile(self, key: str, number: int) -> bool:
+        """Look once more: another caller's flight may have ended between the first look and the claim."""
+        piece = self._cache.get(_name(key, number))
+        if piece is not None:
+            self._land(key, number).set_result(piece)
+        return piece is not None
 
     def _fly(self, key: str, run: Sequence[int]) -> None:
         try:
