@@ -148,7 +148,7 @@ class Assembly:
                 ends = [offset for offset, _ in extents[1:]] + [entry.size]
                 if fits and descriptor is not None and all(
                     block is not None or zeros_between(descriptor, offset, end)
-                    for (offset, block), end in zip(extents, ends, strict=True)
+                    for (offset, block), end in zip(extents, ends, strict=False)  # an empty file has no extent
                 ):  # fmt: skip
                     self.filled.add(entry.path)
                     for offset, block in extents:

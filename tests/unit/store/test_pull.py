@@ -358,6 +358,52 @@ def test_a_pull_that_fails_anywhere_goes_on_where_it_was(source: Path, tmp_path:
     assert staging_folders(tmp_path) == []
 
 
+def test_every_kind_of_entry_survives_a_pull_that_fails_at_each_request(source: Path, tmp_path: Path) -> None:
+    objects = Failing(MemoryStore(), method="get", only=PACKS)
+    repository = new_repository(objects)
+    (source / "sub" / "bare").mkdir(parents=True)
+    (source / "empty").touch()
+    (source / "sub" / "link").symlink_to("../empty")
+    with (source / "sub" / "sparse").open("wb") as file:
+        for seed in range(3):
+            file.write(noise(5_000_001, seed))
+            file.seek(5_000_003, os.SEEK_CUR)
+        file.truncate()
+    (source / "sub" / "sparse").chmod(0o755)
+    settle(source)
+    publish(repository, source, tmp_path)
+    requests = fetch(repository, tmp_path, dest="other").requests
+    for _ in range(requests):
+        objects.calls_left = 1
+        try:
+            fetch(repository, tmp_path)
+        except StoreUnavailable:
+            assert (len(staging_folders(tmp_path)), (tmp_path / "dest").exists()) == (1, False)
+        else:
+            break
+    assert held(tmp_path / "dest") == held(source)
+    assert (tmp_path / "dest" / "sub" / "sparse").stat().st_blocks * 512 < 16 << 20
+
+
+def test_what_a_killed_pull_left_in_a_hole_does_not_stay(source: Path, tmp_path: Path) -> None:
+    objects = Failing(MemoryStore(), method="get", only=PACKS)
+    repository = new_repository(objects)
+    with (source / "sparse").open("wb") as file:
+        file.write(noise(100_000))
+        file.truncate(8 << 20)
+    publish(repository, source, tmp_path)
+    objects.calls_left = 0
+    with pytest.raises(StoreUnavailable):
+        fetch(repository, tmp_path)
+    (staged,) = (path for path in staging_folders(tmp_path)[0].rglob("sparse") if path.is_file())
+    with staged.open("r+b") as file:
+        file.seek(4 << 20)
+        file.write(b"x")
+    objects.calls_left = None
+    fetch(repository, tmp_path)
+    assert held(tmp_path / "dest") == held(source)
+
+
 def test_what_a_killed_pull_fetched_serves_a_pull_of_another_state(source: Path, tmp_path: Path) -> None:
     objects = Failing(MemoryStore(), method="get", only=PACKS)
     repository = new_repository(objects)
