@@ -27,6 +27,7 @@ __all__ = ["Limits", "NfsServer"]
 _log = structlog.get_logger("aetherfs.nfs")
 _NO_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PAUSE_MS: Final = 200  # before accepting again when the system has no resources for it
+_KEEPALIVE: Final = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}  # s: the dead go in 2 min
 _TIMEVAL: Final = struct.Struct("ll")
 
 
@@ -150,6 +151,9 @@ class NfsServer:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(self._limits.send_timeout_s, 0))
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for option, value in _KEEPALIVE.items():
+                if hasattr(socket, option):
+                    sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
         connection = Connection(sock, host.encode(), self._export, self._replies, self._submit, self._limits)
         thread = threading.Thread(target=self._serve, args=(connection,), name=f"nfs-{host}", daemon=True)
         with self._lock:

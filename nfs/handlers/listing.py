@@ -29,9 +29,7 @@ MAX_COOKIE: Final = (1 << 63) - 1  # signed offsets of clients end here
 FRAME_BYTES: Final = 4 + FATTR3_BYTES + 8 + 4 + 4  # of a reply without entries: attributes, verifier, end of list, eof
 ENTRY_BYTES: Final = 4 + 8 + 4 + 8  # of an entry without its name: follows, fileid, length, cookie
 PLUS_BYTES: Final = 4 + FATTR3_BYTES + 4 + 4 + NFS3_FHSIZE  # what READDIRPLUS adds to an entry
-MOST_ASKED: Final = (
-    512  # entries asked of the tree at a time: where the catalogue shows, each may cost a request
-)
+MOST_ASKED: Final = 512  # entries asked of the tree at a time: where the catalogue shows, each may cost a request
 LEAST_NAME_BYTES: Final = 4  # a name of one byte, padded
 
 

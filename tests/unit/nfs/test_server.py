@@ -500,6 +500,19 @@ def test_more_calls_than_may_be_in_flight_are_all_answered(tree: MemoryTree) -> 
         assert {int.from_bytes(client.receive()[:4], "big") for _ in xids} == xids
 
 
+def test_a_client_that_takes_no_replies_holds_up_nobody_else(port: int, tree: MemoryTree) -> None:
+    tree.publish("large", "1.0.0", {b"f": bytes(1 << 20)})
+    with NfsClient(port) as greedy, NfsClient(port) as client:
+        file = greedy.handle("large/1.0.0/f")
+        for _ in range(40):
+            last = greedy.start("READ", nfs3.READ3args(file, 0, 1 << 20))
+        assert client.read(file, 5, 10) == (bytes(10), False)
+        tree.cold = True
+        assert client.read(file, 5, 10) == (bytes(10), False)
+        replies = {int.from_bytes(greedy.receive()[:4], "big") for _ in range(40)}
+        assert replies == set(range(last - 39, last + 1))
+
+
 def test_connections_above_the_limit_wait_for_their_turn(tree: MemoryTree) -> None:
     with (
         serving(tree, limits=Limits(connections=1)) as (server, port),
