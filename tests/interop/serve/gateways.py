@@ -78,7 +78,8 @@ def started(process: subprocess.Popen[str]) -> Gateway:
     line = process.stdout.readline().rstrip("\n")
     if not line.startswith("ready "):
         assert process.stderr is not None
-        raise AssertionError(f"{line!r} {process.stderr.read()}")
+        said = process.stderr.read()
+        raise AssertionError(f"exit {process.wait(DEADLINE_S)}: {line}{said}")
     places = dict(word.partition("=")[::2] for word in line.split()[1:])
     port = places.get("nfs", ":0").rpartition(":")[2]
     return Gateway(process, places.get("http", ""), int(port), line)

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import re
 import tomllib
 from pathlib import Path
 
@@ -56,6 +57,16 @@ def test_every_setting_is_in_the_operations_page() -> None:
         assert f"`{setting.name}`" in page
         assert setting.help
         assert setting.unit
+
+
+def test_lock_pins_every_dependency_and_names_nothing_but_versions() -> None:
+    lines = (PROJECT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    known = {name.lower().replace("_", "-") for name in pins}
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = project["dependencies"] + project["optional-dependencies"]["dev"]
+    for requirement in wanted:
+        assert re.split(r"[^A-Za-z0-9_-]", requirement)[0].lower().replace("_", "-") in known
 
 
 def test_flags_win_over_environment_over_file_over_default(tmp_path: Path) -> None:
