@@ -78,7 +78,7 @@ class Reader:
             prefix, _, name = key.removeprefix("datasets/").partition("/")
             need(prefix == blake3(name.encode()).hexdigest(length=1), f"{key} lies at another prefix")
             datasets[name] = self.dataset(key, name)
-            need(self.bytes(f"changes/{prefix}").decode().isalnum(), "a change hint is an operation id")
+            need(self.whole(f"changes/{prefix}").decode().isalnum(), "a change hint is an operation id")
         self.index()
         return Store(root, datasets, self.explained)
 
@@ -88,18 +88,18 @@ class Reader:
         found = (path for path in self.folder.glob(f"{prefix}/**/*") if path.is_file())
         return sorted(path.relative_to(self.folder).as_posix() for path in found)
 
-    def bytes(self, key: str) -> bytes:
+    def whole(self, key: str) -> bytes:
         self.explained.add(key)
         return (self.folder / key).read_bytes()
 
     def document(self, key: str) -> dict[str, Any]:
-        value = json.loads(self.bytes(key))
+        value = json.loads(self.whole(key))
         need(isinstance(value, dict), f"{key} is no JSON object")
         return dict(value)
 
     def framed(self, key: str, magic: bytes) -> tuple[bytes, bytes, bytes]:
         """Return a whole object, its table, and the table's digest."""
-        data = self.bytes(key)
+        data = self.whole(key)
         need(len(data) >= 128, f"{key} is too short")
         found, version, length, required, _, key_id, _ = struct.unpack_from("<4sHHII16s32s", data, 0)
         need(found == magic and (version, length, required) == (1, 64, 0) and not any(key_id), f"header of {key}")
@@ -113,7 +113,7 @@ class Reader:
     def dataset(self, key: str, name: str) -> Dataset:
         head = self.document(key)
         need(head["name"] == name, f"{key} is the head of {head['name']}")
-        need(len(self.bytes(key)) % 2 == head["deleted"] and len(self.bytes(key)) <= 262144, f"length of {key}")
+        need(len(self.whole(key)) % 2 == head["deleted"] and len(self.whole(key)) <= 262144, f"length of {key}")
         operations(head)
         tags: dict[str, dict[str, Any]] = {}
         removed: dict[str, str] = {}
@@ -137,7 +137,7 @@ class Reader:
     def segment(self, name: str, reference: dict[str, Any]) -> dict[str, Any]:
         key = f"history/{name}/{reference['n']}-{reference['digest'][:16]}"
         found = self.document(key)
-        need(blake3(self.bytes(key)).hexdigest() == reference["digest"] and found["dataset"] == name, f"segment {key}")
+        need(blake3(self.whole(key)).hexdigest() == reference["digest"] and found["dataset"] == name, f"segment {key}")
         return found
 
     def older(self, name: str, references: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -252,7 +252,7 @@ class Reader:
         id = part[PACKS][16 * pack : 16 * pack + 16]
         need(not bases and not zeros and 0 < plain <= 8 << 20, "a block")
         need(self.footers[id].get((offset, stored, plain, coding)) == digest, "a block that its pack does not list")
-        found = decoded(coding, self.bytes(pack_key(id))[offset : offset + stored], plain, 0)
+        found = decoded(coding, self.whole(pack_key(id))[offset : offset + stored], plain, 0)
         need(blake3(found).digest() == digest, "a chunk does not have its name")
         return found
 
