@@ -11,21 +11,30 @@ import fcntl
 import functools
 import os
 import sys
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, NamedTuple
 
 from store.ingest import data_runs
 from store.kinds import Kind
 from store.manifest.view import Manifest
+from store.pack import Block
 from store.places import Places, write_at
 from store.present import Found, look
-from store.sources import opened, read_block
+from store.sources import extents, opened, read_block
 from store.staging import remove_tree, sync
 from store.wanted import Entry, Wanted
 
 _FICLONE: Final = 0x40049409  # linux/fs.h
 _COPY: Final = 1 << 20  # bytes copied at a time
+BATCH: Final = 200_000  # missing blocks noted at a time, about 600 bytes each
 _ONE_BY_ONE: Final = 64  # files synced each for itself; more are synced by one call where the system has it
+
+
+class _Missing(NamedTuple):
+    """A block that a file lacks."""
+
+    block: Block
+    offset: int  # in the file
 
 
 class Assembly:
@@ -34,13 +43,14 @@ class Assembly:
     def __init__(self, tree: bytes, wanted: Wanted, manifest: Manifest, id_key: bytes | None = None) -> None:
         self._tree, self._wanted, self._manifest, self._id_key = tree, wanted, manifest, id_key
         self._linked: set[bytes] = set()
-        self.filled: set[bytes] = set()  # files that hold something: reused whole, or in part from a killed pull
-        self.places = Places()
+        self.filled: set[bytes] = set()  # files that hold something; relative paths
 
     def prepare(
         self, dest: bytes, before: Mapping[bytes, Found], contents: Mapping[bytes, bytes], taken: Callable[[int], None]
-    ) -> None:
-        """Make folders, reuse whole files of the destination, and give all others their size.
+    ) -> Iterator[Places]:
+        """Make folders, reuse whole files of the destination, give all others their size.
+
+        Yields what is missing, to be filled before going on, so that no more than `BATCH` blocks are noted at a time.
 
         Args:
             dest: the destination.
@@ -55,6 +65,8 @@ class Assembly:
         for entry in self._wanted.entries.values():
             if entry.kind == Kind.FOLDER and entry.path not in here:
                 os.mkdir(self._at(entry.path))
+        places = Places()
+        begun: list[bytes] = []  # files of this batch
         for entry in self._wanted.files():
             old = here.get(entry.path)
             donor = entry.path if contents.get(entry.path) == entry.sha256 else donors.get(entry.sha256)
@@ -65,8 +77,19 @@ class Assembly:
                     del donors[entry.sha256]  # moved: a second name of it would be a hard link
                 self.filled.add(entry.path)
                 taken(entry.size)
-            else:
-                self._make_room(entry, old, taken)
+                continue
+            if old is not None:
+                self.filled.add(entry.path)
+            begun.append(entry.path)
+            for missing in self._make_room(entry, old, taken):
+                places.add(missing.block, self._at(entry.path), missing.offset)
+                if len(places) >= BATCH:
+                    yield places
+                    places = Places()
+                    self.filled.update(begun)
+                    begun = [entry.path]
+        if len(places):
+            yield places
 
     def finish(self) -> None:
         """Make the links, set all times, and make everything durable: files first, then folders from the deepest up."""
@@ -138,22 +161,20 @@ class Assembly:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         return os.open(self._at(entry.path), flags, 0o777 if entry.executable else 0o666)
 
-    def _make_room(self, entry: Entry, old: Found | None, taken: Callable[[int], None]) -> None:
-        """Give a file its size, and note which of its blocks are missing."""
+    def _make_room(self, entry: Entry, old: Found | None, taken: Callable[[int], None]) -> Iterator[_Missing]:
+        """Give a file its size, and yield which of its blocks are missing."""
         target = self._at(entry.path)
-        extents = self._manifest.extents(entry.record)
+        record = self._manifest.record(entry.number)
         if old is not None:
             fits = old.links == 1 and old.executable == entry.executable and old.identity.size == entry.size
             with opened(target) as descriptor:
-                ends = [offset for offset, _ in extents[1:]] + [entry.size]
                 if fits and descriptor is not None and all(
-                    block is not None or zeros_between(descriptor, offset, end)
-                    for (offset, block), end in zip(extents, ends, strict=False)  # an empty file has no extent
+                    block is not None or zeros_between(descriptor, offset, offset + size)
+                    for offset, size, block in extents(self._manifest, record)
                 ):  # fmt: skip
-                    self.filled.add(entry.path)
-                    for offset, block in extents:
+                    for offset, _, block in extents(self._manifest, record):
                         if block is not None and read_block(descriptor, offset, block, self._id_key) is None:
-                            self.places.add(block, target, offset)
+                            yield _Missing(block, offset)
                         elif block is not None:
                             taken(block.plain)
                     return
@@ -163,9 +184,9 @@ class Assembly:
             os.ftruncate(descriptor, entry.size)
         finally:
             os.close(descriptor)
-        for offset, block in extents:
+        for offset, _, block in extents(self._manifest, record):
             if block is not None:
-                self.places.add(block, target, offset)
+                yield _Missing(block, offset)
 
 
 def copy(source: int, target: int, size: int) -> None:

@@ -39,6 +39,7 @@ from store.kinds import Kind
 from store.manifest.view import Manifest
 from store.objects.measure import Measuring
 from store.placed import Placed, Placement, note, recall
+from store.places import Places
 from store.present import Found, hash_files, look
 from store.repository import Repository
 from store.sources import take_cut, take_known
@@ -224,24 +225,22 @@ class _Pull:
     ) -> None:  # fmt: skip
         self.counters.phase = "reusing"
         assembly = Assembly(place.tree, self.wanted, self.manifest)
-        assembly.prepare(self.dest, before, contents, self._reused)
-        if len(assembly.places):
-            self._take_local(place, assembly, before, contents, placements)
-        self.counters.phase = "fetching"
-        fetch(self.objects, assembly.places, self._fetched)
+        for places in assembly.prepare(self.dest, before, contents, self._reused):
+            self._take_local(places, place, assembly.filled, before, contents, placements)
+            self.counters.phase = "fetching"
+            fetch(self.objects, places, self._fetched)
         self.counters.phase = "finishing"
         assembly.finish()
         if self.options.verify:
             self._verify(place.tree)
 
     def _take_local(
-        self, place: Staging, assembly: Assembly, before: dict[bytes, Found], contents: dict[bytes, bytes],
-        placements: Sequence[Placement],
+        self, places: Places, place: Staging, filled: set[bytes], before: dict[bytes, Found],
+        contents: dict[bytes, bytes], placements: Sequence[Placement],
     ) -> None:  # fmt: skip
         """Fill places from files that are here: of the new tree, of the destination, of pulls that were killed."""
-        places = assembly.places
-        if assembly.filled:
-            take_known(place.tree, self.manifest, places, self._reused, only=assembly.filled)
+        if filled:
+            take_known(place.tree, self.manifest, places, self._reused, only=filled)
         states = [(self.dest, placement.manifest, placement.root) for placement in placements if before]
         covered: set[bytes] = set()
         for folder, id, root in (*states, *place.leftovers()):
@@ -251,11 +250,21 @@ class _Pull:
                 covered |= seen if folder == self.dest else set()
         chunker = Chunker(self.repository.root.chunker)
         for path, found in before.items():
-            unchanged = path in covered and path in contents and any(
-                entry.digest == contents[path] for entry in _at(path, placements)
-            )  # fmt: skip
-            if len(places) and found.kind == Kind.FILE and not unchanged and path not in assembly.filled:
+            if (
+                len(places)
+                and found.kind == Kind.FILE
+                and not self._looked_through(path, covered, contents, placements)
+            ):
                 take_cut(os.path.join(self.dest, path), chunker, places, self._reused)
+
+    def _looked_through(
+        self, path: bytes, covered: set[bytes], contents: dict[bytes, bytes], placements: Sequence[Placement]
+    ) -> bool:
+        """Tell whether a file of the destination has nothing more to give, as a manifest said where its blocks lie."""
+        content = contents.get(path)
+        entry = self.wanted.entries.get(path)
+        as_placed = path in covered and any(placed.digest == content for placed in _at(path, placements))
+        return content is not None and (as_placed or (entry is not None and entry.sha256 == content))
 
     def _manifest(self, id: bytes, root: bytes) -> Manifest | None:
         try:

@@ -7,15 +7,18 @@ them. One thread; holes are not read.
 import contextlib
 import os
 from collections.abc import Callable, Container, Iterable, Iterator
+from typing import Final
 
 from store.chunker import WINDOW, Chunker
 from store.digest import chunk_digest
 from store.errors import Corrupt, FeatureMissing, Missing
 from store.ingest import data_runs
 from store.kinds import Kind
-from store.manifest.view import Manifest
+from store.manifest.view import Manifest, Record
 from store.pack import Block
 from store.places import Places
+
+_STRETCH: Final = 1 << 30  # bytes of a file whose runs are held at a time
 
 Taken = Callable[[int], None]  # told the plain bytes written
 
@@ -49,7 +52,7 @@ def take_known(
                 seen.add(path)
                 with opened(os.path.join(folder, path)) as descriptor:
                     if descriptor is not None:
-                        for offset, block in manifest.extents(record):
+                        for offset, _, block in extents(manifest, record):
                             if block is not None and block.digest in places:
                                 plain = read_block(descriptor, offset, block, id_key)
                                 if plain is not None:
@@ -69,6 +72,21 @@ def take_cut(path: bytes, chunker: Chunker, places: Places, taken: Taken, id_key
                 digest = chunk_digest(chunk, id_key)
                 if digest in places:
                     taken(places.fill(digest, chunk))
+
+
+def extents(manifest: Manifest, record: Record) -> Iterator[tuple[int, int, Block | None]]:
+    """Yield (offset, size, block or `None` for a hole) of a file's runs, a stretch of the file at a time.
+
+    A hole may come in several runs.
+    """
+    for start in range(0, record.size, _STRETCH):
+        at = start
+        for span in manifest.spans(record, start, _STRETCH):
+            if span.block is None:
+                yield at, span.size, None
+            elif not span.start:  # else it began in the stretch before
+                yield at, span.block.plain, span.block
+            at += span.size
 
 
 def read_block(descriptor: int, offset: int, block: Block, id_key: bytes | None = None) -> bytes | None:

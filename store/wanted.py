@@ -26,7 +26,7 @@ class Entry(NamedTuple):
     executable: bool
     target: bytes  # of a link
     sha256: bytes  # of a file
-    record: Record
+    number: int  # of its record in the manifest
 
 
 class Wanted(NamedTuple):
@@ -45,8 +45,8 @@ def read_wanted(manifest: Manifest, include: Sequence[str] = ()) -> Wanted:
 
     Args:
         manifest: the state.
-        include: shell patterns, matched against the name and the path of every entry; what lies in a folder that matches
-            is taken too. None: everything.
+        include: shell patterns, matched against the name and the path of every entry; what lies in a folder that
+            matches is taken too. None: everything.
 
     Raises:
         ObjectCorrupt: the manifest is not what its id says, or cannot be.
@@ -57,15 +57,15 @@ def read_wanted(manifest: Manifest, include: Sequence[str] = ()) -> Wanted:
     entries: dict[bytes, Entry] = {}
     taken: set[bytes] = set()
     seen = 1
-    for _, path, record in manifest.walk():
+    for number, path, record in manifest.walk():
         seen += 1
         if patterns and not _matches(path, patterns) and path.rpartition(b"/")[0] not in taken:
             if record.kind == Kind.FOLDER:  # kept for the time being: something in it may match
-                entries[path] = _entry(manifest, path, record)
+                entries[path] = _entry(manifest, path, number, record)
             continue
         if record.kind == Kind.FOLDER:
             taken.add(path)
-        entries[path] = _entry(manifest, path, record)
+        entries[path] = _entry(manifest, path, number, record)
     if seen != manifest.records:
         raise ObjectCorrupt(manifest.key, f"{seen} of {manifest.records} records can be reached")
     if patterns:
@@ -85,18 +85,18 @@ def check_id(manifest: Manifest) -> None:
     head = layout.content_header(
         manifest.records, sections[Section.NAMES].plain, sections[Section.LINKS].plain, manifest.files
     )
-    if layout.manifest_id(head, (manifest.section(kind) for kind in layout.CONTENT)) != manifest.id:
+    if layout.manifest_id(head, (page for kind in layout.CONTENT for page in manifest.pages(kind))) != manifest.id:
         raise ObjectCorrupt(manifest.key, "its content does not match its id")
 
 
-def _entry(manifest: Manifest, path: bytes, record: Record) -> Entry:
+def _entry(manifest: Manifest, path: bytes, number: int, record: Record) -> Entry:
     is_file = record.kind == Kind.FILE
     target = manifest.link(record) if record.kind == Kind.LINK else b""
     if record.kind == Kind.LINK and (not target or b"\0" in target):
         raise ObjectCorrupt(manifest.key, f"the link {path[:80]!r} has a target that cannot be")
     return Entry(
         path, record.kind, record.size if is_file else 0, record.mtime_ns, record.executable and is_file, target,
-        manifest.sha256(record.first) if is_file else b"", record,
+        manifest.sha256(record.first) if is_file else b"", number,
     )  # fmt: skip
 
 

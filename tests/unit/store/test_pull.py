@@ -385,6 +385,21 @@ def test_every_kind_of_entry_survives_a_pull_that_fails_at_each_request(source: 
     assert (tmp_path / "dest" / "sub" / "sparse").stat().st_blocks * 512 < 16 << 20
 
 
+def test_what_is_missing_is_noted_a_batch_at_a_time_and_fetched_once(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = new_repository()
+    for name in ("a", "b", "c"):
+        (source / name).write_bytes(noise(4 << 20) + noise(4 << 20) + name.encode())
+    publish(repository, source, tmp_path)
+    monkeypatch.setattr("store.assembly.BATCH", 7)
+    monkeypatch.setattr("store.sources._STRETCH", 100_000)  # shorter than some chunks
+    pulled = fetch(repository, tmp_path)
+    assert pulled.bytes_fetched < 5 << 20
+    assert pulled.requests > 5
+    assert held(tmp_path / "dest") == held(source)
+
+
 def test_what_a_killed_pull_left_in_a_hole_does_not_stay(source: Path, tmp_path: Path) -> None:
     objects = Failing(MemoryStore(), method="get", only=PACKS)
     repository = new_repository(objects)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import store.staging
-from store.errors import DestinationForeign, DestinationUnusable, StoreFull
+from store.errors import DestinationForeign, DestinationUnusable, StoreFull, StoreUnavailable
 from store.layout import PACKS
 from store.objects.local import FolderStore
 from store.objects.memory import MemoryStore
@@ -244,6 +244,26 @@ def test_a_file_added_while_the_tree_was_built_is_not_destroyed(bench: Bench) ->
         bench.pull()
     assert caught.value.entries == (b"late",)
     assert held(bench.dest).keys() == before | {b"late"}
+
+
+def test_a_file_shared_with_a_killed_pulls_tree_is_not_written_to(bench: Bench) -> None:
+    bench.pull()
+    (bench.source / "sub" / "two").write_bytes(noise(9 << 20, 7))
+    bench.publish()
+    bench.objects.calls_left = 0
+    with pytest.raises(StoreUnavailable):
+        bench.pull()  # links `one` into its tree
+    assert (bench.dest / "one").stat().st_nlink == 2
+    with (bench.dest / "one").open("r+b") as file:
+        file.write(b"mine")
+    before = held(bench.dest)
+    bench.objects.calls_left = 1
+    with pytest.raises(StoreUnavailable):
+        bench.pull(FORCE)
+    assert held(bench.dest) == before
+    bench.objects.calls_left = None
+    bench.pull(FORCE)
+    assert bench.equal()
 
 
 # while it runs
