@@ -27,7 +27,7 @@ from gateway.lifecycle import ServeError, Signals, close_all
 from gateway.worker import Order, Status
 
 DRAIN_S: Final = 10.0  # for requests in flight
-READY_S: Final = 60.0  # for a worker to start: S3 far away, a cold disk
+READY_S: Final = 180.0  # for a worker to start: longer than it tries to reach a store, so that it can say why not
 KILL_S: Final = 1.0  # beyond DRAIN_S, before what still runs is killed
 STEADY_S: Final = 10.0  # a worker that lived this long starts afresh in counting failures
 FIRST_PAUSE_S: Final = 0.05  # before a dead worker is replaced; doubles with each failure in a row
@@ -64,12 +64,27 @@ class Supervisor:
     """Runs the groups until SIGTERM or SIGINT."""
 
     def __init__(
-        self, groups: Sequence[Group], settings: Settings, *, log_level: int = logging.INFO, drain_s: float = DRAIN_S
+        self,
+        groups: Sequence[Group],
+        settings: Settings,
+        *,
+        log_level: int = logging.INFO,
+        drain_s: float = DRAIN_S,
+        ready_s: float = READY_S,
     ) -> None:
-        """Take over the groups' listening sockets, which `run` closes."""
+        """Take over the groups' listening sockets, which `run` closes.
+
+        Args:
+            groups: what to run.
+            settings: handed to every worker.
+            log_level: of the workers, as in `logging`.
+            drain_s: for requests in flight when a stop is asked for.
+            ready_s: for a worker to start.
+        """
         self._slots = [_Slot(group, number) for group in groups for number in range(group.size)]
         self._listeners = [group.listener for group in groups]
-        self._settings, self._log_level, self._drain_s = settings, log_level, drain_s
+        self._settings, self._log_level = settings, log_level
+        self._drain_s, self._ready_s = drain_s, ready_s
         self._selector = selectors.DefaultSelector()
         self._announced = False
 
@@ -102,7 +117,7 @@ class Supervisor:
     def _patience_s(self) -> float | None:
         """Return the seconds until something is due, `None` for never."""
         times = [slot.due_s for slot in self._slots if slot.process is None]
-        times += [slot.started_s + READY_S for slot in self._slots if slot.process is not None and not slot.ready]
+        times += [slot.started_s + self._ready_s for slot in self._slots if slot.process is not None and not slot.ready]
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _start_due(self) -> None:
@@ -110,9 +125,11 @@ class Supervisor:
         for slot in self._slots:
             if slot.process is None and slot.due_s <= now_s:
                 self._start(slot)
-            elif slot.process is not None and not slot.ready and slot.started_s + READY_S <= now_s:
-                _log.error("worker %s was not ready after %d s", slot.name, READY_S)
+            elif slot.process is not None and not slot.ready and slot.started_s + self._ready_s <= now_s:
+                late = f"{slot.name} was not ready after {self._ready_s:.0f} s"
+                slot.status[:] = Status(ready=False, failure=late, exit_code=OTHER).model_dump_json().encode()
                 slot.process.kill()
+                slot.process.wait()
 
     def _start(self, slot: _Slot) -> None:
         reader, writer = os.pipe()

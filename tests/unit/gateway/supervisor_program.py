@@ -20,9 +20,9 @@ def main() -> int:
         group = Group("echo", f"tests.unit.gateway.supervisor_worker:{entry}", listener, int(workers))
         settings = load(flags={"cache.dir": cache_dir}, environ={})
         ready = f"ready {bound(listener)}"
-        Supervisor([group], settings, log_level=logging.WARNING, drain_s=float(drain_s)).run(
-            lambda: print(ready, flush=True)
-        )
+        ready_s = 1.0 if entry == "silent" else 60.0
+        supervisor = Supervisor([group], settings, log_level=logging.WARNING, drain_s=float(drain_s), ready_s=ready_s)
+        supervisor.run(lambda: print(ready, flush=True))
     except ServeError as error:
         print(error, file=sys.stderr)
         return error.exit_code

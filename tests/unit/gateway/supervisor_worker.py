@@ -58,6 +58,11 @@ def unreachable(settings: Settings, listener: socket.socket) -> EchoServer:
     raise StoreUnavailable("s3://bucket", "no answer")
 
 
+def silent(settings: Settings, listener: socket.socket) -> EchoServer:
+    threading.Event().wait()
+    return EchoServer(listener)
+
+
 def broken(settings: Settings, listener: socket.socket) -> EchoServer:
     raise RuntimeError("a mistake of ours")
 

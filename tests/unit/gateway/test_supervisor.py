@@ -185,6 +185,13 @@ def test_a_worker_that_cannot_start_at_first_ends_the_supervisor_with_its_reason
     assert err == "store s3://bucket cannot be reached: no answer\n"
 
 
+def test_a_worker_that_never_gets_ready_is_not_waited_for(launch: Launch) -> None:
+    process = launch("silent")
+    out, err = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, out) == (1, "")
+    assert err == "echo-0 was not ready after 1 s\n"
+
+
 def test_a_mistake_of_ours_ends_the_supervisor_with_1_and_is_logged(launch: Launch) -> None:
     process = launch("broken")
     _, err = process.communicate(timeout=DEADLINE_S)
