@@ -44,6 +44,7 @@ class Table(NamedTuple):
     plain: Buffer
     digest: Digest  # of the stored table: a manifest's root
     size: int  # of the whole object
+    at: int  # offset of the table in the object
     tail: bytes  # the object's last bytes
     tail_at: int  # offset of `tail` in the object
 
@@ -61,13 +62,15 @@ def check_header(data: Buffer, magic: bytes, key: str) -> None:
     """
     if len(data) < HEADER.size:
         raise ObjectCorrupt(key, f"{len(data)} bytes are too few for {_NAMES[magic]}")
-    found, version, length, required, _, key_id, _ = HEADER.unpack_from(data)
+    found, version, length, required, _, key_id, salt = HEADER.unpack_from(data)
     if found != magic:
         raise ObjectCorrupt(key, f"it does not begin as {_NAMES[magic]}")
     if version != VERSION or length != HEADER.size or required:
         raise FeatureMissing("read", [f"{_NAMES[magic]} of version {version} with flags {required:#x}"])
     if key_id != _NO_KEY:
         raise FeatureMissing("read", ["sealed objects"])
+    if salt != _NO_SALT:
+        raise ObjectCorrupt(key, "it has a salt though it is not sealed")
 
 
 def table_and_trailer(table: Buffer, *, at: int, magic: bytes, width: int = 0) -> tuple[bytes, Digest]:
@@ -103,11 +106,13 @@ def read_table(objects: ObjectStore, key: str, magic: bytes, *, limit: int, tail
     data, size = objects.tail(key, tail)
     if size < HEADER.size + TRAILER.size or len(data) < TRAILER.size:
         raise ObjectCorrupt(key, f"{size} bytes are too few for {_NAMES[magic]}")
-    at, stored_length, plain_length, digest, coding, width, _, found = TRAILER.unpack_from(
+    at, stored_length, plain_length, digest, coding, width, zeros, found = TRAILER.unpack_from(
         data, len(data) - TRAILER.size
     )
     if found != magic:
         raise ObjectCorrupt(key, f"it does not end as {_NAMES[magic]}: cut short, or not one at all")
+    if any(zeros) or (width and coding != Coding.COLUMNS):
+        raise ObjectCorrupt(key, "its trailer holds what no writer puts there")
     if at < HEADER.size or at + stored_length + TRAILER.size != size:
         raise ObjectCorrupt(key, f"its table of {stored_length} bytes at {at} does not end where the trailer begins")
     if plain_length > limit or stored_length > limit:
@@ -124,4 +129,4 @@ def read_table(objects: ObjectStore, key: str, magic: bytes, *, limit: int, tail
         plain = decode(coding, stored, plain_length, width or 1)
     except Undecodable as error:
         raise ObjectCorrupt(key, f"its table: {error}") from error
-    return Table(plain, Digest(digest), size, data, data_at)
+    return Table(plain, Digest(digest), size, at, data, data_at)

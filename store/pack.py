@@ -32,7 +32,9 @@ TARGET_SIZE: Final = 16 << 20  # a pack is closed once it holds this much
 MAX_SIZE: Final = 64 << 20
 MAX_BLOCKS: Final = 1 << 16  # so that a footer stays under 4 MiB
 MAX_PLAIN: Final = 8 << 20  # most plain bytes of one block that any reader accepts
-MAX_FOOTER: Final = MAX_BLOCKS * (ROW.size + 8 * DIGEST_SIZE)
+MAX_BASES: Final = 8  # of one block
+SLACK: Final = 1024  # most bytes by which a coded (and sealed) block may be longer than its chunk
+MAX_FOOTER: Final = _COUNT.size + MAX_BLOCKS * (ROW.size + MAX_BASES * DIGEST_SIZE)
 
 
 class Block(NamedTuple):
@@ -102,9 +104,20 @@ def read_footer(objects: ObjectStore, pack: PackId) -> list[Block]:
         raise ObjectCorrupt(key, f"its footer claims {count} blocks in {len(plain)} bytes")
     blocks = []
     end = HEADER.size
+    all_bases = 0
     for digest, offset, stored, plain_size, coding, bases, _ in ROW.iter_unpack(rows):
-        if offset != end or plain_size > MAX_PLAIN or (coding == Coding.PLAIN and stored != plain_size) or bases > 8:
+        if offset != end or not sizes_fit(stored, plain_size, coding) or bases > MAX_BASES:
             raise ObjectCorrupt(key, f"its footer places a block of {stored} bytes at {offset}, after {end}")
         end = offset + stored
+        all_bases += bases
         blocks.append(Block(Digest(digest), pack, offset, stored, plain_size, coding))
+    if end != table.at or len(plain) != _COUNT.size + count * ROW.size + all_bases * DIGEST_SIZE:
+        raise ObjectCorrupt(key, f"its footer does not end where its {count} blocks and {all_bases} bases do")
     return blocks
+
+
+def sizes_fit(stored: int, plain: int, coding: int) -> bool:
+    """Tell whether a block may claim these sizes: what a reader fetches and unpacks stays within bounds."""
+    if coding == Coding.PLAIN:
+        return 0 < plain <= MAX_PLAIN and stored == plain
+    return 0 < plain <= MAX_PLAIN and 0 < stored <= plain + SLACK

@@ -38,6 +38,7 @@ from blake3 import blake3
 from store.codec import Coding
 from store.digest import PACK_ID_SIZE, Digest
 from store.errors import FeatureMissing, ObjectCorrupt
+from store.frame import HEADER
 from store.objects.base import Buffer
 
 NODE: Final = struct.Struct("<QqIIIHBB")
@@ -186,13 +187,19 @@ def decode_table(data: Buffer, key: str, size: int) -> TableOfContents:
     if not 1 <= records <= MAX_RECORDS or files > records or names > MAX_NAMES or links > MAX_NAMES:
         raise ObjectCorrupt(key, f"its table claims {records} records, {files} files, {names} bytes of names")
     pages = []
+    end = HEADER.size
     for offset, stored, coding, _, digest in PAGE.iter_unpack(memoryview(data)[pages_at:]):
-        if stored > MAX_PAGE + 4096 or offset + stored > size:
-            raise ObjectCorrupt(key, f"its table places a page of {stored} bytes at {offset}")
+        if not 0 < stored <= MAX_PAGE + 4096 or offset != end or offset + stored > size:
+            raise ObjectCorrupt(key, f"its table places a page of {stored} bytes at {offset}, after {end}")
+        end = offset + stored
         pages.append(PageRow(offset, stored, coding, Digest(digest)))
     sections: dict[int, Pages] = {}
+    described = 0
     for row in SECTION.iter_unpack(memoryview(data)[TABLE_HEADER.size : pages_at]):
         kind, flags, width, _, _, plain, page_size, first, count, _ = row
+        if first != described or first + count > n_pages:  # no page belongs to two sections
+            raise ObjectCorrupt(key, f"its table gives section {kind} the {count} pages from {first} on")
+        described += count
         if kind not in WIDTH:
             if flags & REQUIRED:
                 raise FeatureMissing("read", [f"manifest section {kind}"])
@@ -204,10 +211,11 @@ def decode_table(data: Buffer, key: str, size: int) -> TableOfContents:
             or not width <= page_size <= MAX_PAGE
             or page_size % width
             or count != -(-plain // page_size)
-            or first + count > n_pages
         ):
             raise ObjectCorrupt(key, f"its table describes section {kind} as {row}")
         sections[kind] = Pages(width, plain, page_size, first, count)
+    if described != n_pages:
+        raise ObjectCorrupt(key, f"{n_pages - described} of its pages belong to no section")
     expected = {
         Section.NODES: records * NODE.size,
         Section.NAMES: names,

@@ -6,6 +6,7 @@ whatever the size of the manifest. A `Manifest` never changes and may be used fr
 manifest answering from memory alone.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
@@ -14,16 +15,17 @@ from store.codec import Undecodable, decode
 from store.digest import Digest, PackId, stored_digest
 from store.errors import NotWarm, ObjectCorrupt
 from store.flight import SingleFlight
-from store.frame import MANIFEST_MAGIC, Table, read_table
+from store.frame import HEADER, MANIFEST_MAGIC, Table, read_table
 from store.kinds import Kind
 from store.layout import manifest_key
 from store.manifest import layout
 from store.manifest.layout import HOLE, NODE, Section, TableOfContents
 from store.objects.base import Buffer, ObjectStore
-from store.pack import MAX_PLAIN, Block
+from store.pack import Block, sizes_fit
 
 PageCache = ByteCache[tuple[bytes, int], Buffer]
 MERGE_LIMIT = 16 << 20  # most bytes read at once when a whole section is read
+MERGE_PAGES = 128  # and most pages: some claim much more than they take
 
 
 class Record(NamedTuple):
@@ -104,7 +106,7 @@ class Manifest:
         Raises:
             ObjectCorrupt: an entry of another folder, a name that cannot be, or names out of order.
         """
-        previous = b""
+        previous = self.name(self.record(folder.first + start - 1)) if 0 < start < folder.size else b""
         for number in range(folder.first + start, folder.first + min(stop, folder.size)):
             record = self.record(number)
             name = self.name(record)
@@ -153,8 +155,8 @@ class Manifest:
 
     def _block(self, row: int, fields: tuple[int, ...], digest: bytes) -> Block:
         pack, offset, stored, plain, coding, _, _ = fields
-        if not 0 < plain <= MAX_PLAIN or stored > plain + 1024:
-            raise ObjectCorrupt(self.key, f"block {row} claims {stored} bytes for {plain}")
+        if not sizes_fit(stored, plain, coding) or offset < HEADER.size:
+            raise ObjectCorrupt(self.key, f"block {row} claims {stored} bytes at {offset} for {plain}")
         if pack * 16 >= self.contents.sections[Section.PACKS].plain:
             raise ObjectCorrupt(self.key, f"block {row} lies in pack {pack}, which is not listed")
         return Block(Digest(digest), PackId(self._bytes(Section.PACKS, pack * 16, 16)), offset, stored, plain, coding)
@@ -187,7 +189,8 @@ class Manifest:
             following = self._extent(low + 1)[0] if low + 1 < stop else record.size
             block = None if row == HOLE else self.block(row)
             length = following - start
-            if length <= 0 or not start <= position < following or (block is not None and block.plain != length):
+            good = start <= position < following <= record.size and (block is None or block.plain == length)
+            if not good:
                 raise ObjectCorrupt(self.key, f"file {record.first} has a run of {length} bytes at {start}")
             take = min(end, following) - position
             spans.append(Span(block, position - start, take))
@@ -196,12 +199,14 @@ class Manifest:
         return spans
 
     def extents(self, record: Record) -> list[tuple[int, Block | None]]:
-        """Return (offset, block or None for a hole) of a whole file, checked as `spans` does."""
+        """Return (offset, block or None for a hole) of a whole file, checked as `spans` does, without any to spare."""
         at = 0
         found: list[tuple[int, Block | None]] = []
         for span in self.spans(record, 0, record.size):
             found.append((at, span.block))
             at += span.size
+        if len(found) != self.extent_count(record):
+            raise ObjectCorrupt(self.key, f"file {record.first} has runs behind its end")
         return found
 
     def extent_count(self, record: Record) -> int:
@@ -224,22 +229,23 @@ class Manifest:
         return offset, block
 
     def all_blocks(self) -> Iterator[Block]:
-        """Yield every block of the manifest once, in the order of first use; reads the whole of three sections."""
-        digests = self.section(Section.DIGESTS)
-        packs = self.section(Section.PACKS)
-        for row, fields in enumerate(layout.BLOCK.iter_unpack(self.section(Section.BLOCKS))):
-            pack, offset, stored, plain, coding, _, _ = fields
-            if not 0 < plain <= MAX_PLAIN or stored > plain + 1024 or pack * 16 >= len(packs):
-                raise ObjectCorrupt(self.key, f"block {row} is {fields}")
-            digest = Digest(bytes(digests[row * 32 : row * 32 + 32]))
-            yield Block(digest, PackId(bytes(packs[pack * 16 : pack * 16 + 16])), offset, stored, plain, coding)
+        """Yield every block of the manifest once, in the order of first use; reads three sections, page by page."""
+        digests = (page[at : at + 32] for page in self.pages(Section.DIGESTS) for at in range(0, len(page), 32))
+        rows = (row for page in self.pages(Section.BLOCKS) for row in layout.BLOCK.iter_unpack(page))
+        for number, (fields, digest) in enumerate(zip(rows, digests, strict=True)):
+            yield self._block(number, fields, bytes(digest))
 
     # whole sections
 
-    def section(self, kind: int) -> Buffer:
-        """Return a whole section, plain."""
+    def pages(self, kind: int) -> Iterator[Buffer]:
+        """Yield a whole section, plain, page by page: a section may be larger than memory."""
         pages = self.contents.sections[kind]
-        return b"".join(self._source.run(pages.first, pages.pages))
+        return self._source.run(pages.first, pages.pages)
+
+    @property
+    def cost(self) -> int:
+        """Bytes that are held as long as this manifest is: its table and what came with it."""
+        return self._source.cost
 
     def walk(self) -> Iterator[tuple[int, bytes, Record]]:
         """Yield (number, path, record) of everything below the root, in record order; `path` has no leading slash."""
@@ -266,13 +272,13 @@ class Manifest:
         head = layout.content_header(
             self.records, sections[Section.NAMES].plain, sections[Section.LINKS].plain, self.files
         )
-        if layout.manifest_id(head, (self.section(kind) for kind in layout.CONTENT)) != self.id:
+        if layout.manifest_id(head, (page for kind in layout.CONTENT for page in self.pages(kind))) != self.id:
             raise ObjectCorrupt(self.key, "its content does not match its id")
         seen = 1
         for _, _, record in self.walk():
             seen += 1
             if record.kind == Kind.FILE:
-                self.spans(record, 0, record.size)
+                self.extents(record)
         if seen != self.records:
             raise ObjectCorrupt(self.key, f"{seen} of {self.records} records can be reached")
 
@@ -338,7 +344,10 @@ class PageSource(Protocol):
 
     def page(self, number: int) -> Buffer: ...
 
-    def run(self, first: int, count: int) -> list[Buffer]: ...
+    def run(self, first: int, count: int) -> Iterator[Buffer]: ...
+
+    @property
+    def cost(self) -> int: ...
 
 
 class _WarmPages:
@@ -353,8 +362,12 @@ class _WarmPages:
             raise NotWarm
         return page
 
-    def run(self, first: int, count: int) -> list[Buffer]:
-        return [self.page(number) for number in range(first, first + count)]
+    def run(self, first: int, count: int) -> Iterator[Buffer]:
+        return map(self.page, range(first, first + count))
+
+    @property
+    def cost(self) -> int:
+        return 0  # its twin is counted
 
 
 class _StoredPages:
@@ -365,31 +378,31 @@ class _StoredPages:
     ) -> None:
         self._objects, self._key, self._contents, self._cache = objects, key, contents, cache
         self._root = table.digest
-        self._tail, self._tail_at = table.tail, table.tail_at  # came with the table: used before asking for more
+        self._tail_at = table.tail_at  # pages that came with the table are used before asking for more
+        self._tail = table.tail[: max(0, table.at - table.tail_at)]
         self._flights: SingleFlight[int, Buffer] = SingleFlight()
-        self._section_of = {
-            number: pages
-            for pages in contents.sections.values()
-            for number in range(pages.first, pages.first + pages.pages)
-        }
+        self._sections = sorted((s for s in contents.sections.values() if s.pages), key=lambda s: s.first)
+
+    @property
+    def cost(self) -> int:
+        return 4_000 + len(self._tail) + 400 * len(self._contents.pages)
 
     def page(self, number: int) -> Buffer:
         page = self._cache.get((self._root, number))
         return page if page is not None else self._flights.do(number, lambda: self._fetch(number))
 
-    def run(self, first: int, count: int) -> list[Buffer]:
-        """Return consecutive pages, with few requests: they lie back to back."""
-        found: list[Buffer] = []
+    def run(self, first: int, count: int) -> Iterator[Buffer]:
+        """Yield consecutive pages, with few requests: they lie back to back."""
         number = first
         while number < first + count:
             stop, size = number, 0
-            while stop < first + count and size + self._contents.pages[stop].stored <= MERGE_LIMIT:
+            most = min(first + count, number + MERGE_PAGES)
+            while stop < most and size + self._contents.pages[stop].stored <= MERGE_LIMIT:
                 size += self._contents.pages[stop].stored
                 stop += 1
             stop = max(stop, number + 1)
-            found.extend(self._run(number, stop))
+            yield from self._run(number, stop)
             number = stop
-        return found
 
     def _run(self, number: int, stop: int) -> list[Buffer]:
         cached = [self._cache.get((self._root, page)) for page in range(number, stop)]
@@ -414,8 +427,10 @@ class _StoredPages:
         return self._decoded(number, self._objects.get(self._key, offset=row.offset, size=row.stored))
 
     def _decoded(self, number: int, stored: Buffer) -> Buffer:
-        row, section = self._contents.pages[number], self._section_of.get(number)
-        if section is None:
+        row = self._contents.pages[number]
+        found = bisect_right(self._sections, number, key=lambda pages: pages.first) - 1
+        section = self._sections[found] if found >= 0 else None
+        if section is None or number >= section.first + section.pages:  # of a section that we do not know
             raise ObjectCorrupt(self._key, f"page {number} belongs to no section")
         if stored_digest(stored) != row.digest:
             raise ObjectCorrupt(self._key, f"page {number} does not match its digest")

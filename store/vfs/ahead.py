@@ -74,7 +74,10 @@ class ReadAhead:
             reader.window = min(WINDOW, reader.window * 2)
             start = max(reader.fetched, reader.expected)
             reader.fetched = reader.expected + reader.window
-        self._pool.submit(self._run, key, reader, start, reader.fetched - start)
+        try:
+            self._pool.submit(self._run, key, reader, start, reader.fetched - start)
+        except RuntimeError:  # closed meanwhile
+            self._free.release()
 
     def _run(self, key: Place, reader: _Reader, offset: int, size: int) -> None:
         try:

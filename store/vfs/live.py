@@ -8,6 +8,7 @@ listed only now and then, because hints are best effort. A dataset in use is ask
 Any thread; blocking calls share one request; no lock is held across one.
 """
 
+import re
 import threading
 import time
 from collections import OrderedDict
@@ -18,16 +19,19 @@ from typing import Final
 from blake3 import blake3
 
 from store.catalogue import Catalogue
+from store.errors import BadName
 from store.flight import SingleFlight
 from store.head import Content, TagState, looks_deleted
 from store.layout import DATASETS, dataset_of_key
 from store.objects.base import ObjectStore
+from store.refs import parse_dataset
 
 FRESH_S: Final = 1.0
 LISTED_S: Final = 600.0  # after this long everything is listed again, whatever the hints say
 VIEWS: Final = 4096  # datasets whose tags are kept in memory
 CHANGES: Final = "changes/"
 
+_PREFIX: Final = re.compile("[0-9a-f]{2}")
 _TOP_COOKIE = (1 << 63) - 8
 
 
@@ -110,6 +114,8 @@ class LiveCatalogue:
         else:
             for key in {key for key, etag in hints.items() if self._hints.get(key) != etag}:
                 prefix = key.removeprefix(CHANGES)
+                if not _PREFIX.fullmatch(prefix):  # no hint of ours
+                    continue
                 self._groups[prefix] = self._grouped(f"{DATASETS}{prefix}/").get(prefix, {})
         if hints != self._hints or asked == self._listed_at:
             self._names = _names(self._groups)
@@ -121,7 +127,7 @@ class LiveCatalogue:
         groups: dict[str, dict[str, tuple[int, int]]] = {}
         for info in self._objects.list(under):
             name = dataset_of_key(info.key)
-            if name is not None:
+            if name is not None and _is_dataset(name):
                 prefix = info.key.removeprefix(DATASETS).partition("/")[0]
                 groups.setdefault(prefix, {})[name] = (info.modified_ns, info.size)
         return groups
@@ -181,6 +187,14 @@ class LiveCatalogue:
         """Drop what is remembered of a dataset that turned out to be gone."""
         with self._lock:
             self._views.pop(name, None)
+
+
+def _is_dataset(name: str) -> bool:
+    try:
+        parse_dataset(name)
+    except BadName:
+        return False
+    return True
 
 
 def _names(groups: Mapping[str, Mapping[str, tuple[int, int]]]) -> Names:

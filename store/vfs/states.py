@@ -13,7 +13,7 @@ from blake3 import blake3
 
 from store.cache import ByteCache
 from store.digest import Digest
-from store.errors import NotAFolder, ObjectCorrupt, PathMissing
+from store.errors import NotAFolder, ObjectCorrupt, PathMissing, StaleNode
 from store.head import Content
 from store.kinds import Kind
 from store.manifest.view import Manifest, Record
@@ -37,7 +37,7 @@ class Caches:
     """What all states share, bounded in bytes."""
 
     def __init__(self, limit: int = 32 << 20) -> None:
-        self.maps: ByteCache[tuple[Digest, int], FileMap] = ByteCache(limit)
+        self.maps: ByteCache[tuple[Digest, int], FileMap] = ByteCache(limit)  # by root and record
         self.lookups: ByteCache[tuple[Place, bytes], Node] = ByteCache(limit)
         self.equivalents: ByteCache[tuple[Digest, int], dict[str, list[int]]] = ByteCache(limit)
 
@@ -49,8 +49,7 @@ class StateTree:
         self.dataset, self.tag, self.content, self.manifest = dataset, tag, content, manifest
         self.prefix = manifest.id[:16]
         self._caches = caches
-        identity = dataset.to_bytes(8, "big") + tag.to_bytes(4, "big") + self.prefix
-        self._seed = int.from_bytes(blake3(identity).digest(8), "big")
+        self._seed = _seed(dataset, tag, self.prefix)
 
     def place(self, number: int) -> Place:
         return Place(Space.STATE, self.dataset, self.tag, self.prefix, number)
@@ -63,6 +62,25 @@ class StateTree:
 
     def root(self) -> Node:
         return self.node(0, self.manifest.record(0))
+
+    def found(self, number: int, *, warm: bool = False) -> Node:
+        """Return the node of a record that a place names.
+
+        Raises:
+            StaleNode: there is no such record.  NotWarm: only where `warm`.
+        """
+        manifest = self.manifest.warm if warm else self.manifest
+        if number >= manifest.records:
+            raise StaleNode(f"record {number} of a state that has {manifest.records}")
+        return self.node(number, manifest.record(number))
+
+    def parent(self, number: int) -> Node:
+        """Return the folder above a record other than the root."""
+        above = self.manifest.record(number).parent
+        record = self.manifest.record(above)
+        if record.kind != Kind.FOLDER:
+            raise ObjectCorrupt(self.manifest.key, f"record {number} lies in {above}, which is no folder")
+        return self.node(above, record)
 
     def lookup(self, manifest: Manifest, number: int, name: bytes) -> Node:
         """Find a name in a folder.
@@ -125,7 +143,7 @@ class StateTree:
     def file_map(self, manifest: Manifest, number: int) -> FileMap | Record:
         """Return where a file's bytes lie, or its record alone where it is too large to be mapped whole."""
         record = manifest.record(number)
-        key = (manifest.root, record.first)
+        key = (manifest.root, number)
         found = self._caches.maps.get(key)
         if found is None:
             if manifest.extent_count(record) > MAPPED:
@@ -157,3 +175,21 @@ class StateTree:
             position += take
             at += 1
         return runs
+
+
+def stand_in(dataset: int, tag: int, manifest: bytes, moved_ns: int) -> Node:
+    """Return the root of a state whose manifest can't be read, as a listing of its neighbours shows it.
+
+    Args:
+        dataset: digest of the dataset's name.
+        tag: creation number of the tag.
+        manifest: its id.
+        moved_ns: what to show as its times.
+    """
+    prefix = manifest[:16]
+    place = Place(Space.STATE, dataset, tag, prefix, 0)
+    return Node(Kind.FOLDER, place, _seed(dataset, tag, prefix) or 1, 0, moved_ns, moved_ns, False, False)
+
+
+def _seed(dataset: int, tag: int, prefix: bytes) -> int:
+    return int.from_bytes(blake3(dataset.to_bytes(8, "big") + tag.to_bytes(4, "big") + prefix).digest(8), "big")

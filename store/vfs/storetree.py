@@ -6,6 +6,7 @@ have in memory: fresh snapshots, decoded manifest pages, plain chunks. Any threa
 
 import logging
 import sqlite3
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,11 +18,14 @@ from store.blocks import BlockReader, Forget
 from store.cache import ByteCache
 from store.errors import (
     BadName,
+    Corrupt,
     DatasetMissing,
+    FeatureMissing,
     IsAFolder,
     NotAFolder,
     NotALink,
     NotWarm,
+    ObjectMissing,
     PathMissing,
     StaleNode,
     TagMissing,
@@ -35,14 +39,15 @@ from store.refs import DIGEST_PREFIX, ByDigest, Reference, TagKind, parse_refere
 from store.repository import Repository
 from store.vfs.ahead import ReadAhead
 from store.vfs.live import LiveCatalogue, Names, View, cookie_of, digest64
-from store.vfs.states import Caches, StateTree
+from store.vfs.states import Caches, StateTree, stand_in
 from store.vfs.tree import NO_VERIFIER, Entry, FileDigests, Listing, Node, Place, Space, Usage
 
 NO_MANIFEST: Final = bytes(16)
 ROOT_PLACE: Final = Place(Space.ROOT, 0, 0, NO_MANIFEST, 0)
-STATES: Final = 1024  # states kept open
+STATES: Final = 64 << 20  # bytes of what states keep open: some 1,000 of them
 ZEROS: Final = memoryview(bytes(1 << 20))
 _PARALLEL: Final = 16
+_DAMAGED: Final = (Corrupt, ObjectMissing, FeatureMissing)
 
 T = TypeVar("T")
 
@@ -52,20 +57,24 @@ _log = logging.getLogger(__name__)
 class StoreTree:
     """Everything in one store, as one tree."""
 
-    def __init__(self, repository: Repository, *, memory: int, forget: Forget | None = None) -> None:
+    def __init__(
+        self, repository: Repository, *, memory: int, forget: Forget | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
         """Start.
 
         Args:
             repository: the store.
             memory: bytes of plain chunks to keep in memory.
             forget: see `BlockReader`.
+            clock: seconds; by it snapshots of the catalogue age.
         """
         self.handle_key = repository.root.handle_key.reveal()
         self._repository = repository
         self._fsid = int(repository.root.store[:16], 16) or 1
-        self._live = LiveCatalogue(repository.objects, repository.catalogue)
+        self._live = LiveCatalogue(repository.objects, repository.catalogue, clock=clock)
         self._caches = Caches()
-        self._states: ByteCache[tuple[int, int, bytes], StateTree] = ByteCache(STATES * 1200)
+        self._states: ByteCache[tuple[int, int, bytes], StateTree] = ByteCache(STATES)
         self._blocks = BlockReader(repository.objects, memory, forget=forget)
         self._ahead = ReadAhead(self._fetch_ahead)
         self._pool = ThreadPoolExecutor(_PARALLEL, thread_name_prefix="states")
@@ -90,8 +99,7 @@ class StoreTree:
             case Space.ROOT:
                 return self._root_of(self._live.names())
             case Space.STATE:
-                state = self._state(place)
-                return state.node(place.record, state.manifest.record(place.record))
+                return self._state(place).found(place.record)
             case Space.SCOPE:
                 names = self._live.names()
                 return self._scope(names, self._name(place))
@@ -105,9 +113,7 @@ class StoreTree:
                 names = self._live.names_warm()
                 return self._root_of(names) if names else None
             case Space.STATE:
-                return _warm(
-                    self._state_warm(place), lambda s: s.node(place.record, s.manifest.warm.record(place.record))
-                )
+                return _warm(self._state_warm(place), lambda s: s.found(place.record, warm=True))
             case Space.SCOPE:
                 names = self._live.names_warm()
                 name = names.by_digest.get(place.dataset) if names else None
@@ -155,7 +161,7 @@ class StoreTree:
     def _view(self, name: str) -> View:
         try:
             return self._live.view(name)
-        except DatasetMissing as error:
+        except (DatasetMissing, BadName) as error:  # or the digest is a scope's, and no dataset has such a name
             self._live.forget(name)
             raise StaleNode(name) from error
 
@@ -170,7 +176,7 @@ class StoreTree:
         if state is None:
             manifest = self._repository.manifest(id, bytes.fromhex(content.root))
             state = StateTree(dataset, tag, content, manifest, self._caches)
-            self._states.put(key, state, 1000)
+            self._states.put(key, state, manifest.cost)
         return state
 
     def _state_warm(self, place: Place) -> StateTree | None:
@@ -252,7 +258,7 @@ class StoreTree:
             raise PathMissing(name)
         try:
             state = self._repository.catalogue.resolve(parse_reference(f"{view.name}@{text}"), max_age_s=1.0)
-        except (TagMissing, BadName) as error:
+        except (TagMissing, DatasetMissing, BadName) as error:
             raise PathMissing(name) from error
         return self._open(view.digest, 0, state.content).root()
 
@@ -280,8 +286,7 @@ class StoreTree:
         match place.space:
             case Space.STATE if place.record:
                 state = self._state(place)
-                parent = state.manifest.record(place.record).parent
-                return state.node(parent, state.manifest.record(parent))
+                return state.parent(place.record)
             case Space.STATE | Space.FOLLOWING:
                 return self._dataset(self._view(self._name(place)))
             case Space.DATASET if self._name(place).startswith("@"):
@@ -338,20 +343,28 @@ class StoreTree:
     def _tag_listing(self, view: View, after: int, limit: int) -> Listing:
         tags = [tag for n, tag in view.by_n.items() if n > after]
         shown = tags[:limit]
-        states = self._pool.map(lambda tag: self._open(view.digest, tag.n, tag.content).root(), shown)
+        states = self._pool.map(lambda tag: self._listed_tag(view, tag), shown)
         entries = [Entry(tag.n, tag.tag.encode(), root) for tag, root in zip(shown, states, strict=True)]
         return Listing(entries, len(tags) <= limit, NO_VERIFIER)
+
+    def _listed_tag(self, view: View, tag: TagState) -> Node:
+        try:
+            return self._open(view.digest, tag.n, tag.content).root()
+        except _DAMAGED:  # met again, and told, by who looks into it; its neighbours can be listed all the same
+            return stand_in(view.digest, tag.n, bytes.fromhex(tag.content.manifest), tag.moved_ns)
 
     def _name_listing(
         self, names: Names, cookies: "tuple[tuple[int, str], ...] | list[tuple[int, str]]", after: int, limit: int
     ) -> Listing:
-        shown = [pair for pair in cookies if pair[0] > after]
+        left = [pair for pair in cookies if pair[0] > after]
         entries: list[Entry] = []
-        pages = self._pool.map(lambda name: self._listed(names, name), [name for _, name in shown[:limit]])
-        for (cookie, name), node in zip(shown, pages, strict=False):
-            if node is not None:
-                entries.append(Entry(cookie, name.rpartition("/")[2].encode(), node))
-        return Listing(entries, len(shown) <= limit, NO_VERIFIER)
+        while left and not entries:  # an empty page would be taken for the end
+            shown, left = left[:limit], left[limit:]
+            nodes = self._pool.map(lambda name: self._listed(names, name), [name for _, name in shown])
+            for (cookie, name), node in zip(shown, nodes, strict=True):
+                if node is not None:
+                    entries.append(Entry(cookie, name.rpartition("/")[2].encode(), node))
+        return Listing(entries, not left, NO_VERIFIER)
 
     def _listed(self, names: Names, name: str) -> Node | None:
         if name in names.scopes:
@@ -360,6 +373,8 @@ class StoreTree:
             return self._dataset(self._live.view(name))
         except DatasetMissing:  # removed since it was listed
             return None
+        except _DAMAGED:  # as for tags
+            return self._changing(Place(Space.DATASET, digest64(name), 0, NO_MANIFEST, 0), names.datasets[name], 0)
 
     # contents
 
@@ -405,7 +420,7 @@ class StoreTree:
                 views.extend(_zeros(length))
                 continue
             chunk = self._blocks.warm(block.digest)
-            if chunk is None:
+            if chunk is None or len(chunk) != block.plain:  # a manifest that lies is found out by `read`
                 return None
             views.append(memoryview(chunk)[start : start + length])
         self._ahead.warm(file.place, offset, size)
