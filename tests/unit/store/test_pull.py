@@ -241,7 +241,8 @@ def test_a_moved_file_is_not_fetched_again(source: Path, tmp_path: Path) -> None
     assert held(tmp_path / "dest") == held(source)
 
 
-def test_copies_of_a_file_that_is_there_get_inodes_of_their_own(source: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stays", [True, False])
+def test_copies_of_a_file_that_is_there_get_inodes_of_their_own(source: Path, tmp_path: Path, stays: bool) -> None:
     repository = new_repository()
     (source / "one").write_bytes(noise(100_000))
     settle(source)
@@ -249,10 +250,12 @@ def test_copies_of_a_file_that_is_there_get_inodes_of_their_own(source: Path, tm
     fetch(repository, tmp_path)
     for name in ("two", "three"):
         (source / name).write_bytes(noise(100_000))
-    (source / "one").unlink()
+    if not stays:
+        (source / "one").unlink()
     settle(source)
     publish(repository, source, tmp_path)
     assert fetch(repository, tmp_path).bytes_fetched == 0
+    assert held(tmp_path / "dest") == held(source)
     assert {path.stat().st_nlink for path in (tmp_path / "dest").iterdir()} == {1}
 
 
