@@ -233,13 +233,13 @@ def test_settled_files_are_not_read_again(bench: Bench, monkeypatch: pytest.Monk
 def test_an_identity_is_believed_only_once_its_times_have_settled(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stamp = 0
+    later_ns = [0]
 
     def now_ns(place: store.staging.Staging) -> int:
-        return (bench.dest / "one").stat().st_ctime_ns + stamp
+        return (bench.dest / "one").stat().st_ctime_ns + later_ns[0]
 
     monkeypatch.setattr(store.staging.Staging, "now_ns", now_ns)
-    for stamp, believed in ((0, False), (50_000_000, False), (3_000_000_000, True)):
+    for later_ns[0], believed in ((0, False), (50_000_000, False), (3_000_000_000, True)):
         bench.pull()
         (record,) = (bench.tmp_path / "pull-state" / "pull").iterdir()
         placement = recall(record)
