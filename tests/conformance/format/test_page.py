@@ -1,0 +1,172 @@
+"""docs/format.md says of every structure, number and field what the code has, no more and no less."""
+
+import dataclasses
+import importlib
+import json
+import pkgutil
+import re
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import store
+from store import codec, frame, head, index, pack, root
+from store.catalogue import Catalogue
+from store.history import Archive
+from store.kinds import Kind
+from store.manifest import layout
+from store.objects.local import FolderStore
+from store.objects.memory import MemoryStore
+from store.refs import TagKind
+from tests.conformance.format import page
+
+TEXT = page.PAGE.read_text(encoding="utf-8")
+IN_A_SENTENCE = {"store.pack._COUNT"}
+LOCAL = {"store.placed", "store.unchanged"}  # modules of files that never lie in a store
+CONTENT = head.Content("a" * 64, "b" * 64, 1, 1)
+
+
+def _modules() -> list[Any]:
+    names = [info.name for info in pkgutil.walk_packages(store.__path__, "store.")]
+    return [importlib.import_module(name) for name in names]
+
+
+def _constant(name: str) -> Any:
+    module, _, constant = name.rpartition(".")
+    return getattr(importlib.import_module(module), constant)
+
+
+def _structs() -> dict[str, struct.Struct]:
+    """Return every `struct` that a module of the store defines, by its full name."""
+    found = {}
+    for module in _modules():
+        source = Path(module.__file__).read_text(encoding="utf-8")
+        for name, value in vars(module).items():
+            own = re.search(rf"^{name}\b.* = struct\.Struct\(", source, re.MULTILINE)
+            if isinstance(value, struct.Struct) and own and module.__name__ not in LOCAL:
+                found[f"{module.__name__}.{name}"] = value
+    return found
+
+
+def test_every_structure_has_a_table_with_its_very_fields() -> None:
+    in_code = {name: value.format for name, value in _structs().items() if name not in IN_A_SENTENCE}
+    assert {name: layout.format for name, layout in page.layouts(TEXT).items()} == in_code
+
+
+def test_every_magic_is_named_and_no_other() -> None:
+    named = {
+        row[0].strip("`").encode()
+        for table in page.tables(TEXT)
+        if table.columns == ("magic", "object")
+        for row in table.rows
+    }
+    assert named == {frame.PACK_MAGIC, frame.MANIFEST_MAGIC, frame.INDEX_MAGIC, layout.CONTENT_MAGIC}
+    for magic in named:
+        assert TEXT.count(f"agic `{magic.decode()}`") == 1, "each object's own section repeats its magic"
+
+
+def test_every_section_of_a_manifest_is_listed_as_the_code_has_it() -> None:
+    [table] = [table for table in page.tables(TEXT) if table.columns[:2] == ("number", "section")]
+    assert {(int(row[0]), row[1], int(row[2]), row[3]) for row in table.rows} == {
+        (kind.value, kind.name, layout.WIDTH[kind], layout.CODING.get(kind, codec.Coding.PLAIN).name)
+        for kind in layout.Section
+    }
+    assert [row[1] for row in table.rows[:4]] == [kind.name for kind in layout.CONTENT]
+
+
+def test_every_coding_is_listed() -> None:
+    [table] = [table for table in page.tables(TEXT) if table.columns[:2] == ("number", "coding")]
+    assert [(int(row[0]), row[1]) for row in table.rows] == [(coding.value, coding.name) for coding in codec.Coding]
+
+
+def test_the_worked_example_of_a_transposition_is_true() -> None:
+    lines = dict(
+        line.split(maxsplit=1) for line in TEXT.splitlines() if line.startswith(("    rows", "    transposed"))
+    )
+    rows, transposed = (bytes.fromhex(lines[name].replace("|", "")) for name in ("rows", "transposed"))
+    assert codec.transpose(rows, 4) == transposed
+
+
+def test_kinds_and_flags_of_records_are_listed() -> None:
+    assert f"kind: {', '.join(f'{kind.value} {kind.name.lower()}' for kind in Kind)} |" in TEXT
+    assert (layout.EXECUTABLE, layout.REQUIRED) == (1, 1), "bit 0, as the page says"
+
+
+def test_every_limit_has_the_value_of_the_code() -> None:
+    [table] = [table for table in page.tables(TEXT) if table.columns[0] == "limit"]
+    in_page = {row[0].strip("`"): int(row[1]) for row in table.rows}
+    assert in_page == {name: _constant(name) for name in in_page}
+    bounds = {
+        f"{module.__name__}.{name}"
+        for module in (root, head, index, pack, layout)
+        for name in vars(module)
+        if name.startswith("MAX_") or name.endswith("_LIMIT")
+    }
+    assert bounds <= in_page.keys()
+
+
+def _named(heading: str) -> list[set[str]]:
+    found = [names for where, names in page.fields(TEXT) if where == heading]
+    assert found, f"no fields under {heading}"
+    return found
+
+
+def test_every_field_of_the_stores_record_is_described(tmp_path: Path) -> None:
+    objects = FolderStore(tmp_path / "store", create=True)
+    root.create_store(objects)
+    record = json.loads(objects.get("aetherfs.json"))
+    settings = {field.name for field in dataclasses.fields(root.ChunkerSettings)}
+    assert _named("aetherfs.json") == [set(record), set(root.FEATURES), settings, set(record["keys"])]
+    assert record["features"].keys() == root.FEATURES.keys()
+
+
+def test_the_chunkers_defaults_are_those_of_the_code() -> None:
+    tables = [table for table in page.tables(TEXT) if table.heading == "aetherfs.json" and "avg" in str(table.rows)]
+    defaults = {row[0].strip("`"): row[2].partition("]")[0].strip("[`") for row in tables[0].rows}
+    assert defaults == {name: str(value) for name, value in dataclasses.asdict(root.ChunkerSettings()).items()}
+
+
+def test_every_field_of_a_head_is_described() -> None:
+    entry = head.HistoryEntry(1, 1, "rollback", "a" * 24, ("latest",), CONTENT, 1, "message", "by")
+    tag = head.TagState("latest", 1, TagKind.CHANNEL, CONTENT, 1)
+    full = head.Head(
+        "name", 1, ((1, "a" * 24),), 1, 1, False, 2, 2, 3,
+        tags={"latest": tag, "1.0.0": head.Removed("1.0.0", "a" * 64)}, history=(entry,),
+        older=(head.HistoryRef(1, 0, 1, 1, 1, 1, "c" * 64),), tagged=(head.TagsRef(2, 1, "d" * 64),),
+    )  # fmt: skip
+    document = json.loads(head.encode_head(full))
+    state = set(document["history"][0]["state"])
+    assert _named("Dataset heads") == [set(document), set(document["next"]), set(document["history"][0]), state]
+    [own] = _named("Tags")
+    assert own | state == set(document["tags"]["latest"])
+    _, older, tagged = _named("Segments")
+    assert (older, tagged) == (set(document["older"][0]), set(document["tagged"][0]))
+
+
+def test_every_field_of_a_segment_is_described() -> None:
+    objects = MemoryStore()
+    root.create_store(objects)
+    catalogue = Catalogue(objects, root.open_store(objects), archive=Archive(objects, spill_from=1000, keep=100))
+    for number in range(70):
+        catalogue.set_tags("d", [f"1.0.{number}"], CONTENT)
+    catalogue.untag("d", "1.0.1")
+    seen: set[str] = set()
+    for info in objects.list("history/"):
+        seen |= set(json.loads(objects.get(info.key)))
+    assert _named("Segments")[0] == seen
+
+
+@pytest.mark.parametrize("op", sorted(head._OPS))
+def test_every_operation_is_named(op: str) -> None:
+    [row] = [row for table in page.tables(TEXT) for row in table.rows if row[0] == "`op`"]
+    assert f"`{op}`" in row[2]
+
+
+def test_the_page_has_every_section_that_the_code_refers_to() -> None:
+    headings = {line.lstrip("# ") for line in TEXT.splitlines() if line.startswith("## ")}
+    assert headings >= {
+        "Objects", "JSON objects", "aetherfs.json", "Names", "Dataset heads", "Tags", "Segments", "Commit", "Frame",
+        "Codings", "Packs", "Manifests", "Index",
+    }  # fmt: skip
