@@ -7,7 +7,6 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from gateway.config import Address, ConfigError, Settings, parse_address
@@ -40,7 +39,9 @@ def build_tree(settings: Settings) -> tuple[FileTree, bytes]:
     from gateway.stores import Options, open_store
     from store.vfs.storetree import open_tree
 
-    cache_dir: Path | None = settings.cache_dir if settings.cache.disk else None
+    # A folder store lies on a disk already: it is cached on another one only where the settings say so.
+    wanted = settings.cache.disk and (settings.cache.dir or "://" in settings.store_address.removeprefix("file://"))
+    cache_dir = settings.cache_dir / "blocks" if wanted else None
     waiting = Options(on_wait=lambda why, seconds: _log.warning("%s; trying again in %.1f s", why, seconds))
     tree = open_tree(
         open_store(settings, waiting).objects,

@@ -119,7 +119,9 @@ class StoreSettings(_Section):
 class CacheSettings(_Section):
     """What is kept near, only to be faster: it may be deleted at any time."""
 
-    dir: str = _setting("", "path", "Folder of the disk cache. Empty: aetherfs in the user's cache directory.")
+    dir: str = _setting(
+        "", "path", "Folder of the disk cache. Empty: aetherfs in the user's cache directory; none for a folder store."
+    )
     memory: Size = _setting("512MiB", "bytes", "Most memory for plain chunks, in each worker process.")
     disk: Size = _setting("10GiB", "bytes", "Most disk for stored blocks, shared by all workers. 0: no disk cache.")
 

@@ -6,7 +6,9 @@ The file lists releases of a package in pip's requirements format; pip fetches e
 published is the folder of data inside. Everything is done by the commands that users have. Threads: one.
 """
 
+import datetime
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -28,6 +30,7 @@ WHEELS: Final = (  # of one platform for all, so that there is one digest: only 
     "--implementation=cp",
     "--platform=manylinux_2_17_x86_64",
     "--platform=manylinux2014_x86_64",
+    "--platform=manylinux_2_28_x86_64",
 )
 
 
@@ -74,7 +77,11 @@ def publish(requirement: str, version: str) -> dict[str, int]:
 def unpack(wheel: Path, target: Path) -> Path:
     """Take the data out of a wheel, with the times that its entries have."""
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(target, [name for name in archive.namelist() if name.startswith(MEMBERS)])
+        for entry in archive.infolist():
+            if entry.filename.startswith(MEMBERS):
+                written = archive.extract(entry, target)
+                time_s = datetime.datetime(*entry.date_time, tzinfo=datetime.UTC).timestamp()
+                os.utime(written, (time_s, time_s))
     return target / MEMBERS
 
 

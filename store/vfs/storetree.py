@@ -37,6 +37,7 @@ from store.objects.cached import CachedObjects
 from store.objects.pieces import PieceCache
 from store.refs import DIGEST_PREFIX, ByDigest, Reference, TagKind, parse_reference
 from store.repository import Repository
+from store.root import open_store
 from store.vfs.ahead import ReadAhead
 from store.vfs.live import LiveCatalogue, Names, View, cookie_of, digest64
 from store.vfs.states import Caches, StateTree, stand_in
@@ -478,15 +479,17 @@ def open_tree(objects: ObjectStore, *, cache_memory: int, cache_dir: Path | None
     Args:
         objects: the store.
         cache_memory: bytes of plain chunks to keep in memory.
-        cache_dir: folder for a local cache of what was read, or `None`.
+        cache_dir: folder for a local cache of what was read, or `None`. Each store has a folder of its own in it: one
+            state may lie in other packs elsewhere.
         cache_disk: most bytes that folder may take.
     """
+    root = open_store(objects)
     if cache_dir is None:
-        return StoreTree(Repository.open(objects), memory=cache_memory)
+        return StoreTree(Repository(objects, root), memory=cache_memory)
     try:
-        pieces = PieceCache(cache_dir, cache_disk)
+        pieces = PieceCache(cache_dir / root.store, cache_disk)
     except (OSError, sqlite3.Error) as error:
         _log.warning("no disk cache: %s can't be used: %s", cache_dir, error)
-        return StoreTree(Repository.open(objects), memory=cache_memory)
+        return StoreTree(Repository(objects, root), memory=cache_memory)
     cached = CachedObjects(objects, pieces)
-    return StoreTree(Repository.open(cached), memory=cache_memory, forget=cached.forget)
+    return StoreTree(Repository(cached, root), memory=cache_memory, forget=cached.forget)
