@@ -69,7 +69,7 @@ class Reader:
     def store(self) -> Store:
         root = self.document("aetherfs.json")
         need(root["format"] == 1, "format")
-        need(root["encryption"] is None and not root["features"]["read"], "a feature this reader does not have")
+        need(root["encryption"] is None and not root["features"].get("read"), "a feature this reader does not have")
         operations(root)
         for key in self.keys("packs"):
             self.footer(bytes.fromhex(key.rpartition("/")[2]))
@@ -78,8 +78,10 @@ class Reader:
             prefix, _, name = key.removeprefix("datasets/").partition("/")
             need(prefix == blake3(name.encode()).hexdigest(length=1), f"{key} lies at another prefix")
             datasets[name] = self.dataset(key, name)
-            need(self.whole(f"changes/{prefix}").decode().isalnum(), "a change hint is an operation id")
-        self.index()
+            if (self.folder / "changes" / prefix).exists():
+                need(self.whole(f"changes/{prefix}").decode().isalnum(), "a change hint is an operation id")
+        if self.keys("index"):
+            self.index()
         return Store(root, datasets, self.explained)
 
     # objects
@@ -117,15 +119,15 @@ class Reader:
         operations(head)
         tags: dict[str, dict[str, Any]] = {}
         removed: dict[str, str] = {}
-        layers = [self.segment(name, reference) for reference in head["tagged"]]
+        layers = [self.segment(name, reference) for reference in head.get("tagged", [])]
         for layer in [*layers, head]:
-            for tag in [*layer["tags"], *layer["removed"]]:  # later ones override earlier ones
+            for tag in [*layer.get("tags", {}), *layer.get("removed", {})]:  # later ones override earlier ones
                 for known in [known for known in [*tags, *removed] if known.lower() == tag.lower()]:
                     tags.pop(known, None)
                     removed.pop(known, None)
-            tags.update(layer["tags"])
-            removed.update(layer["removed"])
-        entries = [*self.older(name, head["older"]), *head["history"]]
+            tags.update(layer.get("tags", {}))
+            removed.update(layer.get("removed", {}))
+        entries = [*self.older(name, head.get("older", [])), *head["history"]]
         need([entry["n"] for entry in entries] == list(range(1, head["next"]["entry"])), f"numbers of {name}")
         times = [entry["time"] for entry in entries]
         need(times == sorted(set(times)) and times[-1:] == [head["changed"]], f"times of {name} do not grow")
