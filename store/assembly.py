@@ -211,13 +211,16 @@ def copy(source: int, target: int, size: int) -> None:
 def zeros_between(descriptor: int, start: int, end: int) -> bool:
     """Tell whether a file holds nothing but zeros from `start` up to `end`; what is not allocated is not read."""
     while start < end:
+        stop = end
         try:
             start = os.lseek(descriptor, start, os.SEEK_DATA)
+            stop = os.lseek(descriptor, start, os.SEEK_HOLE)
         except OSError as error:
             if error.errno == errno.ENXIO:  # no data behind
                 return True
-            raise
-        stop = min(end, os.lseek(descriptor, start, os.SEEK_HOLE), start + _COPY)
+            if error.errno != errno.EINVAL:  # a file system that does not tell: everything is read
+                raise
+        stop = min(end, stop, start + _COPY)
         if start < stop and os.pread(descriptor, stop - start, start).strip(b"\0"):
             return False
         start = max(stop, start)
