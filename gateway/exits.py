@@ -49,7 +49,6 @@ EXIT_CODES: Final[Mapping[type[Exception], int]] = {
     errors.SourceUnusable: REFUSED,  # the command was right; what it found cannot be published
     errors.SourceChanged: OTHER,
     errors.DestinationForeign: REFUSED,  # the command was right; obeying would destroy files
-    errors.DestinationUnusable: REFUSED,
     errors.DestinationUnusable: OTHER,  # a file system's no, or another pull at the same folder
     errors.IsAFolder: USAGE,
     errors.NotALink: USAGE,
