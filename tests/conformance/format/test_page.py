@@ -1,6 +1,7 @@
 """docs/format.md says of every structure, number and field what the code has, no more and no less."""
 
 import dataclasses
+import hashlib
 import importlib
 import json
 import pkgutil
@@ -14,13 +15,17 @@ import pytest
 import store
 from store import codec, frame, head, index, pack, root
 from store.catalogue import Catalogue
+from store.chunker import Chunker
 from store.history import Archive
 from store.kinds import Kind
+from store.layout import name_prefix
 from store.manifest import layout
+from store.manifest.build import Item, build
 from store.objects.local import FolderStore
 from store.objects.memory import MemoryStore
 from store.refs import TagKind
 from tests.conformance.format import page
+from tests.conformance.format.cutter import cut
 
 TEXT = page.PAGE.read_text(encoding="utf-8")
 IN_A_SENTENCE = {"store.pack._COUNT"}
@@ -170,3 +175,14 @@ def test_the_page_has_every_section_that_the_code_refers_to() -> None:
         "Objects", "JSON objects", "aetherfs.json", "Names", "Dataset heads", "Tags", "Segments", "Commit", "Frame",
         "Codings", "Packs", "Manifests", "Index",
     }  # fmt: skip
+
+
+def test_the_known_answers_are_true() -> None:
+    answers = TEXT.partition("## Known answers")[2].partition("## Limits")[0]
+    empty, chunks, dataset, prefix = re.findall(r"`([^`<]+)`", answers)
+    assert build(Item(b"", Kind.FOLDER, 0)).id.hex() == empty
+    run = b"".join(hashlib.md5(struct.pack("<I", number)).digest() for number in range(50_000))
+    lengths = [int(length) for length in chunks.split()]
+    assert [length for _, length in Chunker(root.ChunkerSettings()).cut(run, first=True, final=True)] == lengths
+    assert cut(run) == lengths
+    assert name_prefix(dataset) == prefix
