@@ -7,6 +7,7 @@ cache is not this module's matter: it is a wrapper of the object store (`store.o
 Any thread; `warm` never blocks.
 """
 
+import functools
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +16,7 @@ from typing import Final
 from store.cache import ByteCache
 from store.codec import Undecodable, decode
 from store.digest import Digest, chunk_digest
-from store.errors import BlockCorrupt, StoreError
+from store.errors import BlockCorrupt, StoreError, StoreUnavailable
 from store.layout import pack_key
 from store.objects.base import Buffer, ObjectStore
 from store.pack import Block
@@ -71,18 +72,6 @@ def runs(blocks: Iterable[Block], *, gap: int = GAP, limit: int = RANGE) -> list
     return found
 
 
-def fetch_run(objects: ObjectStore, run: Sequence[Block], id_key: bytes | None = None) -> list[bytes]:
-    """Fetch one run by one request and return its plain chunks, in order.
-
-    Raises:
-        BlockCorrupt, ObjectMissing, and what the object store raises.
-    """
-    key = pack_key(run[0].pack.hex())
-    start = run[0].offset
-    data = memoryview(objects.get(key, offset=start, size=max(b.offset + b.stored for b in run) - start))
-    return [decode_block(b, data[b.offset - start : b.offset - start + b.stored], key, id_key) for b in run]
-
-
 class BlockReader:
     """Chunks by block, through a memory cache."""
 
@@ -100,7 +89,7 @@ class BlockReader:
         """
         self._objects, self._id_key, self._forget = objects, id_key, forget
         self.cache: ByteCache[Digest, bytes] = ByteCache(memory)
-        self._flights: dict[Digest, Future[bytes]] = {}
+        self._flights: dict[Block, Future[bytes]] = {}
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="fetch")
 
@@ -119,26 +108,30 @@ class BlockReader:
         if missing:
             waiting, mine = self._claim(missing)
             self._fetch(mine)
-            found.update((digest, flight.result()) for digest, flight in waiting.items())
-        return [found[block.digest] for block in blocks]
+            found.update((block.digest, flight.result()) for block, flight in waiting.items())
+        chunks = [found[block.digest] for block in blocks]
+        for block, chunk in zip(blocks, chunks, strict=True):
+            if len(chunk) != block.plain:  # it was in memory already, and this block claims another length for it
+                why = f"it claims {block.plain} bytes of a chunk of {len(chunk)}"
+                raise BlockCorrupt(expected=block.digest, source=pack_key(block.pack.hex()), why=why)
+        return chunks
 
-    def _claim(self, missing: Sequence[Block]) -> tuple[dict[Digest, Future[bytes]], list[Block]]:
-        """Return a flight for every missing block, and those that this caller has to fly itself."""
-        waiting: dict[Digest, Future[bytes]] = {}
+    def _claim(self, missing: Sequence[Block]) -> tuple[dict[Block, Future[bytes]], list[Block]]:
+        """Return a flight for every missing block, and those that this caller has to fly itself.
+
+        A flight is for one place: who knows a chunk at a good place never shares the failure of another.
+        """
+        waiting: dict[Block, Future[bytes]] = {}
         mine: list[Block] = []
         with self._lock:
             for block in missing:
-                if block.digest in waiting:
+                if block in waiting:
                     continue
-                flight = self._flights.get(block.digest)
-                chunk = self.cache.get(block.digest) if flight is None else None
-                if chunk is not None:  # another caller's flight ended between the first look and this claim
-                    flight = Future()
-                    flight.set_result(chunk)
-                elif flight is None:
-                    flight = self._flights[block.digest] = Future()
+                flight = self._flights.get(block)
+                if flight is None:
+                    flight = self._flights[block] = Future()
                     mine.append(block)
-                waiting[block.digest] = flight
+                waiting[block] = flight
         return waiting, mine
 
     def _fetch(self, mine: Sequence[Block]) -> None:
@@ -146,36 +139,63 @@ class BlockReader:
             return
         first, *others = runs(mine)
         for run in others:
-            self._pool.submit(self._fly, run)
+            try:
+                job = self._pool.submit(self._fly, run)
+            except RuntimeError:  # closed meanwhile: nobody may be left waiting
+                self._fly(run)
+            else:
+                job.add_done_callback(functools.partial(self._dropped, run))
         self._fly(first)
 
-    def _fly(self, run: Sequence[Block]) -> None:
-        try:
-            chunks = self._verified(run)
-        except BaseException as error:
+    def _dropped(self, run: Sequence[Block], job: Future[None]) -> None:
+        if job.cancelled():
             for block in run:
-                self._land(block.digest).set_exception(error)
+                self._land(block).set_exception(StoreUnavailable(self._objects.address, "it was closed"))
+
+    def _fly(self, run: Sequence[Block]) -> None:
+        """Fetch one run and end the flight of each of its blocks, the sound ones well."""
+        left: dict[Block, BlockCorrupt | None] = dict.fromkeys(run)
+        try:
+            self._read(run, left)
+            if left and self._forget is not None:
+                start, end = extent(left)
+                self._forget(pack_key(run[0].pack.hex()), start, end - start)
+                self._read(list(left), left)
+        except BaseException as error:
+            for block in left:
+                self._land(block).set_exception(error)
             if not isinstance(error, StoreError):
                 raise
             return
-        for block, chunk in zip(run, chunks, strict=True):
+        for block, damage in left.items():
+            self._land(block).set_exception(damage)
+
+    def _read(self, run: Sequence[Block], left: dict[Block, BlockCorrupt | None]) -> None:
+        """Ask for one run; take from `left` what arrived well, and note there what did not."""
+        key = pack_key(run[0].pack.hex())
+        start, end = extent(run)
+        data = memoryview(self._objects.get(key, offset=start, size=end - start))
+        for block in run:
+            at = block.offset - start
+            try:
+                chunk = decode_block(block, data[at : at + block.stored], key, self._id_key)
+            except BlockCorrupt as error:
+                left[block] = error
+                continue
+            del left[block]
             self.cache.put(block.digest, chunk, len(chunk))
-            self._land(block.digest).set_result(chunk)
+            self._land(block).set_result(chunk)
 
-    def _verified(self, run: Sequence[Block]) -> list[bytes]:
-        try:
-            return fetch_run(self._objects, run, self._id_key)
-        except BlockCorrupt:
-            if self._forget is None:
-                raise
-            end = max(block.offset + block.stored for block in run)
-            self._forget(pack_key(run[0].pack.hex()), run[0].offset, end - run[0].offset)
-            return fetch_run(self._objects, run, self._id_key)
-
-    def _land(self, digest: Digest) -> Future[bytes]:
+    def _land(self, block: Block) -> Future[bytes]:
         with self._lock:
-            return self._flights.pop(digest)
+            return self._flights.pop(block)
 
     def close(self) -> None:
-        """Stop the threads; fetches that have begun end."""
+        """Stop the threads; fetches that have begun end, and who waits for others is told."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def extent(run: Iterable[Block]) -> tuple[int, int]:
+    """Return the first byte of a run of blocks of one pack, and the one behind its last."""
+    blocks = list(run)
+    return min(block.offset for block in blocks), max(block.offset + block.stored for block in blocks)

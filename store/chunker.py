@@ -15,15 +15,28 @@ from store.objects.base import Buffer
 from store.root import ChunkerSettings
 
 WINDOW: Final = 4 << 20  # bytes cut at a time; any size above a chunk's maximum gives the same cuts
+MAX: Final = WINDOW // 4  # of a chunk, so that a window holds some; readers take larger ones
 
 
 class Chunker:
     """Cuts buffers by one store's settings."""
 
     def __init__(self, settings: ChunkerSettings) -> None:
+        """Prepare to cut.
+
+        Raises:
+            FeatureMissing: this program can't cut so.
+        """
         if "cy" not in FastCDC.__module__.split("."):
             raise FeatureMissing("write to", ["the compiled pyfastcdc (reinstall it: no wheel fitted this machine)"])
+        refused = FeatureMissing("write to", [f"chunks cut as {settings}"])
+        if settings.algorithm != "fastcdc" or settings.max > MAX:
+            raise refused
         self.settings = settings
+        try:
+            self._fastcdc()
+        except (ValueError, OverflowError) as error:
+            raise refused from error
 
     def cut(self, data: Buffer, *, first: bool, final: bool) -> Iterator[tuple[int, int]]:
         """Yield (offset, length) of each whole chunk in `data`. What fits in one chunk is one.
@@ -38,14 +51,16 @@ class Chunker:
             if size:
                 yield 0, size
             return
-        cdc = FastCDC(
+        for chunk in self._fastcdc().cut_buf(data):
+            if not final and chunk.offset + chunk.length == size and chunk.length < self.settings.max:
+                return
+            yield chunk.offset, chunk.length
+
+    def _fastcdc(self) -> FastCDC:
+        return FastCDC(
             self.settings.avg,
             min_size=self.settings.min,
             max_size=self.settings.max,
             normalized_chunking=self.settings.normalization,  # type: ignore[arg-type]  # a Literal[0, 1, 2, 3] there
             seed=self.settings.seed,
         )
-        for chunk in cdc.cut_buf(data):
-            if not final and chunk.offset + chunk.length == size and chunk.length < self.settings.max:
-                return
-            yield chunk.offset, chunk.length

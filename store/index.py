@@ -13,14 +13,14 @@ most of its neighbours.
 
 import os
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from store.digest import PACK_ID_SIZE, PackId
 from store.errors import ObjectCorrupt
 from store.frame import INDEX_MAGIC, header, read_table, table_and_trailer
 from store.layout import index_key, name_prefix
-from store.objects.base import ObjectStore
+from store.objects.base import Buffer, ObjectStore
 from store.pack import Block
 
 INDEX: Final = "index/"
@@ -33,7 +33,12 @@ class Segment(NamedTuple):
     """One push's hooks."""
 
     packs: Sequence[PackId]
-    hooks: Sequence[tuple[bytes, int]]  # (first 8 bytes of a digest, row in `packs`)
+    rows: Buffer  # of hooks, as they stand in the segment
+
+    def hooks(self) -> Iterator[tuple[bytes, PackId]]:
+        """Yield (first 8 bytes of a digest, pack)."""
+        for hook, row in HOOK.iter_unpack(self.rows):
+            yield hook, self.packs[row]
 
 
 def hooks_of(blocks: Iterable[Block]) -> list[bytes]:
@@ -71,7 +76,7 @@ def read_segment(objects: ObjectStore, key: str) -> Segment:
     if hooks_at + n_hooks * HOOK.size != len(plain):
         raise ObjectCorrupt(key, f"it claims {n_packs} packs and {n_hooks} hooks in {len(plain)} bytes")
     packs = [PackId(bytes(plain[at : at + PACK_ID_SIZE])) for at in range(HEAD.size, hooks_at, PACK_ID_SIZE)]
-    hooks = list(HOOK.iter_unpack(plain[hooks_at:]))
-    if any(row >= n_packs for _, row in hooks):
+    rows = plain[hooks_at:]
+    if any(row >= n_packs for _, row in HOOK.iter_unpack(rows)):
         raise ObjectCorrupt(key, "a hook leads to a pack that is not listed")
-    return Segment(packs, hooks)
+    return Segment(packs, rows)

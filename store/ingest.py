@@ -9,6 +9,7 @@ cutting and compressing release the interpreter's lock.
 import errno
 import hashlib
 import os
+import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -131,6 +132,8 @@ class Ingest:
         if block is not None:
             return Piece(offset, len(data), digest, block, 0, b"")
         coding, stored = encode(data)
+        if stored is data:  # a copy, because a view would keep its whole window in memory until the pack is written
+            stored = bytes(data)
         return Piece(offset, len(data), digest, None, coding, stored)
 
     # large files
@@ -232,7 +235,11 @@ class _Shrunk(Exception):
 
 
 def _open(file: SourceFile) -> int:
-    return os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    descriptor = os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError("it is no regular file any more")
+    return descriptor
 
 
 def _whole(file: SourceFile) -> tuple[bytes, Identity | None, str]:
@@ -261,15 +268,14 @@ def _whole(file: SourceFile) -> tuple[bytes, Identity | None, str]:
 
 def data_runs(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
     """Yield (start, end) of what lies between holes of at least HOLE_FROM; the whole file where holes can't be seen."""
-    at = 0
-    run = 0
+    at = run = hole = 0
     while at < size:
         try:
             hole = os.lseek(descriptor, at, os.SEEK_HOLE)
             data = os.lseek(descriptor, hole, os.SEEK_DATA) if hole < size else size
         except OSError as error:
-            if error.errno == errno.ENXIO:  # nothing but a hole up to the end
-                data = size
+            if error.errno == errno.ENXIO:  # nothing but a hole up to the end, or it has shrunk below `at`
+                hole, data = max(hole, at), size
             else:
                 yield run, size
                 return

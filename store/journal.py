@@ -6,6 +6,7 @@ trusts this file's word alone. Appending is safe from any thread.
 """
 
 import contextlib
+import re
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,15 +20,18 @@ class Journal:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._lock = threading.Lock()
+        self._cut_short = False  # the last line has no end: what is appended begins a new one
         self._lines = self._read()
 
     def _read(self) -> list[list[str]]:
         if self._path is None:
             return []
         try:
-            return [line.split() for line in self._path.read_text(encoding="ascii", errors="replace").splitlines()]
+            text = self._path.read_text(encoding="ascii", errors="replace")
         except OSError:
             return []
+        self._cut_short = not text.endswith("\n") and bool(text)
+        return [line.split() for line in text.splitlines()]
 
     def packs(self) -> list[PackId]:
         """Return the packs that an earlier push wrote and did not publish."""
@@ -40,7 +44,7 @@ class Journal:
 
     def parents(self, channels: Iterable[str]) -> dict[str, str]:
         """Return what each channel named (hex, or empty) when the unfinished push first started."""
-        kept = {line[1]: line[2] for line in self._lines if len(line) == 3 and line[0] == "parent"}
+        kept = {line[1]: line[2] for line in self._lines if len(line) == 3 and line[0] == "parent" and _whole(line[2])}
         return {tag: "" if kept[tag] == "-" else kept[tag] for tag in channels if tag in kept}
 
     def begin(self, parents: Mapping[str, str]) -> None:
@@ -71,5 +75,10 @@ class Journal:
         with self._lock, contextlib.suppress(OSError):  # a state directory that can't be written costs only a resume
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a", encoding="ascii") as file:
-                file.writelines(f"{line}\n" for line in lines)
+                file.writelines(f"{line}\n" for line in (["", *lines] if self._cut_short else lines))
+            self._cut_short = False
             self._lines += [line.split() for line in lines]
+
+
+def _whole(parent: str) -> bool:
+    return parent == "-" or re.fullmatch("[0-9a-f]{64}", parent) is not None

@@ -19,6 +19,7 @@ from store.pack import Block, read_footer
 
 MAX_LISTED: Final = 10_000  # index segments looked at
 MAX_SEGMENTS: Final = 128  # and read, the newest
+MAX_HOOKS: Final = 1_000_000  # remembered, about 200 bytes each
 MAX_FOOTERS: Final = 512  # pack footers read in one push
 MAX_BLOCKS: Final = 1_000_000  # blocks remembered, about 300 bytes each
 _PARALLEL: Final = 8
@@ -80,14 +81,17 @@ class KnownBlocks:
         hooks: dict[bytes, list[PackId]] = {}
         if not newest:
             return hooks
+        left = MAX_HOOKS
         with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="index") as pool:
-            for segment in pool.map(self._segment, [info.key for info in newest]):
-                for hook, row in segment.hooks:
-                    hooks.setdefault(hook, []).append(segment.packs[row])
+            for start in range(0, len(newest), _PARALLEL):  # a few at a time: what they hold is bounded by it
+                for segment in pool.map(self._segment, [info.key for info in newest[start : start + _PARALLEL]]):
+                    for hook, pack in itertools.islice(segment.hooks(), left):
+                        hooks.setdefault(hook, []).append(pack)
+                        left -= 1
         return hooks
 
     def _segment(self, key: str) -> Segment:
         try:
             return read_segment(self._objects, key)
         except (ObjectMissing, Corrupt, FeatureMissing):
-            return Segment((), ())  # best effort: another one may help
+            return Segment((), b"")  # best effort: another one may help

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from store.errors import PathMissing
+from store.errors import PathMissing, SourceUnusable
 from store.kinds import Kind
 from store.manifest.build import Item
 
@@ -30,7 +30,14 @@ class Identity(NamedTuple):
 
 def identity(status: os.stat_result) -> Identity:
     """Return the identity of a file from its status."""
-    return Identity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return Identity(
+        status.st_dev, status.st_ino, status.st_size, in_reach(status.st_mtime_ns), in_reach(status.st_ctime_ns)
+    )
+
+
+def in_reach(time_ns: int) -> int:
+    """Return a time, cut to what 64 bits of ns hold (years 1677 to 2262): some file systems keep stranger ones."""
+    return max(-(1 << 63), min(time_ns, (1 << 63) - 1))
 
 
 @dataclass(slots=True)
@@ -65,12 +72,15 @@ def scan(source: bytes, exclude: Sequence[str] = ()) -> Scan:
 
     Raises:
         PathMissing: there is nothing at `source`.
+        SourceUnusable: it can't be looked at.
     """
     try:
         status = os.stat(source)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise PathMissing(source) from error
-    top = Item(b"", Kind.FOLDER, status.st_mtime_ns)
+    except OSError as error:  # not allowed, links in a circle, a name too long
+        raise SourceUnusable([(source, why(error))]) from error
+    top = Item(b"", Kind.FOLDER, in_reach(status.st_mtime_ns))
     found = Scan(top)
     if stat.S_ISDIR(status.st_mode):
         _Walk(found, exclude).folder(source, b"", top)
@@ -124,15 +134,17 @@ class _Walk:
         """Take one entry; `None` where it can't be published."""
         mode = status.st_mode
         if stat.S_ISREG(mode):
-            item = Item(name, Kind.FILE, status.st_mtime_ns, size=status.st_size, executable=bool(mode & stat.S_IXUSR))
+            item = Item(
+                name, Kind.FILE, in_reach(status.st_mtime_ns), size=status.st_size, executable=bool(mode & stat.S_IXUSR)
+            )
             self._found.files.append(SourceFile(item, path, shown, identity(status)))
             self._found.size += status.st_size
             self._found.hard_links += status.st_nlink > 1
         elif stat.S_ISDIR(mode):
-            item = Item(name, Kind.FOLDER, status.st_mtime_ns)
+            item = Item(name, Kind.FOLDER, in_reach(status.st_mtime_ns))
         elif stat.S_ISLNK(mode):
             try:
-                item = Item(name, Kind.LINK, status.st_mtime_ns, target=os.readlink(path))
+                item = Item(name, Kind.LINK, in_reach(status.st_mtime_ns), target=os.readlink(path))
             except OSError as error:
                 self._problem(shown, error)
                 return None

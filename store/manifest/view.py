@@ -274,13 +274,24 @@ class Manifest:
         )
         if layout.manifest_id(head, (page for kind in layout.CONTENT for page in self.pages(kind))) != self.id:
             raise ObjectCorrupt(self.key, "its content does not match its id")
-        seen = 1
-        for _, _, record in self.walk():
+        seen, names, links, files = 1, 0, 0, 0
+        for number, _, record in self.walk():
+            if number != seen or record.name_at != names:
+                raise ObjectCorrupt(self.key, f"record {number} or its name stands where another belongs")
             seen += 1
+            names += record.name_size
             if record.kind == Kind.FILE:
                 self.extents(record)
-        if seen != self.records:
-            raise ObjectCorrupt(self.key, f"{seen} of {self.records} records can be reached")
+            if record.first != {Kind.FILE: files, Kind.LINK: links}.get(record.kind, record.first):
+                raise ObjectCorrupt(self.key, f"record {number} has its content where another's belongs")
+            files += record.kind == Kind.FILE
+            links += record.size if record.kind == Kind.LINK else 0
+        if (seen, files) != (self.records, self.files) or (names, links) != (
+            sections[Section.NAMES].plain, sections[Section.LINKS].plain,
+        ):  # fmt: skip
+            raise ObjectCorrupt(
+                self.key, f"{seen} of {self.records} records can be reached, {files} of {self.files} files"
+            )
 
     # pages
 
