@@ -184,6 +184,8 @@ class Reader:
         counts = (len(part[NODES]) // 32, len(part[NAMES]), len(part[LINKS]), len(part[SHA256]) // 32)
         need(counts == (records, names, links, files), "counts in the content header")
         need((len(part[MD5]) // 16, len(part[FILES]) // 4) == (files, files + 1), "as many digests as files")
+        first, last = part[FILES][:4], part[FILES][-4:]
+        need((first, last) == (bytes(4), struct.pack("<I", len(part[EXTENTS]) // 12)), "extents of no file")
         hashed = blake3(content + part[NODES] + part[NAMES] + part[LINKS] + part[SHA256])
         need(hashed.hexdigest() == id, "the content's digest is not the id")
         return root.hex(), self.entries(part)
