@@ -12,7 +12,7 @@ _BYTES = re.compile(r"bytes\[(\d+)\]")
 
 class Table(NamedTuple):
     heading: str  # of the section that it stands in
-    above: str  # the last line of text before it
+    above: str  # the last paragraph before it
     columns: tuple[str, ...]
     rows: list[tuple[str, ...]]
 
@@ -21,12 +21,14 @@ def tables(text: str) -> list[Table]:
     """Return all tables of a Markdown page, in order."""
     found: list[Table] = []
     heading = above = ""
-    inside = False
+    inside = ended = False
     for line in text.splitlines():
         if not line.startswith("|"):
             inside = False
             heading = line.lstrip("# ") if line.startswith("#") else heading
-            above = line or above
+            if line:
+                above = line if ended else f"{above} {line}"
+            ended = not line
             continue
         cells = tuple(cell.strip() for cell in line.strip("|").split("|"))
         if not inside:
