@@ -1,38 +1,17 @@
 """Reads a whole store that lies in a folder, and believes nothing: written from docs/format.md alone.
 
 Imports nothing of the project on purpose: what this reader understands, the page says. It checks every object and every
-byte of content, keeps whole files in memory, and is for small stores in tests. One thread.
+byte of content, keeps whole files in memory, and is for small stores in tests. Manifests: `states`.
 """
 
-import hashlib
 import json
 import struct
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import zstandard
 from blake3 import blake3
 
-FILE, FOLDER, LINK = 1, 2, 3
-PLAIN, ZSTD, COLUMNS = 0, 1, 2
-NODES, NAMES, LINKS, SHA256, MD5, FILES, EXTENTS, DIGESTS, BLOCKS, PACKS = 1, 2, 3, 4, 16, 17, 18, 19, 20, 21
-WIDTHS = {NODES: 32, NAMES: 1, LINKS: 1, SHA256: 32, MD5: 16, FILES: 4, EXTENTS: 12, DIGESTS: 32, BLOCKS: 20, PACKS: 16}
-HOLE = 0xFFFFFFFF
-
-
-class Refused(Exception):
-    """Something in the store is not as the page says."""
-
-
-Runs = tuple[tuple[int, bool], ...]  # of a file: (offset, is it a hole?)
-
-
-class Entry(NamedTuple):
-    kind: int
-    mtime_ns: int
-    executable: bool
-    data: bytes  # of a file: its content; of a link: its target
-    runs: Runs
+from tests.conformance.format.states import FILE, Entry, Place, State, decoded, need
 
 
 class Dataset(NamedTuple):
@@ -49,11 +28,6 @@ class Store(NamedTuple):
     explained: set[str]  # keys of all objects that were read
 
 
-def need(good: object, why: str) -> None:
-    if not good:
-        raise Refused(why)
-
-
 def read_store(folder: Path) -> Store:
     """Read and check everything that can be reached, and all packs, index segments and change hints."""
     return Reader(folder).store()
@@ -63,7 +37,7 @@ class Reader:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.explained: set[str] = set()
-        self.footers: dict[bytes, dict[tuple[int, int, int, int], bytes]] = {}  # pack -> place -> digest
+        self.footers: dict[bytes, dict[Place, bytes]] = {}  # pack -> place -> digest
         self.trees: dict[str, tuple[str, dict[bytes, Entry]]] = {}
 
     def store(self) -> Store:
@@ -167,96 +141,14 @@ class Reader:
 
     def tree(self, id: str) -> tuple[str, dict[bytes, Entry]]:
         data, table, root = self.framed(f"manifests/{id[:2]}/{id}", b"AFMF")
-        own_id, content, n_sections, _, n_pages = struct.unpack_from("<32s40sHHI", table, 0)
-        need(own_id.hex() == id and len(table) == 80 + 32 * n_sections + 48 * n_pages, f"table of {id}")
-        pages = list(struct.iter_unpack("<QIB3s32s", table[80 + 32 * n_sections :]))
-        part: dict[int, bytes] = {}
-        for row in struct.iter_unpack("<HHHBBQIIII", table[80 : 80 + 32 * n_sections]):
-            kind, _, width, _, _, size, page_size, first, count, _ = row
-            need(kind not in part and width == WIDTHS[kind], f"section {kind}")
-            need(page_size % width == 0 and count == -(-size // page_size), f"pages of section {kind}")
-            part[kind] = b"".join(
-                self.page(data, pages[first + i], min(page_size, size - i * page_size), width) for i in range(count)
-            )
-        need(part.keys() == WIDTHS.keys(), "sections")
-        magic, version, _, records, names, links, files = struct.unpack("<4sHHQQQQ", content)
-        need((magic, version) == (b"AFMC", 1), "content header")
-        counts = (len(part[NODES]) // 32, len(part[NAMES]), len(part[LINKS]), len(part[SHA256]) // 32)
-        need(counts == (records, names, links, files), "counts in the content header")
-        need((len(part[MD5]) // 16, len(part[FILES]) // 4) == (files, files + 1), "as many digests as files")
-        first, last = part[FILES][:4], part[FILES][-4:]
-        need((first, last) == (bytes(4), struct.pack("<I", len(part[EXTENTS]) // 12)), "extents of no file")
-        hashed = blake3(content + part[NODES] + part[NAMES] + part[LINKS] + part[SHA256])
-        need(hashed.hexdigest() == id, "the content's digest is not the id")
-        return root.hex(), self.entries(part)
+        state = State(data, table, self.chunk)
+        need(state.id.hex() == id, f"manifest {id} says of itself that it is another")
+        return root.hex(), state.tree()
 
-    def page(self, data: bytes, row: tuple[Any, ...], size: int, width: int) -> bytes:
-        offset, stored, coding, zeros, digest = row
-        found = data[offset : offset + stored]
-        need(blake3(found).digest() == digest and not any(zeros), "a page does not have its digest")
-        return decoded(coding, found, size, width)
-
-    def entries(self, part: dict[int, bytes]) -> dict[bytes, Entry]:
-        """Go through the records in their one order, and read every file."""
-        paths: dict[int, bytes] = {}
-        tree: dict[bytes, Entry] = {}
-        parents = [0]  # of each record, as the folders met so far say
-        at_name = at_link = files = 0
-        previous = (0, b"")
-        for number, row in enumerate(struct.iter_unpack("<QqIIIHBB", part[NODES])):
-            size, mtime_ns, first, parent, name_at, name_size, kind, flags = row
-            need(number < len(parents) and parents[number] == parent, f"parent of record {number}")
-            need(name_at == at_name and flags <= (kind == FILE), f"record {number} is {row}")
-            name = part[NAMES][at_name : at_name + name_size]
-            at_name += name_size
-            if number:
-                bad = name in (b"", b".", b"..") or b"/" in name or b"\0" in name
-                need(not bad and (parent, name) > previous, f"name {name!r}")
-                previous = (parent, name)
-            path = paths[number] = b"/".join(filter(None, (paths.get(parent, b""), name)))
-            payload: bytes = b""
-            runs: Runs = ()
-            if kind == FOLDER:
-                need(first == (len(parents) if size else 0), f"entries of folder {number}")
-                parents += [number] * size
-            elif kind == LINK:
-                need(first == at_link, f"target of link {number}")
-                payload = part[LINKS][at_link : at_link + size]
-                at_link += size
-            else:
-                need(kind == FILE and number and first == files, f"kind or number of record {number}")
-                payload, runs = self.content(part, files, size)
-                files += 1
-            tree[path] = Entry(kind, mtime_ns, bool(flags), payload, runs)
-        need(len(parents) == len(tree) and tree[b""].kind == FOLDER, "records that cannot be reached")
-        need((at_name, at_link, files) == (len(part[NAMES]), len(part[LINKS]), len(part[SHA256]) // 32), "left over")
-        return tree
-
-    def content(self, part: dict[int, bytes], file: int, size: int) -> tuple[bytes, Runs]:
-        start, stop = struct.unpack_from("<II", part[FILES], 4 * file)
-        rows = list(struct.iter_unpack("<QI", part[EXTENTS][12 * start : 12 * stop]))
-        need(len(rows) == stop - start, "extents")
-        found = []
-        at = 0
-        ends = [*(offset for offset, _ in rows), size][1:]
-        for (offset, block), end in zip(rows, ends, strict=True):
-            need(offset == at < end, "a gap between runs")
-            found.append(bytes(end - offset) if block == HOLE else self.chunk(part, block))
-            at += len(found[-1])
-            need(at == end, "a block's length is not its run's")
-        data = b"".join(found)
-        need(len(data) == size, "a file's size")
-        need(hashlib.sha256(data).digest() == part[SHA256][32 * file : 32 * file + 32], "a file's SHA-256")
-        need(hashlib.md5(data).digest() == part[MD5][16 * file : 16 * file + 16], "a file's MD5")
-        return data, tuple((offset, block == HOLE) for offset, block in rows)
-
-    def chunk(self, part: dict[int, bytes], row: int) -> bytes:
-        pack, offset, stored, plain, coding, bases, zeros = struct.unpack_from("<IIIIBBH", part[BLOCKS], 20 * row)
-        digest = part[DIGESTS][32 * row : 32 * row + 32]
-        id = part[PACKS][16 * pack : 16 * pack + 16]
-        need(not bases and not zeros and 0 < plain <= 8 << 20, "a block")
-        need(self.footers[id].get((offset, stored, plain, coding)) == digest, "a block that its pack does not list")
-        found = decoded(coding, self.whole(pack_key(id))[offset : offset + stored], plain, 0)
+    def chunk(self, pack: bytes, place: Place, digest: bytes) -> bytes:
+        offset, stored, plain, coding = place
+        need(self.footers[pack].get(place) == digest, "a block that its pack does not list")
+        found = decoded(coding, self.whole(pack_key(pack))[offset : offset + stored], plain, 0)
         need(blake3(found).digest() == digest, "a chunk does not have its name")
         return found
 
@@ -300,16 +192,3 @@ def operations(document: dict[str, Any]) -> None:
     last = [seq for seq, _ in document["operations"]]
     seq = document["seq"]
     need(last == list(range(max(1, seq - 63), seq + 1)), f"operations of seq {seq}")
-
-
-def decoded(coding: int, data: bytes, size: int, width: int) -> bytes:
-    if coding in (ZSTD, COLUMNS):
-        need(zstandard.get_frame_parameters(data).content_size == size, "a frame's size")
-        data = zstandard.ZstdDecompressor().decompress(data)
-    else:
-        need(coding == PLAIN, f"coding {coding}")
-    need(len(data) == size, f"{len(data)} bytes, not {size}")
-    if coding == COLUMNS:
-        rows = size // width
-        data = b"".join(data[row::rows] for row in range(rows))
-    return data

@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 from random import Random
 
-from tests.conformance.format.reader import FILE, FOLDER, LINK, Entry
+from tests.conformance.format.states import FILE, FOLDER, LINK, Entry
 
 NAMES = (
     *(b"plain.txt", b"with space", b"-dash", b"quote'\"`", b"#hash%25?q&a=b;c", b"back\\slash", b"line\nbreak"),
@@ -47,7 +47,7 @@ def make(folder: Path, seed: int = 1) -> None:
 
 
 def look(folder: Path) -> dict[bytes, Entry]:
-    """Return a folder as a reader of the store should see it, but for `runs`."""
+    """Return a folder as a reader of the store should see it, but for `extents`."""
     base = os.fsencode(folder)
     found = {b"": _entry(base)}
     for parent, folders, files in os.walk(base):

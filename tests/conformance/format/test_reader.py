@@ -14,11 +14,12 @@ from store.push import push
 from store.repository import Repository
 from store.root import create_store, open_store
 from tests.conformance.format import sample
-from tests.conformance.format.reader import Entry, Refused, read_store
+from tests.conformance.format.reader import read_store
+from tests.conformance.format.states import Entry, Refused
 
 
-def _without_runs(tree: dict[bytes, Entry]) -> dict[bytes, Entry]:
-    return {path: entry._replace(runs=()) for path, entry in tree.items()}
+def _without_extents(tree: dict[bytes, Entry]) -> dict[bytes, Entry]:
+    return {path: entry._replace(extents=()) for path, entry in tree.items()}
 
 
 def _objects(folder: Path) -> set[str]:
@@ -65,7 +66,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
 def test_every_state_reads_back_as_the_folder_that_was_pushed(published: Published) -> None:
     datasets = read_store(published.store).datasets
     read = [*datasets["@geo/city.data"].states.items(), *datasets["nothing"].states.items()]
-    assert {id: _without_runs(tree) for id, tree in read} == dict(zip(published.ids, published.trees, strict=True))
+    assert {id: _without_extents(tree) for id, tree in read} == dict(zip(published.ids, published.trees, strict=True))
 
 
 def test_the_page_explains_every_object_of_a_store(published: Published) -> None:
@@ -88,11 +89,11 @@ def test_tags_and_history_say_what_was_pushed(published: Published) -> None:
 
 def test_runs_of_zeros_are_holes_and_small_files_are_one_run(published: Published) -> None:
     tree = read_store(published.store).datasets["@geo/city.data"].states[published.ids[0]]
-    assert any(hole for _, hole in tree[b"a/sparse"].runs)
-    assert any(hole for _, hole in tree[b"zeros"].runs)
-    assert tree[b"one byte"].runs == ((0, False),)
-    assert tree[b"empty file"].runs == ()
-    assert len(tree[b"a/b/c/large"].runs) > 1500_000 // 262_144
+    assert any(hole for _, hole in tree[b"a/sparse"].extents)
+    assert any(hole for _, hole in tree[b"zeros"].extents)
+    assert tree[b"one byte"].extents == ((0, False),)
+    assert tree[b"empty file"].extents == ()
+    assert len(tree[b"a/b/c/large"].extents) > 1500_000 // 262_144
 
 
 def test_a_second_version_stores_little_more_than_its_edit(published: Published) -> None:

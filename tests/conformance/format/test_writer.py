@@ -11,7 +11,8 @@ from store.objects.local import FolderStore
 from store.push import push
 from store.repository import Repository
 from tests.conformance.format import sample
-from tests.conformance.format.reader import Entry, read_store
+from tests.conformance.format.reader import read_store
+from tests.conformance.format.states import Entry
 from tests.conformance.format.writer import State, write_store
 
 TAGS = {"1.0.0": "version", "latest": "channel"}
@@ -79,6 +80,6 @@ def test_a_commit_on_top_goes_on_from_what_was_written(tmp_path: Path, source: P
 
 def test_the_reader_and_the_writer_of_the_page_agree(tmp_path: Path, source: Path, written: State) -> None:
     [found] = read_store(tmp_path / "store").datasets.values()
-    assert {path: entry._replace(runs=()) for path, entry in found.states[written.manifest].items()} == sample.look(
+    assert {path: entry._replace(extents=()) for path, entry in found.states[written.manifest].items()} == sample.look(
         source
     )

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from blake3 import blake3
 
-from tests.conformance.format.reader import FOLDER, LINK, WIDTHS, Entry
+from tests.conformance.format.states import FOLDER, LINK, WIDTHS, Entry
 
 NODES, NAMES, LINKS, SHA256, MD5, FILES, EXTENTS, DIGESTS, BLOCKS, PACKS = 1, 2, 3, 4, 16, 17, 18, 19, 20, 21
 CREATED_NS = 1_700_000_000_000_000_000
