@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from store.blocks import BlockReader
+from store.errors import ObjectCorrupt
 from store.kinds import Kind
 from store.objects.local import FolderStore
 from store.push import push
 from store.repository import Repository
 from tests.conformance.format import sample
 from tests.conformance.format.reader import read_store
-from tests.conformance.format.states import Entry
+from tests.conformance.format.states import FOLDER, Entry, Refused
 from tests.conformance.format.writer import State, write_store
 
 TAGS = {"1.0.0": "version", "latest": "channel"}
@@ -83,3 +84,17 @@ def test_the_reader_and_the_writer_of_the_page_agree(tmp_path: Path, source: Pat
     assert {path: entry._replace(extents=()) for path, entry in found.states[written.manifest].items()} == sample.look(
         source
     )
+
+
+@pytest.mark.parametrize("name", [b"..", b".", b"a\0b"], ids=["above", "itself", "NUL"])
+def test_a_name_that_the_page_forbids_is_refused_by_both_though_every_digest_is_right(
+    tmp_path: Path, source: Path, name: bytes
+) -> None:
+    tree = {**sample.look(source), b"z/" + name: Entry(FOLDER, 0, False, b"", ())}
+    written = write_store(tmp_path / "store", "bad", TAGS, tree)
+    with pytest.raises(Refused, match=r"^name "):
+        read_store(tmp_path / "store")
+    repository = Repository.open(FolderStore(tmp_path / "store"))
+    manifest = repository.manifest(bytes.fromhex(written.manifest), bytes.fromhex(written.root))
+    with pytest.raises(ObjectCorrupt):
+        manifest.check()
