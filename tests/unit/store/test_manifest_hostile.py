@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -203,7 +204,7 @@ def section(kind: int, **fields: int) -> Callable[[list[tuple[int, Pages]], list
     return change
 
 
-def page(number: int, **fields: int) -> Callable[[list[tuple[int, Pages]], list[PageRow]], None]:
+def page(number: int, **fields: Any) -> Callable[[list[tuple[int, Pages]], list[PageRow]], None]:
     def change(described: list[tuple[int, Pages]], pages: list[PageRow]) -> None:
         pages[number] = pages[number]._replace(**fields)
 
