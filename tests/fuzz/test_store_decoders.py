@@ -20,14 +20,14 @@ from store.head import decode_head
 from store.index import read_segment, write_segment
 from store.journal import Journal
 from store.kinds import Kind
-from store.layout import dataset_key, manifest_key, pack_key
+from store.layout import ROOT_KEY, dataset_key, manifest_key, pack_key
 from store.manifest import layout
 from store.manifest.build import build
 from store.manifest.layout import Section
 from store.manifest.view import Manifest, open_manifest
 from store.objects.memory import MemoryStore
 from store.pack import read_footer
-from store.root import ROOT_KEY, create_store, decode_root
+from store.root import create_store, decode_root
 from store.source import Identity
 from tests.support.manifests import forged, item_of, opened, pack_of, sections_of, tampered
 from tests.support.trees import Link
