@@ -1,30 +1,37 @@
 """The frame that every binary object shares: a header, a body, a table at the end, and a trailer that finds the table.
 
-    header, 64 bytes                                   trailer, the last 64 bytes
+    header, 64 bytes                                   trailer, the last 128 bytes
     offset size field                                  offset size field
-    0      4    magic                                  0      8    offset of the table in the object
-    4      2    version, 1                             8      4    stored length of the table
-    6      2    length of this header, 64              12     4    plain length of the table
-    8      4    required flags: refuse unknown ones    16     32   BLAKE3 of the stored table
-    12     4    optional flags: ignore unknown ones    48     1    coding of the table
-    16     16   id of the data key; zeros: not sealed  49     1    width of its rows (coding COLUMNS), else 0
-    32     32   salt of this write; zeros: not sealed  50     10   zeros
-                                                       60     4    magic again
+    0      4    magic                                  0      64   the header, once more
+    4      2    version, 1                             64     8    offset of the table in the object
+    6      2    length of this header, 64              72     4    stored length of the table
+    8      4    required flags: refuse unknown ones    76     4    plain length of the table
+    12     4    optional flags: ignore unknown ones    80     1    coding of the table
+    16     16   id of the data key; zeros: not sealed  81     1    width of its rows (coding COLUMNS), else 0
+    32     32   salt of this write; zeros: not sealed  82     6    zeros
+                                                       88     32   digest
+                                                       120    4    zeros
+                                                       124    4    magic again
 
-All numbers are little-endian. The digest of a manifest's table is the *root* by which tags name it, so that every page
-below can be verified on its own (docs/format.md, Frame). Decoding is pure; `read_table` makes one request, or two.
+All numbers are little-endian. The digest is the BLAKE3 of the stored table followed by the trailer's first 88 bytes,
+so that it covers all that is needed to read the table; a reader of the end alone knows key and salt. The digest in a
+manifest's trailer is the *root* by which tags name it: every page below can be verified on its own (docs/format.md,
+Frame). Decoding is pure; `read_table` makes one request, or two.
 """
 
 import struct
 from typing import Final, NamedTuple
 
+from blake3 import blake3
+
 from store.codec import Coding, Undecodable, decode, encode, encode_rows
-from store.digest import Digest, stored_digest
+from store.digest import DIGEST_SIZE, Digest
 from store.errors import FeatureMissing, ObjectCorrupt
 from store.objects.base import Buffer, ObjectStore
 
 HEADER: Final = struct.Struct("<4sHHII16s32s")
-TRAILER: Final = struct.Struct("<QII32sBB10s4s")
+TRAILER: Final = struct.Struct("<64sQIIBB6s32s4s4s")
+COVERED: Final = 88  # bytes of the trailer that its digest covers
 VERSION: Final = 1
 
 PACK_MAGIC: Final = b"AFPK"
@@ -42,7 +49,7 @@ class Table(NamedTuple):
     """An object's table, verified, and what else came with it."""
 
     plain: Buffer
-    digest: Digest  # of the stored table: a manifest's root
+    digest: Digest  # the trailer's: a manifest's root
     size: int  # of the whole object
     at: int  # offset of the table in the object
     tail: bytes  # the object's last bytes
@@ -74,7 +81,7 @@ def check_header(data: Buffer, magic: bytes, key: str) -> None:
 
 
 def table_and_trailer(table: Buffer, *, at: int, magic: bytes, width: int = 0) -> tuple[bytes, Digest]:
-    """Return the coded table with its trailer, to be put at offset `at`, and the digest of the stored table.
+    """Return the coded table with its trailer, to be put at offset `at`, and the trailer's digest.
 
     Args:
         table: plain bytes of the table.
@@ -83,11 +90,16 @@ def table_and_trailer(table: Buffer, *, at: int, magic: bytes, width: int = 0) -
         width: bytes of one row where the table is all rows, else 0.
     """
     coding, stored = encode_rows(table, width) if width else encode(table)
-    digest = stored_digest(stored)
-    trailer = TRAILER.pack(
-        at, len(stored), len(table), digest, coding, width if coding == Coding.COLUMNS else 0, bytes(10), magic
-    )
-    return b"".join((stored, trailer)), digest
+    row = width if coding == Coding.COLUMNS else 0
+    covered = TRAILER.pack(
+        header(magic), at, len(stored), len(table), coding, row, bytes(6), bytes(DIGEST_SIZE), bytes(4), magic
+    )[:COVERED]
+    digest = _digest(stored, covered)
+    return b"".join((stored, covered, digest, bytes(4), magic)), digest
+
+
+def _digest(stored: Buffer, covered: Buffer) -> Digest:
+    return Digest(blake3(stored).update(covered).digest())
 
 
 def read_table(objects: ObjectStore, key: str, magic: bytes, *, limit: int, tail: int = TAIL) -> Table:
@@ -98,7 +110,7 @@ def read_table(objects: ObjectStore, key: str, magic: bytes, *, limit: int, tail
         key: its name.
         magic: the kind it must be of.
         limit: most plain bytes of a table that are accepted.
-        tail: bytes to read at first, at least 64.
+        tail: bytes to read at first, at least 128.
 
     Raises:
         ObjectMissing, ObjectCorrupt, FeatureMissing, and what the object store raises.
@@ -106,12 +118,12 @@ def read_table(objects: ObjectStore, key: str, magic: bytes, *, limit: int, tail
     data, size = objects.tail(key, tail)
     if size < HEADER.size + TRAILER.size or len(data) < TRAILER.size:
         raise ObjectCorrupt(key, f"{size} bytes are too few for {_NAMES[magic]}")
-    at, stored_length, plain_length, digest, coding, width, zeros, found = TRAILER.unpack_from(
-        data, len(data) - TRAILER.size
-    )
+    trailer = data[-TRAILER.size :]
+    front, at, stored_length, plain_length, coding, width, zeros, digest, more_zeros, found = TRAILER.unpack(trailer)
     if found != magic:
         raise ObjectCorrupt(key, f"it does not end as {_NAMES[magic]}: cut short, or not one at all")
-    if any(zeros) or (width and coding != Coding.COLUMNS):
+    check_header(front, magic, key)
+    if any(zeros) or any(more_zeros) or (width and coding != Coding.COLUMNS):
         raise ObjectCorrupt(key, "its trailer holds what no writer puts there")
     if at < HEADER.size or at + stored_length + TRAILER.size != size:
         raise ObjectCorrupt(key, f"its table of {stored_length} bytes at {at} does not end where the trailer begins")
@@ -121,10 +133,10 @@ def read_table(objects: ObjectStore, key: str, magic: bytes, *, limit: int, tail
     if at < data_at:
         data, data_at = objects.get(key, offset=at, size=size - at), at
     stored = memoryview(data)[at - data_at : at - data_at + stored_length]
-    if stored_digest(stored) != digest:
+    if _digest(stored, trailer[:COVERED]) != digest:
         raise ObjectCorrupt(key, "its table does not match its digest")
-    if data_at == 0:
-        check_header(data, magic, key)
+    if data_at == 0 and data[: HEADER.size] != front:
+        raise ObjectCorrupt(key, "it begins with another header than it ends with")
     try:
         plain = decode(coding, stored, plain_length, width or 1)
     except Undecodable as error:

@@ -21,7 +21,7 @@ Immutable values and pure functions, any thread. docs/format.md, Dataset heads.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 from store import jsondoc
 from store.commit import Operations, remember
@@ -34,7 +34,6 @@ TAG_NUMBER_LIMIT: Final = 2**32 - 1  # a tag's number has 32 bits in NFS handles
 NEVER: Final = 0
 
 Op = Literal["push", "tag", "untag", "rollback", "delete"]
-_OPS: Final = frozenset(get_args(Op))
 Extra = Mapping[str, Any]
 
 
@@ -46,6 +45,7 @@ class Content:
     root: str  # digest of the manifest's page table, 64 hex digits
     size: int  # plain bytes of all files
     files: int
+    extra: Extra = field(default_factory=dict, compare=False)  # of an entry's state; a tag's stand in the tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class HistoryEntry:
 
     n: int  # 1, 2, ... in its dataset
     time_ns: int
-    op: Op
+    op: str  # an `Op`, or what a later program calls what it did
     operation: str  # the operation id of the commit
     tags: tuple[str, ...]  # those that changed
     content: Content | None  # what they name since; None: they were removed
@@ -107,6 +107,7 @@ class HistoryRef:
     since_ns: int  # time of its first entry
     until_ns: int
     digest: str  # BLAKE3 of the segment, 64 hex digits
+    extra: Extra = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,7 @@ class TagsRef:
     n: int
     count: int
     digest: str
+    extra: Extra = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +205,7 @@ def encode_head(head: Head) -> bytes:
             **records_json(head.tags),
             "history": [entry_json(entry) for entry in head.history],
             "older": [history_ref_json(ref) for ref in head.older],
-            "tagged": [{"n": ref.n, "count": ref.count, "digest": ref.digest} for ref in head.tagged],
+            "tagged": [{**ref.extra, "n": ref.n, "count": ref.count, "digest": ref.digest} for ref in head.tagged],
         }
     )
     return data if len(data) % 2 == head.deleted else data + b" "
@@ -240,7 +242,7 @@ def decode_head(name: str, data: bytes) -> Head:
         history=tuple(entry_of(item) for item in fields.objects("history")),
         older=tuple(history_ref_of(item) for item in fields.objects("older")),
         tagged=tuple(
-            TagsRef(item.integer("n"), item.integer("count"), item.hex("digest", size=32))
+            TagsRef(item.integer("n"), item.integer("count"), item.hex("digest", size=32), item.rest())
             for item in fields.objects("tagged")
         ),
         extra=fields.rest(),
@@ -285,7 +287,7 @@ def entry_json(entry: HistoryEntry) -> dict[str, Any]:
         "op": entry.op,
         "id": entry.operation,
         "tags": [*entry.tags],
-        "state": _content_json(entry.content) if entry.content else None,
+        "state": {**entry.content.extra, **_content_json(entry.content)} if entry.content else None,
         **{name: value for name, value in optional.items() if value},
     }
 
@@ -294,15 +296,15 @@ def entry_of(fields: jsondoc.Fields) -> HistoryEntry:
     """Read one entry of history."""
     state = fields.take("state")
     op = fields.text("op")
-    if op not in _OPS:
-        fields.fail("op", "one of " + ", ".join(sorted(_OPS)), op)
+    if not op.isidentifier():
+        fields.fail("op", "a word", op)
     tags = fields.array("tags")
     if not all(isinstance(tag, str) and is_tag(tag) for tag in tags):
         fields.fail("tags", "names", tags)
     return HistoryEntry(
         n=fields.integer("n"),
         time_ns=fields.integer("time"),
-        op=op,  # type: ignore[arg-type]  # checked against the literal's values above
+        op=op,
         operation=fields.text("id", limit=64),
         tags=tuple(tags),
         content=None if state is None else content_of(fields.inner("state", state)),
@@ -315,14 +317,14 @@ def entry_of(fields: jsondoc.Fields) -> HistoryEntry:
 
 def content_of(fields: jsondoc.Fields) -> Content:
     """Read what a tag or an entry names."""
-    return Content(
-        fields.hex("manifest", size=32), fields.hex("root", size=32), fields.integer("size"), fields.integer("files")
-    )
+    manifest, root = fields.hex("manifest", size=32), fields.hex("root", size=32)
+    return Content(manifest, root, fields.integer("size"), fields.integer("files"), fields.rest())
 
 
 def history_ref_json(ref: HistoryRef) -> dict[str, Any]:
     """Write a reference to a segment of history."""
     return {
+        **ref.extra,
         "n": ref.n,
         "level": ref.level,
         "first": ref.first,
@@ -343,6 +345,7 @@ def history_ref_of(fields: jsondoc.Fields) -> HistoryRef:
         since_ns=fields.integer("since"),
         until_ns=fields.integer("until"),
         digest=fields.hex("digest", size=32),
+        extra=fields.rest(),
     )
 
 

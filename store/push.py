@@ -24,6 +24,7 @@ from store.errors import (
     Corrupt,
     DatasetMissing,
     Missing,
+    ObjectMissing,
     OutcomeUnknown,
     PreconditionFailed,
     SourceChanged,
@@ -301,15 +302,16 @@ class _Push:
     def _write_manifest(self, built: Built) -> Digest:
         """Write the manifest unless its id is there already (then its own places count); return its root."""
         key = manifest_key(built.id.hex())
-        try:
-            self.objects.put_if(key, built.data, match=None)
-        except PreconditionFailed:
-            return self.repository.read_manifest(built.id).root
-        except OutcomeUnknown:
+        for attempt in range(ATTEMPTS):
             try:
-                return self.repository.read_manifest(built.id).root
-            except Missing:
                 self.objects.put_if(key, built.data, match=None)
+            except (PreconditionFailed, OutcomeUnknown) as error:
+                with contextlib.suppress(ObjectMissing):
+                    return self.repository.read_manifest(built.id).root  # checked against its id
+                if attempt == ATTEMPTS - 1:
+                    raise OutcomeUnknown(key, str(error)) from error
+            else:
+                break
         return built.root
 
 

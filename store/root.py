@@ -198,7 +198,14 @@ def decode_root(data: bytes, *, etag: str = "") -> StoreRoot:
     store_format = fields.integer("format")
     if store_format != FORMAT:
         raise FeatureMissing(_WORK_NAMES["read"], [f"format {store_format}"])
-    features, chunker, keys = fields.fields("features"), fields.fields("chunker"), fields.fields("keys")
+    features, encryption = fields.fields("features"), fields.take("encryption")
+    needed = {work: tuple(str(name) for name in features.array(work)) for work in FEATURES}
+    unknown = [name for name in needed["read"] if name not in FEATURES["read"]]
+    if encryption is not None and "encryption" not in FEATURES["read"]:
+        unknown.append("encryption")
+    if unknown:  # no further field may be trusted to mean what it means here
+        raise FeatureMissing(_WORK_NAMES["read"], unknown)
+    chunker, keys = fields.fields("chunker"), fields.fields("keys")
     standard = ChunkerSettings()
     settings = ChunkerSettings(
         algorithm=chunker.text("algorithm", default=standard.algorithm),
@@ -215,8 +222,8 @@ def decode_root(data: bytes, *, etag: str = "") -> StoreRoot:
         created_ns=fields.integer("created"),
         handle_key=_handle_key(keys),
         chunker=settings,
-        features={work: tuple(str(name) for name in features.array(work)) for work in FEATURES},
-        encryption=fields.take("encryption"),
+        features=needed,
+        encryption=encryption,
         mac=fields.take("mac"),
         seq=fields.integer("seq"),
         operations=jsondoc.operations(fields),

@@ -332,7 +332,7 @@ def open_manifest(objects: ObjectStore, id: bytes, root: bytes | None, cache: Pa
     Args:
         objects: the store.
         id: its id, 32 bytes.
-        root: the digest that its table must have, as the tag says; `None` where it is only looked for.
+        root: the digest in its trailer, as the tag has it; with another, or `None`, the whole is held against the id.
         cache: where decoded pages are kept, shared by all manifests.
 
     Raises:
@@ -340,13 +340,13 @@ def open_manifest(objects: ObjectStore, id: bytes, root: bytes | None, cache: Pa
     """
     key = manifest_key(id.hex())
     table = read_table(objects, key, MANIFEST_MAGIC, limit=layout.MAX_TABLE)
-    if root is not None and table.digest != root:
-        raise ObjectCorrupt(key, "its table is not the one that the tag names")
     contents = layout.decode_table(table.plain, key, table.size)
     if contents.id != id:
         raise ObjectCorrupt(key, f"it says of itself that it is {contents.id.hex()[:12]}")
     manifest = Manifest(key, contents, table.digest, _StoredPages(objects, key, contents, table, cache))
     manifest.warm = Manifest(key, contents, table.digest, _WarmPages(table.digest, cache))
+    if root != table.digest:  # written anew since the tag was set: the id, and with it the content, must still be right
+        manifest.check()
     return manifest
 
 

@@ -76,12 +76,14 @@ class Reader:
     def framed(self, key: str, magic: bytes) -> tuple[bytes, bytes, bytes]:
         """Return a whole object, its table, and the table's digest."""
         data = self.whole(key)
-        need(len(data) >= 128, f"{key} is too short")
+        need(len(data) >= 192, f"{key} is too short")
         found, version, length, required, _, key_id, _ = struct.unpack_from("<4sHHII16s32s", data, 0)
         need(found == magic and (version, length, required) == (1, 64, 0) and not any(key_id), f"header of {key}")
-        at, stored, plain, digest, coding, width, zeros, end = struct.unpack("<QII32sBB10s4s", data[-64:])
-        need(end == magic and at >= 64 and at + stored + 64 == len(data) and not any(zeros), f"trailer of {key}")
-        need(blake3(data[at : at + stored]).digest() == digest, f"table of {key}")
+        trailer = data[-128:]
+        head, at, stored, plain, coding, width, zeros, digest, more, end = struct.unpack("<64sQIIBB6s32s4s4s", trailer)
+        need(end == magic and at >= 64 and at + stored + 128 == len(data), f"trailer of {key}")
+        need(head == data[:64] and not any(zeros + more), f"trailer of {key}")
+        need(blake3(data[at : at + stored] + trailer[:88]).digest() == digest, f"table of {key}")
         return data, decoded(coding, data[at : at + stored], plain, width), digest
 
     # datasets

@@ -144,9 +144,9 @@ def _in_order(tree: dict[bytes, Entry]) -> list[bytes]:
 
 def _framed(magic: bytes, body: bytes, table: bytes) -> bytes:
     header = struct.pack("<4sHHII16s32s", magic, 1, 64, 0, 0, bytes(16), bytes(32))
-    digest = blake3(table).digest()
-    trailer = struct.pack("<QII32sBB10s4s", 64 + len(body), len(table), len(table), digest, 0, 0, bytes(10), magic)
-    return header + body + table + trailer
+    covered = header + struct.pack("<QIIBB6s", 64 + len(body), len(table), len(table), 0, 0, bytes(6))
+    digest = blake3(table + covered).digest()
+    return header + body + table + covered + digest + bytes(4) + magic
 
 
 def _json(value: dict[str, Any]) -> bytes:
