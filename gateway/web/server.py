@@ -1,8 +1,9 @@
 """cheroot's engine on a listening socket that is handed in: connections, threads, limits, and a clean end.
 
 What differs from cheroot as it comes: the socket is not bound here and may be shared with other processes (so it never
-blocks in accept); a connection that sends nothing holds no thread; file content goes to the socket as views, without a
-copy; a request body that nobody read ends its connection instead of filling memory; drain has a deadline.
+blocks in accept); a connection that sends nothing holds no thread, and a client that trickles only for a while
+(`gateway.web.requests`); file content goes to the socket as views, without a copy; a request body that nobody read ends
+its connection instead of filling memory; drain has a deadline.
 Threads: `serve_forever` owns one; requests run on a pool of `threads`; `drain` is called from another.
 """
 
@@ -19,12 +20,14 @@ from cheroot import connections, server, wsgi
 from cheroot.workers import threadpool
 
 from dav.reply import WsgiApp
+from gateway.web.requests import PATIENCE_S, HttpConnection
 
 # cheroot's marks for "no more", not in its types.
 _STOP: Final[object] = vars(server)["_STOPPING_FOR_INTERRUPT"]
 _SHUTDOWN: Final[object] = vars(threadpool)["_SHUTDOWNREQUEST"]
 CUT_S: Final = 1.0  # how long a thread may take to notice that its connection was cut
 ACCEPT_PAUSE_S: Final = 0.1
+THREADS: Final = 64  # a download holds one for as long as its reader takes
 
 _log = structlog.stdlib.get_logger("aetherfs.http")
 
@@ -36,6 +39,7 @@ class HttpLimits(NamedTuple):
     body_bytes: int = 256 * 1024 * 1024  # largest request body taken at all; applications have bounds of their own
     unread_bytes: int = 64 * 1024  # of a body left unread, this much is read to keep the connection
     timeout_s: int = 20  # longest wait for a client, for each read and write, and between requests
+    patience_s: float = PATIENCE_S  # longest wait for the bytes of one request in all, however they trickle in
     waiting: int = 1024  # connections with a request that waits for a thread; the next gets 503
     idle: int = 4096  # connections open without a request; a new one over it is closed, a used one not kept
 
@@ -44,7 +48,7 @@ class HttpServer:
     """One process's HTTP server."""
 
     def __init__(
-        self, listener: socket.socket, app: WsgiApp, *, threads: int = 16, limits: HttpLimits | None = None
+        self, listener: socket.socket, app: WsgiApp, *, threads: int = THREADS, limits: HttpLimits | None = None
     ) -> None:
         """Serve `app` on `listener`, which is bound and listening; it stays the caller's to close."""
         self._engine = _Engine(listener, app, threads, limits or HttpLimits())
@@ -88,6 +92,7 @@ class _Engine(wsgi.Server):
         self._finished = False  # what `drain` found
         self._accepting: threading.Thread | None = None
         self.gateway = _Gateway
+        self.ConnectionClass = HttpConnection
         self.software = "AetherFS"
         self.max_request_header_size = limits.header_bytes
         self.max_request_body_size = limits.body_bytes

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from dav.reply import Environ, StartResponse
 from gateway.web.app import make_wsgi_app
+from gateway.web.requests import LEAST_RATE, Incoming
 from gateway.web.server import HttpLimits, HttpServer
 from store.errors import StoreUnavailable
 from tests.conformance.tree_cases import BIG, HARD_NAMES, SAMPLE
@@ -235,3 +236,78 @@ def test_the_listener_stays_open_for_others(tree: MemoryTree) -> None:
         running.server.drain(10)
         waiting = socket.create_connection(("127.0.0.1", running.port), timeout=20)
         waiting.close()
+
+
+def test_a_client_that_trickles_its_head_is_answered_408_and_frees_its_thread(tree: MemoryTree) -> None:
+    limits = HttpLimits(patience_s=0.3)
+    with serving(make_wsgi_app(tree), threads=1, limits=limits) as running, running.connect() as slow:
+        slow.settimeout(0.05)
+        answer = b""
+        while not answer:  # each byte comes long before the time-out of a single wait
+            slow.sendall(b"x")
+            with contextlib.suppress(TimeoutError):
+                answer = slow.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert httpx.get(f"{running.url}/healthz", timeout=20).status_code == 200
+
+
+def test_a_client_that_trickles_its_body_is_cut_off(tree: MemoryTree) -> None:
+    limits = HttpLimits(patience_s=0.3)
+    with serving(make_wsgi_app(tree), threads=1, limits=limits) as running, running.connect() as slow:
+        slow.sendall(b"PUT /webdav/new HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n")
+        slow.settimeout(0.05)
+        answer = b""
+        while not answer:
+            slow.sendall(b"x")
+            with contextlib.suppress(TimeoutError):
+                answer = slow.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 403 ")
+        assert b"Connection: close" in answer
+
+
+def test_patience_comes_back_with_the_bytes() -> None:
+    ours, theirs = socket.socketpair()
+    times = iter(range(1000))
+    with ours, theirs:
+        incoming = Incoming(ours, patience_s=2.9, clock=lambda: float(next(times)))  # each wait takes a second
+        theirs.sendall(bytes(8 * LEAST_RATE))
+        for _ in range(8):
+            assert incoming.readinto(bytearray(LEAST_RATE)) == LEAST_RATE
+        theirs.sendall(b"abcd")
+        for _ in range(3):
+            assert incoming.readinto(bytearray(1)) == 1
+        with pytest.raises(TimeoutError):
+            incoming.readinto(bytearray(1))
+        incoming.begin()
+        assert incoming.readinto(bytearray(1)) == 1
+
+
+def test_a_target_may_hold_bytes_that_are_not_escaped(running: Serving) -> None:
+    name = next(name for name in HARD_NAMES if name.decode("utf-8", "replace")[0] == "\N{SNOWMAN}")
+    answer = exchange(
+        running, b"GET /fs/geo/1.0.0/names/" + name + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(b"\r\n\r\n" + name)
+
+
+def test_a_target_may_be_absolute(running: Serving) -> None:
+    request = b"GET http://some.host/fs/geo/1.0.0/a.txt HTTP/1.1\r\nHost: some.host\r\nConnection: close\r\n\r\n"
+    assert exchange(running, request).endswith(b"\r\n\r\nhello\n")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /healthz HTTP/1.1\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: -4\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: +4\r\n\r\nabcd",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1_0\r\n\r\n",
+    ],
+)
+def test_heads_that_break_the_rules_are_answered_400_and_end_the_connection(running: Serving, head: bytes) -> None:
+    assert exchange(running, head).startswith(b"HTTP/1.1 400 ")
+
+
+def test_http_1_0_needs_no_host(running: Serving) -> None:
+    assert exchange(running, b"GET /healthz HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 ")

@@ -1,0 +1,123 @@
+"""How requests come in: cheroot's connection and request parser, with what they leave open decided (RFC 9112).
+
+A request target may be absolute, and may hold bytes over 0x7F as they are: curl sends what was typed. Host must be
+there, and Content-Length must be a number. A client has only so much patience: a thread waits for the bytes of one
+request for `PATIENCE_S` in all, however they trickle in, and gets that time back as bytes come at `LEAST_RATE`.
+Threads: a connection is used by one at a time.
+"""
+
+import io
+import re
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from cheroot import makefile, server
+
+PATIENCE_S: Final = 30.0
+LEAST_RATE: Final = 16 * 1024  # bytes a second that a client must send on average, once its patience is used up
+
+_NOT_ASCII: Final = re.compile(rb"[\x80-\xff]")
+
+
+class Incoming(socket.SocketIO):
+    """A socket as a stream that bounds how long its reader waits for one request."""
+
+    def __init__(self, sock: socket.socket, patience_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Read from `sock`, whose own time-out bounds each single wait."""
+        super().__init__(sock, "r")
+        self._socket, self._patience_s, self._clock = sock, patience_s, clock
+        self._left_s = patience_s
+
+    def begin(self) -> None:
+        """Take note that the next request begins."""
+        self._left_s = self._patience_s
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Read what has arrived, or wait for it.
+
+        Raises:
+            TimeoutError: the client sent nothing for too long, or too little in all.
+        """
+        whole = self._socket.gettimeout()
+        if self._left_s <= 0:
+            raise TimeoutError("timed out")  # cheroot knows a time-out by this text alone, and answers 408
+        short = whole is None or self._left_s < whole
+        if short:
+            self._socket.settimeout(self._left_s)
+        began = self._clock()
+        try:
+            count = super().readinto(buffer)
+        finally:
+            if short:
+                self._socket.settimeout(whole)
+        waited = self._clock() - began
+        self._left_s = min(self._patience_s, self._left_s - waited + (count or 0) / LEAST_RATE)
+        return count
+
+
+class _Reader(makefile.StreamReader):
+    def __init__(self, incoming: Incoming, size: int) -> None:
+        super(makefile.StreamReader, self).__init__(incoming, size)
+        self.bytes_read = 0
+
+
+class _RequestLine:
+    """The first line of a head, in which bytes that a target cannot hold are escaped."""
+
+    def __init__(self, lines: Any) -> None:
+        self._lines = lines
+
+    def readline(self) -> bytes:
+        line: bytes = self._lines.readline()
+        return _NOT_ASCII.sub(lambda found: b"%%%02X" % ord(found[0]), line)
+
+
+class Request(server.HTTPRequest):
+    """One request."""
+
+    def __init__(self, owner: Any, connection: Any) -> None:
+        # What cheroot calls proxy mode is the absolute form, which every server must take (section 3.2.2).
+        super().__init__(owner, connection, proxy_mode=True)
+
+    def parse_request(self) -> None:
+        """Read and check the head; a refusal is sent at once."""
+        self.conn.incoming.begin()
+        super().parse_request()
+
+    def read_request_line(self) -> bool:
+        """Read the request line; return whether it is one."""
+        lines = self.rfile
+        self.rfile = _RequestLine(lines)
+        try:
+            return bool(super().read_request_line())  # type: ignore[no-untyped-call]  # cheroot's types stop here
+        finally:
+            self.rfile = lines
+
+    def read_request_headers(self) -> bool:
+        """Read the headers; return whether they can be used."""
+        if not super().read_request_headers():  # type: ignore[no-untyped-call]  # as above
+            return False
+        length = self.inheaders.get(b"Content-Length", b"0")
+        if not length.isdigit():
+            return self._refuse("Content-Length must be a number.")
+        if self.request_protocol == b"HTTP/1.1" and b"Host" not in self.inheaders:
+            return self._refuse("HTTP/1.1 requires a Host header.")
+        return True
+
+    def _refuse(self, why: str) -> bool:
+        self.simple_response("400 Bad Request", why)
+        return False
+
+
+class HttpConnection(server.HTTPConnection):
+    """One connection."""
+
+    RequestHandlerClass = Request
+
+    def __init__(self, owner: Any, sock: socket.socket, makefile: Any) -> None:
+        super().__init__(owner, sock, makefile)
+        self.rfile.close()
+        self.incoming = Incoming(sock, owner.limits.patience_s)
+        self.rfile = _Reader(self.incoming, io.DEFAULT_BUFFER_SIZE)
