@@ -44,13 +44,13 @@ class KnownBlocks:
 
     def add_pack(self, pack: PackId) -> bool:
         """Remember all blocks of one pack; false where it can't be read (any more)."""
-        self._packs.add(pack)
         try:
             blocks = read_footer(self._objects, pack)
         except (ObjectMissing, Corrupt, FeatureMissing):
-            return False
+            blocks = []
+        self._packs.add(pack)
         self.add(blocks)
-        return True
+        return bool(blocks)
 
     def get(self, digest: Digest) -> Block | None:
         """Look one chunk up in memory."""
