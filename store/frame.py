@@ -69,15 +69,22 @@ def check_header(data: Buffer, magic: bytes, key: str) -> None:
     """
     if len(data) < HEADER.size:
         raise ObjectCorrupt(key, f"{len(data)} bytes are too few for {_NAMES[magic]}")
-    found, version, length, required, _, key_id, salt = HEADER.unpack_from(data)
+    found, _, _, required, _, key_id, salt = HEADER.unpack_from(data)
     if found != magic:
         raise ObjectCorrupt(key, f"it does not begin as {_NAMES[magic]}")
-    if version != VERSION or length != HEADER.size or required:
-        raise FeatureMissing("read", [f"{_NAMES[magic]} of version {version} with flags {required:#x}"])
+    _check_version(data, magic)
+    if required:
+        raise FeatureMissing("read", [f"{_NAMES[magic]} with flags {required:#x}"])
     if key_id != _NO_KEY:
         raise FeatureMissing("read", ["sealed objects"])
     if salt != _NO_SALT:
         raise ObjectCorrupt(key, "it has a salt though it is not sealed")
+
+
+def _check_version(data: Buffer, magic: bytes) -> None:
+    _, version, length, *_ = HEADER.unpack_from(data)
+    if version != VERSION or length != HEADER.size:
+        raise FeatureMissing("read", [f"{_NAMES[magic]} of version {version}"])
 
 
 def table_and_trailer(table: Buffer, *, at: int, magic: bytes, width: int = 0) -> tuple[bytes, Digest]:
@@ -122,7 +129,7 @@ def read_table(objects: ObjectStore, key: str, magic: bytes, *, limit: int, tail
     front, at, stored_length, plain_length, coding, width, zeros, digest, more_zeros, found = TRAILER.unpack(trailer)
     if found != magic:
         raise ObjectCorrupt(key, f"it does not end as {_NAMES[magic]}: cut short, or not one at all")
-    check_header(front, magic, key)
+    _check_version(front, magic)
     if any(zeros) or any(more_zeros) or (width and coding != Coding.COLUMNS):
         raise ObjectCorrupt(key, "its trailer holds what no writer puts there")
     if at < HEADER.size or at + stored_length + TRAILER.size != size:
@@ -135,6 +142,7 @@ def read_table(objects: ObjectStore, key: str, magic: bytes, *, limit: int, tail
     stored = memoryview(data)[at - data_at : at - data_at + stored_length]
     if _digest(stored, trailer[:COVERED]) != digest:
         raise ObjectCorrupt(key, "its table does not match its digest")
+    check_header(front, magic, key)
     if data_at == 0 and data[: HEADER.size] != front:
         raise ObjectCorrupt(key, "it begins with another header than it ends with")
     try:

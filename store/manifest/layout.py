@@ -77,7 +77,7 @@ class Section(enum.IntEnum):
     BLOCKS = 20
     PACKS = 21
     BASES = 22  # reserved for coding PATCH
-    ATTRIBUTES = 23  # reserved for owners, extended attributes and ACLs
+    # 23 is reserved for owners, extended attributes and ACLs.
 
 
 CONTENT: Final = (Section.NODES, Section.NAMES, Section.LINKS, Section.SHA256)

@@ -95,6 +95,5 @@ def test_a_name_that_the_page_forbids_is_refused_by_both_though_every_digest_is_
     with pytest.raises(Refused, match=r"^name "):
         read_store(tmp_path / "store")
     repository = Repository.open(FolderStore(tmp_path / "store"))
-    manifest = repository.manifest(bytes.fromhex(written.manifest), bytes.fromhex(written.root))
     with pytest.raises(ObjectCorrupt):
-        manifest.check()
+        repository.manifest(bytes.fromhex(written.manifest), bytes.fromhex(written.root)).check()

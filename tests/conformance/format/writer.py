@@ -111,8 +111,9 @@ def _write_manifest(folder: Path, tree: dict[bytes, Entry]) -> State:
             pages += struct.pack("<QIB3s32s", 64 + len(body), len(plain), 0, bytes(3), blake3(plain).digest())
             body += plain
     table = struct.pack("<32s40sHHI", id, content, len(part), 0, len(pages) // 48) + sections + pages
-    _put(folder, f"manifests/{id.hex()[:2]}/{id.hex()}", _framed(b"AFMF", body, table))
-    return State(id.hex(), blake3(table).hexdigest(), size, files)
+    whole = _framed(b"AFMF", body, table)
+    _put(folder, f"manifests/{id.hex()[:2]}/{id.hex()}", whole)
+    return State(id.hex(), whole[-40:-8].hex(), size, files)
 
 
 class _Pack:

@@ -88,7 +88,7 @@ def test_head_of_another_dataset_is_object_corrupt() -> None:
         (("tags", "latest", "manifest"), "A" * 64),
         (("tags", "latest", "manifest"), "a" * 62),
         (("tags", "latest"), []),
-        (("history", 0, "op"), "steal"),
+        (("history", 0, "op"), "no word"),
         (("history", 0, "tags"), [1]),
         (("history", 0, "tags"), ["../x"]),
         (("tags", "../x"), {"n": 1, "kind": "channel", "moved": 1, **RAW_CONTENT}),

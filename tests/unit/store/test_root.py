@@ -76,7 +76,7 @@ def test_keys_never_show() -> None:
 
 @pytest.mark.parametrize(
     ("needs", "refused"),
-    [("read", {"read", "write", "maintenance"}), ("write", {"write"}), ("maintenance", {"maintenance"})],
+    [("write", {"write"}), ("maintenance", {"maintenance"})],
 )
 def test_feature_we_lack_refuses_its_class_of_work_by_name(needs: str, refused: set[str]) -> None:
     store = FaultyStore()
