@@ -16,6 +16,7 @@ COMMANDS: Final[Mapping[str, str]] = {  # name -> module:attribute
     "cat": "gateway.cli.cat:cat",
     "completion": "gateway.cli.completion:completion",
     "config": "gateway.cli.config:config",
+    "diff": "gateway.cli.diff:diff",
     "doctor": "gateway.cli.doctor:doctor",
     "init": "gateway.cli.init:init",
     "log": "gateway.cli.log:log",
