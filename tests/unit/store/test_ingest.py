@@ -19,6 +19,7 @@ from store.known import KnownBlocks
 from store.objects.memory import MemoryStore
 from store.root import ChunkerSettings
 from store.source import SourceFile, scan
+from store.source import identity as identity_now
 from tests.support.manifests import block_of
 
 MAX = ChunkerSettings().max
@@ -158,7 +159,7 @@ def test_a_file_that_changes_while_it_is_read_has_no_identity(
     path.write_bytes(random.Random(1).randbytes(size))
     os.utime(path, ns=(1, 1))
     (file,) = files_of(tmp_path)
-    real, tricked = module.identity, threading.Event()
+    real, tricked = identity_now, threading.Event()
 
     def identity(status: os.stat_result) -> object:
         found = real(status)

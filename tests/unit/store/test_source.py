@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -127,16 +128,17 @@ def test_a_source_that_cannot_be_looked_at_is_unusable(tmp_path: Path) -> None:
 
 
 def test_a_very_deep_folder_is_walked_without_recursion(tmp_path: Path) -> None:
-    depth = 1200
-    here = os.getcwd()
+    depth = sys.getrecursionlimit() + 200
+    deepest = os.path.join(tmp_path, "top", *["d"] * depth)
+    os.makedirs(tmp_path / "top")
+    made = str(tmp_path / "top")
+    for _ in range(depth):
+        made += "/d"
+        os.mkdir(made)
     try:
-        os.chdir(tmp_path)
-        for _ in range(depth):
-            os.mkdir("d")
-            os.chdir("d")
+        assert scan(os.fsencode(tmp_path / "top")).entries == depth
     finally:
-        os.chdir(here)
-    assert scan(os.fsencode(tmp_path)).entries == depth
+        os.removedirs(deepest)  # pytest's own cleaning recurses
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,11 @@ from store.manifest.build import Built, Item, build
 from store.manifest.view import Manifest
 from store.source import Identity
 from tests.support.manifests import content_of, item_of, opened
+from tests.support.trees import Contents
 
 NOW_NS = 10**18
 SETTLED_NS = NOW_NS - 3_000_000_000
-CONTENTS = {b"a": b"alpha", b"d": {b"b": b"beta", b"empty": b""}}
+CONTENTS: Contents = {b"a": b"alpha", b"d": {b"b": b"beta", b"empty": b""}}
 
 
 def files(top: Item) -> dict[bytes, Item]:
