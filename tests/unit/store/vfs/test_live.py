@@ -1,0 +1,110 @@
+"""Snapshots of the catalogue: fresh within a second, cheap to keep so, and growing in time with every change."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from store.objects.base import ObjectInfo
+from store.objects.memory import MemoryStore
+from store.vfs.live import FRESH_S, LISTED_S, cookie_of, digest64
+from tests.conformance.tree_cases import names, whole
+from tests.support.staging import StoreStage
+from tests.support.trees import resolve
+
+
+class Listings(MemoryStore):
+    """Counts listings by prefix."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.listed: Counter[str] = Counter()
+
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+        self.listed[prefix] += 1
+        return super().list(prefix, after=after)
+
+
+@pytest.fixture
+def objects() -> Listings:
+    return Listings()
+
+
+@pytest.fixture
+def stage(objects: Listings, tmp_path: Path) -> Iterator[StoreStage]:
+    with StoreStage(objects, tmp_path) as stage:
+        yield stage
+
+
+def test_within_a_second_nothing_is_asked_again(stage: StoreStage, objects: Listings) -> None:
+    stage.publish("maps", "1.0.0", {})
+    whole(stage.tree, stage.tree.node(stage.tree.root().place))
+    objects.listed.clear()
+    for _ in range(5):
+        whole(stage.tree, stage.tree.node(stage.tree.root().place))
+        stage.clock.now_s += FRESH_S / 10
+    assert objects.listed == {}
+
+
+def test_to_see_that_nothing_changed_takes_one_listing_of_hints(stage: StoreStage, objects: Listings) -> None:
+    stage.publish("maps", "1.0.0", {})
+    objects.listed.clear()
+    stage.clock.pass_freshness()
+    stage.tree.node(stage.tree.root().place)
+    assert objects.listed == {"changes/": 1}
+
+
+def test_a_change_lists_only_the_prefix_that_it_hints_at(stage: StoreStage, objects: Listings) -> None:
+    stage.publish("maps", "1.0.0", {})
+    stage.publish("other", "1.0.0", {})
+    objects.listed.clear()
+    stage.publish("third", "1.0.0", {})
+    listed = [prefix for prefix in objects.listed if prefix.startswith("datasets/")]
+    assert [len(prefix) for prefix in listed] == [len("datasets/hh/")]
+    assert sorted(names(whole(stage.tree, stage.tree.root()))) == [b"maps", b"other", b"third"]
+
+
+def test_a_lost_hint_is_made_up_for_by_a_listing_of_everything(stage: StoreStage, objects: Listings) -> None:
+    stage.publish("maps", "1.0.0", {})
+    hints = {info.key: objects.get(info.key) for info in objects.list("changes/")}
+    stage.tree.node(stage.tree.root().place)
+    stage.catalogue.delete("maps")
+    for info in list(objects.list("changes/")):
+        objects.delete(info.key)
+    assert hints
+    stage.clock.now_s += LISTED_S + 1
+    assert names(whole(stage.tree, stage.tree.root())) == []
+
+
+def test_the_time_of_a_dataset_strictly_grows_with_every_change(stage: StoreStage) -> None:
+    seen = []
+    stage.publish("maps", "latest", {b"f": b"0"})
+    for step in range(5):
+        stage.publish("maps", "latest", {b"f": b"%d" % step})
+        stage.publish("maps", f"1.0.{step}", {b"f": b"%d" % step})
+        seen.append(resolve(stage.tree, "maps"))
+        stage.catalogue.untag("maps", f"1.0.{step}")
+        stage.clock.pass_freshness()
+        seen.append(resolve(stage.tree, "maps"))
+    times = [node.mtime_ns for node in seen]
+    assert times == sorted(set(times))
+    assert [node.ctime_ns for node in seen] == times
+    assert len({node.fileid for node in seen}) == 1
+
+
+def test_removing_a_dataset_is_seen_by_the_root(stage: StoreStage) -> None:
+    stage.publish("maps", "1.0.0", {})
+    stage.publish("@geo/roads", "1.0.0", {})
+    stage.catalogue.delete("@geo/roads")
+    stage.clock.pass_freshness()
+    assert names(whole(stage.tree, stage.tree.root())) == [b"maps"]
+    stage.publish("@geo/roads", "2.0.0", {})
+    assert sorted(names(whole(stage.tree, stage.tree.root()))) == [b"@geo", b"maps"]
+
+
+def test_digests_and_cookies_of_names_are_those_of_format_1() -> None:
+    assert digest64("maps") == 4395278687533039162
+    assert digest64("@geo") == 8203532728073491585
+    assert cookie_of("maps") == 4395278687533039163
+    assert all(0 < cookie_of(f"set{n}") < 2**63 - 8 for n in range(1000))
