@@ -21,6 +21,7 @@ CURL, WRK, RCLONE, HTTPLOAD in the environment, or from PATH.
 import argparse
 import fcntl
 import filecmp
+import functools
 import hashlib
 import http.client
 import json
@@ -428,7 +429,8 @@ def main():
                     if name == "verify":
                         bad |= not b.verify()
                         break
-                    spoilt = b.timed(name, conns, rep, lambda: getattr(b, name)(conns), UNIT.get(name, "requests"))
+                    measure = functools.partial(getattr(b, name), conns)
+                    spoilt = b.timed(name, conns, rep, measure, UNIT.get(name, "requests"))
                     if spoilt and goal < a.reps + EXTRA:
                         goal += 1
                 except (Bad, OSError, http.client.HTTPException, subprocess.TimeoutExpired, ValueError) as e:

@@ -1,186 +1,160 @@
-#!/usr/bin/env python3
-"""Tables (Markdown) out of the JSON lines of run.sh, limits.sh, nfsload and davload.
+"""Markdown tables out of the JSON lines of run.sh: medians, ratios to ours, correctness, versions.
 
-    report.py RESULTS.jsonl... [--reps 3] [--peers A,B,...] [--replace STRING=TEXT]
+    report.py RESULTS.jsonl [--reps 3] [--replace STRING=TEXT]
 
-Of the repetitions of a measure the --reps with the least CPU use by others are
-taken, and their median is shown: "value (server CPU us per unit)".  "~" marks a
-median for which others used more than a tenth of the CPUs.  A share of CPUs at
-"niced" is in the last table: such processes give way, yet are not free.
+Of the repetitions of a measure, the --reps with the least CPU use by others are taken. A cell is the median, then in
+brackets the server's CPU in us a unit; "~" marks a median while which others used more than a tenth of the CPUs.
 """
 
 import argparse
 import json
 import statistics
 from collections import defaultdict
+from pathlib import Path
+from typing import Any, NamedTuple
 
-# measure -> field shown, unit, what the CPU is counted by, the limit to compare with
-NFS = [
-    ("null", "ops_s", "ops/s", "op", "rpcnull"),
-    ("getattr", "ops_s", "ops/s", "op", "rpcnull"),
-    ("lookup", "ops_s", "ops/s", "op", "rpcnull"),
-    ("access", "ops_s", "ops/s", "op", "rpcnull"),
-    ("getattr-late", "ops_s", "ops/s", "op", "rpcnull"),
-    ("rand4k", "ops_s", "ops/s", "op", "rpcnull"),
-    ("read1m", "mb_s", "MB/s", "op", "tcp_stream"),
-    ("read128k", "mb_s", "MB/s", "op", "tcp_stream"),
-    ("read32k", "mb_s", "MB/s", "op", "tcp_stream"),
-    ("readdirplus", "entries_s", "entries/s", "entry", "local_listing"),
-    ("cattree", "files_s", "files/s", "file", "local_cattree"),
-]
-DAV = [
-    ("get", "mb_s", "MB/s", "MB", "tcp_sendfile"),
-    ("small", "req_s", "req/s", "req", ""),
-    ("range64k", "req_s", "req/s", "req", ""),
-    ("head", "req_s", "req/s", "req", ""),
-    ("options", "req_s", "req/s", "req", ""),
-    ("propfind0", "req_s", "req/s", "req", ""),
-    ("propfind1_1k", "ms", "ms", "entry", ""),
-    ("propfind1_10k", "ms", "ms", "entry", ""),
-    ("allprop1_10k", "ms", "ms", "entry", ""),
-    ("copytree", "secs", "s", "file", ""),
-]
-UNITS = {
-    "memcpy": "GB/s",
-    "tcp_stream": "MB/s",
-    "tcp_sendfile": "MB/s",
-    "local_pread1m": "MB/s",
-    "local_listing": "entries/s",
-    "local_cattree": "files/s",
-    "aes-128-gcm": "MB/s",
-    "aes-256-gcm": "MB/s",
-    "sha256": "MB/s",
-}
+Row = dict[str, Any]
+BUSY = 0.10
 
 
-def num(v):
-    if v is None:
-        return ""
-    a = abs(v)
-    return f"{v:,.0f}" if a >= 100 else f"{v:.1f}" if a >= 10 else f"{v:.2f}"
+class Measure(NamedTuple):
+    """How a measure is shown."""
+
+    name: str
+    field: str
+    unit: str
+    per: str  # what the server's CPU is counted by
+
+
+NFS = (
+    *(
+        Measure(name, "ops_s", "ops/s", "op")
+        for name in ("null", "getattr", "lookup", "access", "getattr-late", "rand4k")
+    ),
+    *(Measure(name, "mb_s", "MB/s", "op") for name in ("read1m", "read128k", "read32k")),
+    Measure("readdirplus", "entries_s", "entries/s", "entry"),
+    Measure("cattree", "files_s", "files/s", "file"),
+)
+DAV = (
+    Measure("get", "mb_s", "MB/s", "MB"),
+    *(Measure(name, "req_s", "req/s", "req") for name in ("small", "range64k", "head", "options", "propfind0")),
+    *(Measure(name, "ms", "ms", "entry") for name in ("propfind1_1k", "propfind1_10k", "allprop1_10k")),
+    Measure("copytree", "secs", "s", "file"),
+)
 
 
 class Results:
-    def __init__(self, files, reps):
-        self.rows, self.errors, self.info = defaultdict(list), {}, defaultdict(dict)
-        self.limits = defaultdict(list)
-        self.order = []
-        for name in files:
-            with open(name) as f:
-                for line in f:
-                    try:
-                        r = json.loads(line)
-                    except ValueError:
-                        continue
-                    self.add(r)
+    """All rows of a run, sorted by what they are."""
+
+    def __init__(self, lines: list[str], reps: int) -> None:
+        self.rows: dict[tuple[str, str, str, int], list[Row]] = defaultdict(list)
+        self.errors: dict[tuple[str, str, int], str] = {}
+        self.info: dict[str, dict[str, Row]] = defaultdict(dict)
+        for line in lines:
+            self._add(json.loads(line))
         for rows in self.rows.values():
-            rows.sort(key=lambda r: max(r.get("other_cpu", 0), 0))
+            rows.sort(key=lambda row: max(row.get("other_cpu", 0), 0))
             del rows[reps:]
 
-    def add(self, r):
-        m, peer = r["measure"], r["peer"]
-        if r["tool"] == "limits":
-            self.limits[m].append(next(v for k, v in r.items() if k not in ("tool", "peer", "measure")))
-        elif m in ("version", "flags", "setup") or m.startswith("verify"):
-            self.info[m].setdefault(peer, r)
-        elif "error" in r:
-            self.errors[peer, m, r.get("k", r.get("conns", 1))] = r["error"]
-        elif peer == "rpcnull":
-            self.limits[f"rpcnull@{r['k']}"].append(r["ops_s"])
+    def _add(self, row: Row) -> None:
+        measure, peer = row["measure"], row["peer"]
+        at = int(row.get("k") or row.get("conns") or 1)
+        if measure in ("version", "flags", "setup") or measure.startswith("verify"):
+            self.info[measure].setdefault(peer, row)
+        elif "error" in row:
+            self.errors[peer, measure, at] = row["error"]
         else:
-            if peer not in self.order:
-                self.order.append(peer)
-            self.rows[r["tool"], peer, m, r["k"] if "k" in r else r["conns"]].append(r)
+            self.rows[row["tool"], peer, measure, at].append(row)
 
-    def med(self, key, field):
-        v = [r[field] for r in self.rows.get(key, []) if r.get(field) is not None]
-        return statistics.median(v) if v else None
+    def peers(self, tool: str) -> list[str]:
+        """Return who was measured by one tool, in order."""
+        return list(dict.fromkeys(peer for kind, peer, _, _ in self.rows if kind == tool))
 
-    def limit(self, name, k):
-        v = self.limits.get(f"rpcnull@{k}" if name == "rpcnull" else name)
-        return statistics.median(v) if v else None
+    def median(self, key: tuple[str, str, str, int], field: str) -> float | None:
+        """Return the median of a field, where there is one."""
+        values = [row[field] for row in self.rows.get(key, []) if row.get(field) is not None]
+        return statistics.median(values) if values else None
 
 
-def main():
-    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("files", nargs="+")
-    ap.add_argument("--reps", type=int, default=3)
-    ap.add_argument("--peers", default="", help="these, in this order")
-    ap.add_argument("--replace", action="append", default=[], help="STRING=TEXT in the flags (paths)")
-    a = ap.parse_args()
-    res = Results(a.files, a.reps)
-    order = [p for p in a.peers.split(",") if p] or res.order
+def number(value: float | None) -> str:
+    """Spell a number with about three digits."""
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
-    for tool, title, spec in (("nfsload", "NFSv3", NFS), ("davload", "WebDAV", DAV)):
-        peers = [p for p in order if any(t == tool and q == p for t, q, _, _ in res.rows)]
-        if not peers:
-            continue
-        for part in ("value", "latency"):
-            print(
-                f"\n### {title}: "
-                + ("medians, in brackets server CPU in us per unit" if part == "value" else "latency p50 / p99, ms")
-                + "\n"
-            )
-            with_limit = part == "value" and tool == "nfsload"
-            head = ["measure", "outst." if tool == "nfsload" else "conns"]
-            head += (["unit", "CPU per"] if part == "value" else []) + peers
-            print("| " + " | ".join(head + (["limit"] if with_limit else [])) + " |")
-            print("|" + "---|" * (len(head) + with_limit))
-            for m, field, unit, per, lim in spec:
-                for k in sorted({k for t, _, mm, k in res.rows if t == tool and mm == m}):
-                    cells = []
-                    for p in peers:
-                        key = (tool, p, m, k)
-                        if key not in res.rows:
-                            err = res.errors.get((p, m, k))
-                            cells.append("error" if err else "-")
-                        elif part == "value":
-                            cpu, other = res.med(key, "server_us_per_unit"), res.med(key, "other_cpu") or 0
-                            cells.append(
-                                ("~" if other > 0.10 else "")
-                                + num(res.med(key, field))
-                                + (f" ({num(cpu)})" if cpu is not None else "")
-                            )
-                        else:
-                            p50, p99 = res.med(key, "p50_us"), res.med(key, "p99_us")
-                            cells.append("-" if p50 is None else f"{p50 / 1e3:.2f} / {p99 / 1e3:.2f}")
-                    if part == "latency" and not any(c not in ("-", "error") for c in cells):
-                        continue
-                    row = [m, str(k)] + ([unit, per] if part == "value" else []) + cells
-                    print("| " + " | ".join(row + ([num(res.limit(lim, k))] if with_limit else [])) + " |")
-    if res.limits:
-        print("\n### Limits of the machine (medians)\n\n| what | value |\n|---|---|")
-        for m, v in res.limits.items():
-            print(f"| {m} ({UNITS.get(m, 'ops/s')}) | {num(statistics.median(v))} |")
-    if res.errors:
-        print("\n### Errors\n")
-        for (p, m, k), e in res.errors.items():
-            print(f"- {p} {m}@{k}: {e}")
-    print("\n### Correctness checks and answers\n")
-    for m in sorted(x for x in res.info if x.startswith("verify") or x == "setup"):
-        for p, r in res.info[m].items():
-            show = {k: v for k, v in r.items() if k not in ("tool", "peer", "measure", "conns", "rep", "k")}
-            print(f"- {p} {m}: " + ", ".join(f"{k} {v}" for k, v in show.items()))
-    print("\n### Versions and flags\n")
-    for p, r in res.info["version"].items():
-        print(f"- {p}: {r['value']}")
-    for p, r in res.info["flags"].items():
-        text = r["value"]
-        for rep in a.replace:
-            old, _, new = rep.partition("=")
+
+def tables(results: Results, tool: str, title: str, measures: tuple[Measure, ...]) -> None:
+    """Print what was measured by one tool: values, then latencies."""
+    peers = results.peers(tool)
+    for part in ("medians, in brackets server CPU in us a unit", "latency p50 / p99, ms"):
+        lines = []
+        for measure in measures:
+            for at in sorted({k for kind, _, name, k in results.rows if kind == tool and name == measure.name}):
+                keys = [(tool, peer, measure.name, at) for peer in peers]
+                if part.startswith("medians"):
+                    cells = [_value(results, key, measure) for key in keys]
+                    lines.append([measure.name, str(at), measure.unit, measure.per, *cells])
+                elif any(cells := [_latency(results, key) for key in keys]):
+                    lines.append([measure.name, str(at), *cells])
+        if lines:
+            head = ["measure", "at a time", *(["unit", "CPU per"] if part.startswith("medians") else []), *peers]
+            print(f"\n### {title}: {part}\n")
+            for cells in (head, ["---"] * len(head), *lines):
+                print("| " + " | ".join(cells) + " |")
+
+
+def _value(results: Results, key: tuple[str, str, str, int], measure: Measure) -> str:
+    if key not in results.rows:
+        return "error" if key[1:] in results.errors else "-"
+    cpu, others = results.median(key, "server_us_per_unit"), results.median(key, "other_cpu") or 0
+    shown = ("~" if others > BUSY else "") + number(results.median(key, measure.field))
+    return shown + (f" ({number(cpu)})" if cpu is not None else "")
+
+
+def _latency(results: Results, key: tuple[str, str, str, int]) -> str:
+    half, most = results.median(key, "p50_us"), results.median(key, "p99_us")
+    return "" if half is None or most is None else f"{half / 1e3:.2f} / {most / 1e3:.2f}"
+
+
+def rest(results: Results, replace: list[str]) -> None:
+    """Print errors, checks, versions, and how busy others were."""
+    for (peer, measure, at), error in results.errors.items():
+        print(f"- error: {peer} {measure}@{at}: {error}")
+    print("\n### Checks\n")
+    for name in sorted(name for name in results.info if name.startswith("verify") or name == "setup"):
+        for peer, row in results.info[name].items():
+            said = {
+                key: value for key, value in row.items() if key not in ("tool", "peer", "measure", "conns", "rep", "k")
+            }
+            print(f"- {peer} {name}: " + ", ".join(f"{key} {value}" for key, value in said.items()))
+    print("\n### Versions and command lines\n")
+    for name, row in results.info["version"].items():
+        print(f"- {name}: {row['value']}")
+    for peer, row in results.info["flags"].items():
+        text = row["value"]
+        for pair in replace:
+            old, _, new = pair.partition("=")
             text = text.replace(old, new)
-        print(f"- {p}: `{text}`; {r.get('rss_mb')} MB resident at the end")
-    print(
-        "\n### Use of the machine by others while timing\n\n| peer | others, median | niced, median | client CPU, max share of one CPU |\n|---|---|---|---|"
-    )
-    for p in order:
-        rows = [r for (t, q, _, _), rs in res.rows.items() if q == p for r in rs]
-        if rows:
-            print(
-                f"| {p} | {statistics.median(max(r.get('other_cpu', 0), 0) for r in rows):.2f} "
-                f"| {statistics.median(r.get('niced_cpu', 0) for r in rows):.2f} "
-                f"| {max(r['client_cpu_s'] / r['secs'] for r in rows):.2f} |"
-            )
+        print(f"- {peer}: `{text}`; {row.get('rss_mb')} MB resident at the end")
+    print("\n### Share of the machine that others used while timing, median\n")
+    for peer in dict.fromkeys(peer for _, peer, _, _ in results.rows):
+        shares = [
+            row.get("other_cpu", 0) for (_, who, _, _), rows in results.rows.items() if who == peer for row in rows
+        ]
+        print(f"- {peer}: {max(statistics.median(shares), 0):.2f}")
+
+
+def main() -> None:
+    """Print it all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--reps", type=int, default=3)
+    parser.add_argument("--replace", action="append", default=[], help="STRING=TEXT in the command lines (paths)")
+    given = parser.parse_args()
+    results = Results(given.file.read_text(encoding="utf-8").splitlines(), given.reps)
+    tables(results, "nfsload", "NFSv3", NFS)
+    tables(results, "davload", "WebDAV and HTTP", DAV)
+    rest(results, given.replace)
 
 
 if __name__ == "__main__":
