@@ -72,13 +72,9 @@ class Export:
         """Return the fileid of the folder above, when it was asked for lately."""
         return self._parents.get(node.place)
 
-    def parent_fileid(self, node: Node) -> int:
-        """Return the fileid of the folder above. May block."""
-        fileid = self._parents.get(node.place)
-        if fileid is None:
-            fileid = self.tree.parent(node).fileid
-            self._parents.put(node.place, fileid)
-        return fileid
+    def remember_parent_fileid(self, node: Node, fileid: int) -> None:
+        """Remember the fileid of the folder above, which is fixed, as identities are."""
+        self._parents.put(node.place, fileid)
 
     def forget(self) -> None:
         """Drop what is remembered of nodes: to be called when a dataset was removed, or a policy changed."""

@@ -72,14 +72,18 @@ class WarmView:
         if name == b".":
             return folder
         if name == b"..":
-            raise NotWarm
+            return self._met(self._tree.parent_warm(folder))
         return self._met(self._tree.lookup_warm(folder, name))
 
     def parent_fileid(self, folder: Node) -> int:
         fileid = self.export.remembered_parent_fileid(folder)
-        if fileid is None:
+        if fileid is not None:
+            return fileid
+        parent = self._tree.parent_warm(folder)
+        if parent is None:
             raise NotWarm
-        return fileid
+        self.export.remember_parent_fileid(folder, parent.fileid)
+        return parent.fileid
 
     def children(self, folder: Node, after: int, limit: int, verifier: bytes) -> Listing:
         listing = self._tree.children_warm(folder, after=after, limit=limit, verifier=verifier)
@@ -94,7 +98,10 @@ class WarmView:
         return views
 
     def readlink(self, link: Node) -> bytes:
-        raise NotWarm
+        target = self._tree.readlink_warm(link)
+        if target is None:
+            raise NotWarm
+        return target
 
     def usage(self, node: Node) -> Usage:
         raise NotWarm
@@ -132,7 +139,11 @@ class BlockingView:
         return self._met(self._tree.lookup(folder, name))
 
     def parent_fileid(self, folder: Node) -> int:
-        return self.export.parent_fileid(folder)
+        fileid = self.export.remembered_parent_fileid(folder)
+        if fileid is None:
+            fileid = self._tree.parent(folder).fileid
+            self.export.remember_parent_fileid(folder, fileid)
+        return fileid
 
     def children(self, folder: Node, after: int, limit: int, verifier: bytes) -> Listing:
         return self._tree.children(folder, after=after, limit=limit, verifier=verifier)

@@ -74,10 +74,15 @@ class StateTree:
             raise StaleNode(f"record {number} of a state that has {manifest.records}")
         return self.node(number, manifest.record(number))
 
-    def parent(self, number: int) -> Node:
-        """Return the folder above a record other than the root."""
-        above = self.manifest.record(number).parent
-        record = self.manifest.record(above)
+    def parent(self, number: int, *, warm: bool = False) -> Node:
+        """Return the folder above a record other than the root.
+
+        Raises:
+            NotWarm: only where `warm`.
+        """
+        manifest = self.manifest.warm if warm else self.manifest
+        above = manifest.record(number).parent
+        record = manifest.record(above)
         if record.kind != Kind.FOLDER:
             raise ObjectCorrupt(self.manifest.key, f"record {number} lies in {above}, which is no folder")
         return self.node(above, record)

@@ -9,10 +9,9 @@ import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
-
-from blake3 import blake3
 
 from store.blocks import BlockReader, Forget
 from store.cache import ByteCache
@@ -39,12 +38,11 @@ from store.refs import DIGEST_PREFIX, ByDigest, Reference, TagKind, parse_refere
 from store.repository import Repository
 from store.root import open_store
 from store.vfs.ahead import ReadAhead
-from store.vfs.live import LiveCatalogue, Names, View, cookie_of, digest64
+from store.vfs.changing import ROOT_PLACE, ChangingFolders, inside, name_page, tag_of, tag_page
+from store.vfs.live import LiveCatalogue, Names, View
 from store.vfs.states import Caches, StateTree, stand_in
-from store.vfs.tree import NO_VERIFIER, Entry, FileDigests, Listing, Node, Place, Space, Usage
+from store.vfs.tree import NO_VERIFIER, FileDigests, Listing, Node, Place, Space, Usage
 
-NO_MANIFEST: Final = bytes(16)
-ROOT_PLACE: Final = Place(Space.ROOT, 0, 0, NO_MANIFEST, 0)
 STATES: Final = 64 << 20  # bytes of what states keep open: some 1,000 of them
 ZEROS: Final = memoryview(bytes(1 << 20))
 _PARALLEL: Final = 16
@@ -73,6 +71,7 @@ class StoreTree:
         self.handle_key = repository.root.handle_key.reveal()
         self._repository = repository
         self._fsid = int(repository.root.store[:16], 16) or 1
+        self._changing = ChangingFolders(self._fsid)
         self._live = LiveCatalogue(repository.objects, repository.catalogue, clock=clock)
         self._caches = Caches()
         self._states: ByteCache[tuple[int, int, bytes], StateTree] = ByteCache(STATES)
@@ -93,63 +92,35 @@ class StoreTree:
     # nodes
 
     def root(self) -> Node:
-        return self._changing(ROOT_PLACE, self._live.names_known().changed_ns, len(self._live.names_known().top))
+        return self._changing.root(self._live.names_known())
 
     def node(self, place: Place) -> Node:
         match place.space:
             case Space.ROOT:
-                return self._root_of(self._live.names())
+                return self._changing.root(self._live.names())
             case Space.STATE:
                 return self._state(place).found(place.record)
             case Space.SCOPE:
                 names = self._live.names()
-                return self._scope(names, self._name(place))
+                return self._changing.scope(names, self._name(place))
             case _:
                 view = self._view(self._name(place))
-                return self._dataset(view) if place.space == Space.DATASET else self._follower(view, place)
+                return self._changing.of(view, place)
 
     def node_warm(self, place: Place) -> Node | None:
         match place.space:
             case Space.ROOT:
                 names = self._live.names_warm()
-                return self._root_of(names) if names else None
+                return self._changing.root(names) if names else None
             case Space.STATE:
                 return _warm(self._state_warm(place), lambda s: s.found(place.record, warm=True))
             case Space.SCOPE:
                 names = self._live.names_warm()
                 name = names.by_digest.get(place.dataset) if names else None
-                return self._scope(names, name) if names and name else None
+                return self._changing.scope(names, name) if names and name else None
             case _:
                 view = self._view_warm(place)
-                if view is None:
-                    return None
-                return self._dataset(view) if place.space == Space.DATASET else self._follower(view, place)
-
-    def _changing(self, place: Place, changed_ns: int, size: int) -> Node:
-        identity = self._fsid.to_bytes(8, "big") + bytes([place.space]) + place.dataset.to_bytes(8, "big")
-        fileid = int.from_bytes(blake3(identity + place.tag.to_bytes(4, "big")).digest(8), "big") or 1
-        return Node(Kind.FOLDER, place, fileid, size, changed_ns, changed_ns, False, True)
-
-    def _root_of(self, names: Names) -> Node:
-        return self._changing(ROOT_PLACE, names.changed_ns, len(names.top))
-
-    def _scope(self, names: Names, scope: str) -> Node:
-        if scope not in names.scopes:
-            raise StaleNode(scope)
-        return self._changing(Place(Space.SCOPE, digest64(scope), 0, NO_MANIFEST, 0), names.scopes[scope], 0)
-
-    def _dataset(self, view: View) -> Node:
-        return self._changing(Place(Space.DATASET, view.digest, 0, NO_MANIFEST, 0), view.changed_ns, len(view.tags))
-
-    def _follower(self, view: View, place: Place) -> Node:
-        tag = self._tag(view, place.tag)
-        return self._changing(Place(Space.FOLLOWING, view.digest, tag.n, NO_MANIFEST, 0), tag.moved_ns, 0)
-
-    def _tag(self, view: View, n: int) -> TagState:
-        tag = view.by_n.get(n)
-        if tag is None:
-            raise StaleNode(f"tag {n} of {view.name}")
-        return tag
+                return self._changing.of(view, place) if view else None
 
     # what places mean
 
@@ -200,7 +171,7 @@ class StoreTree:
 
     def _current(self, view: View, tag: int, verifier: bytes = NO_VERIFIER) -> StateTree:
         """Open what a following root shows: the state that `verifier` names, if there was one, else today's."""
-        content = self._tag(view, tag).content
+        content = tag_of(view, tag).content
         if verifier not in (NO_VERIFIER, bytes.fromhex(content.manifest[:16])):
             head = self._repository.catalogue.head(view.name, max_age_s=60)
             earlier = (e.content for e in reversed(head.history) if e.content)
@@ -242,11 +213,11 @@ class StoreTree:
         names = self._live.names()
         if scope not in names.scopes:
             raise PathMissing(scope)
-        return self._scope(names, scope)
+        return self._changing.scope(names, scope)
 
     def _lookup_dataset(self, name: str) -> Node:
         try:
-            return self._dataset(self._live.view(name))
+            return self._changing.dataset(self._live.view(name))
         except (DatasetMissing, BadName) as error:
             raise PathMissing(name) from error
 
@@ -275,10 +246,8 @@ class StoreTree:
             case Space.DATASET:
                 view = self._view_warm(place)
                 tag = view.tags.get(_text(name)) if view else None
-                if view is None or tag is None:
-                    return None
-                state = self._states.get((view.digest, tag.n, bytes.fromhex(tag.content.manifest[:32])))
-                return _warm(state, lambda s: s.node(0, s.manifest.warm.record(0)))
+                state = self._states.get(_key(view, tag)) if view and tag else None
+                return _warm(state, lambda s: s.found(0, warm=True))
             case _:
                 return None
 
@@ -289,11 +258,29 @@ class StoreTree:
                 state = self._state(place)
                 return state.parent(place.record)
             case Space.STATE | Space.FOLLOWING:
-                return self._dataset(self._view(self._name(place)))
+                return self._changing.dataset(self._view(self._name(place)))
             case Space.DATASET if self._name(place).startswith("@"):
-                return self._scope(self._live.names(), self._name(place).partition("/")[0])
+                return self._changing.scope(self._live.names(), self._name(place).partition("/")[0])
             case _:
                 return self.node(ROOT_PLACE)
+
+    def parent_warm(self, node: Node) -> Node | None:
+        place = node.place
+        match place.space:
+            case Space.STATE if place.record:
+                return _warm(self._state_warm(place), lambda s: s.parent(place.record, warm=True))
+            case Space.STATE | Space.FOLLOWING:
+                view = self._view_warm(place)
+                return self._changing.dataset(view) if view else None
+            case Space.DATASET:
+                names = self._live.names_warm()
+                name = names.by_digest.get(place.dataset) if names else None
+                if names is None or name is None:
+                    return None
+                scope, slash, _ = name.partition("/")
+                return self._changing.scope(names, scope) if slash else self._changing.root(names)
+            case _:
+                return self.node_warm(ROOT_PLACE)
 
     def following(self, node: Node) -> Node:
         place = node.place
@@ -301,7 +288,7 @@ class StoreTree:
             return node
         view = self._view(self._name(place))
         tag = view.by_n.get(place.tag)
-        return self._follower(view, place) if tag is not None and tag.kind == TagKind.CHANNEL else node
+        return self._changing.follower(view, place.tag) if tag is not None and tag.kind == TagKind.CHANNEL else node
 
     # listings
 
@@ -316,15 +303,17 @@ class StoreTree:
                 state = self._current(self._view(self._name(place)), place.tag, verifier)
                 return _state_listing(state, 0, after, limit)
             case Space.DATASET:
-                return self._tag_listing(self._view(self._name(place)), after, limit)
+                view = self._view(self._name(place))
+                return tag_page(view, after, limit, lambda tags: self._pool.map(partial(self._listed_tag, view), tags))
             case Space.SCOPE:
                 scope = self._name(place)
                 names = self._live.names()
-                inside = (n for n in names.datasets if n.startswith(f"{scope}/"))
-                return self._name_listing(names, sorted((cookie_of(n), n) for n in inside), after, limit)
+                return name_page(
+                    inside(names, scope), after, limit, lambda n: self._pool.map(partial(self._listed, names), n)
+                )
             case Space.ROOT:
                 names = self._live.names()
-                return self._name_listing(names, names.top, after, limit)
+                return name_page(names.top, after, limit, lambda n: self._pool.map(partial(self._listed, names), n))
 
     def children_warm(
         self, folder: Node, *, after: int = 0, limit: int = 1024, verifier: bytes = NO_VERIFIER
@@ -338,15 +327,23 @@ class StoreTree:
             case Space.FOLLOWING:
                 state, number = self._current_warm(place, verifier), 0
             case _:
-                return None
+                return self._page_warm(place, after, limit)
         return _warm(state, lambda s: _state_listing(s, number, after, limit, warm=True))
 
-    def _tag_listing(self, view: View, after: int, limit: int) -> Listing:
-        tags = [tag for n, tag in view.by_n.items() if n > after]
-        shown = tags[:limit]
-        states = self._pool.map(lambda tag: self._listed_tag(view, tag), shown)
-        entries = [Entry(tag.n, tag.tag.encode(), root) for tag, root in zip(shown, states, strict=True)]
-        return Listing(entries, len(tags) <= limit, NO_VERIFIER)
+    def _page_warm(self, place: Place, after: int, limit: int) -> Listing | None:
+        try:
+            if place.space == Space.DATASET:
+                view = self._view_warm(place)
+                roots = partial(self._tag_warm, view) if view else None
+                return tag_page(view, after, limit, lambda tags: map(roots, tags)) if view and roots else None
+            names = self._live.names_warm()
+            if names is None:
+                return None
+            scope = names.by_digest.get(place.dataset, "")
+            cookies = names.top if place.space == Space.ROOT else inside(names, scope)
+            return name_page(cookies, after, limit, lambda n: map(partial(self._listed_warm, names), n))
+        except NotWarm:
+            return None
 
     def _listed_tag(self, view: View, tag: TagState) -> Node:
         try:
@@ -354,28 +351,29 @@ class StoreTree:
         except _DAMAGED:  # met again, and told, by who looks into it; its neighbours can be listed all the same
             return stand_in(view.digest, tag.n, bytes.fromhex(tag.content.manifest), tag.moved_ns)
 
-    def _name_listing(
-        self, names: Names, cookies: "tuple[tuple[int, str], ...] | list[tuple[int, str]]", after: int, limit: int
-    ) -> Listing:
-        left = [pair for pair in cookies if pair[0] > after]
-        entries: list[Entry] = []
-        while left and not entries:  # an empty page would be taken for the end
-            shown, left = left[:limit], left[limit:]
-            nodes = self._pool.map(lambda name: self._listed(names, name), [name for _, name in shown])
-            for (cookie, name), node in zip(shown, nodes, strict=True):
-                if node is not None:
-                    entries.append(Entry(cookie, name.rpartition("/")[2].encode(), node))
-        return Listing(entries, not left, NO_VERIFIER)
+    def _tag_warm(self, view: View, tag: TagState) -> Node:
+        state = self._states.get(_key(view, tag))
+        if state is None:
+            raise NotWarm
+        return state.found(0, warm=True)
+
+    def _listed_warm(self, names: Names, name: str) -> Node:
+        if name in names.scopes:
+            return self._changing.scope(names, name)
+        view = self._live.view_warm(name)
+        if view is None:
+            raise NotWarm
+        return self._changing.dataset(view)
 
     def _listed(self, names: Names, name: str) -> Node | None:
         if name in names.scopes:
-            return self._scope(names, name)
+            return self._changing.scope(names, name)
         try:
-            return self._dataset(self._live.view(name))
+            return self._changing.dataset(self._live.view(name))
         except DatasetMissing:  # removed since it was listed
             return None
         except _DAMAGED:  # as for tags
-            return self._changing(Place(Space.DATASET, digest64(name), 0, NO_MANIFEST, 0), names.datasets[name], 0)
+            return self._changing.unreadable(names, name)
 
     # contents
 
@@ -384,6 +382,13 @@ class StoreTree:
             raise NotALink("")
         manifest = self._state(link.place).manifest
         return manifest.link(manifest.record(link.place.record))
+
+    def readlink_warm(self, link: Node) -> bytes | None:
+        if link.kind != Kind.LINK:
+            raise NotALink("")
+        return _warm(
+            self._state_warm(link.place), lambda s: s.manifest.warm.link(s.manifest.warm.record(link.place.record))
+        )
 
     def read(self, file: Node, offset: int, size: int) -> list[memoryview]:
         if file.kind != Kind.FILE:
@@ -440,11 +445,15 @@ class StoreTree:
             content = self._state(place).content
             return Usage(content.size, content.files)
         if place.space == Space.FOLLOWING:
-            content = self._tag(self._view(self._name(place)), place.tag).content
+            content = tag_of(self._view(self._name(place)), place.tag).content
             return Usage(content.size, content.files)
         views = self._live.views_known()
         states = {tag.content.manifest: tag.content for view in views for tag in view.by_n.values()}
         return Usage(sum(c.size for c in states.values()), sum(c.files for c in states.values()))
+
+
+def _key(view: View, tag: TagState) -> tuple[int, int, bytes]:
+    return view.digest, tag.n, bytes.fromhex(tag.content.manifest[:32])
 
 
 def _warm(state: StateTree | None, answer: Callable[[StateTree], T]) -> T | None:

@@ -128,6 +128,10 @@ class FileTree(Protocol):
         """Return the folder above; the root's is itself. From a state's root: its dataset."""
         ...
 
+    def parent_warm(self, node: Node) -> Node | None:
+        """Do as `parent`, from memory alone."""
+        ...
+
     def following(self, node: Node) -> Node:
         """Return the following root for the root of a state reached by a channel; any other node as it is."""
         ...
@@ -152,6 +156,10 @@ class FileTree(Protocol):
         Raises:
             NotALink.
         """
+        ...
+
+    def readlink_warm(self, link: Node) -> bytes | None:
+        """Do as `readlink`, from memory alone."""
         ...
 
     def read(self, file: Node, offset: int, size: int) -> list[memoryview]:

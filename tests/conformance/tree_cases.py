@@ -239,6 +239,38 @@ class TreeCases:
         assert tree.lookup_warm(folder, b"big.bin") == file
         assert tree.node_warm(file.place) == file
 
+    def test_a_link_that_was_listed_is_read_from_memory(self, stage: Stage) -> None:
+        stage.publish("maps", "1.0.0", SAMPLE)
+        link = resolve(stage.tree, "maps/1.0.0/link")
+        assert stage.tree.readlink(link) == b"a.txt"
+        assert stage.tree.readlink_warm(link) == b"a.txt"
+        with pytest.raises(NotALink):
+            stage.tree.readlink_warm(resolve(stage.tree, "maps/1.0.0/a.txt"))
+
+    def test_parents_of_what_was_met_are_warm(self, stage: Stage) -> None:
+        stage.publish("@geo/maps", "1.0.0", SAMPLE)
+        stage.publish("maps", "latest", SAMPLE)
+        tree = stage.tree
+        nodes = walk(tree, tree.node(tree.root().place))
+        nodes.append(tree.following(resolve(tree, "maps/latest")))
+        assert len(nodes) > 10
+        for node in nodes:
+            assert tree.parent_warm(node) == tree.parent(node)
+
+    def test_folders_that_change_are_listed_from_memory_while_they_are_fresh(self, stage: Stage) -> None:
+        for tag in ("1.0.0", "2.0.0", "latest"):
+            stage.publish("@geo/maps", tag, SAMPLE)
+        stage.publish("maps", "latest", SAMPLE)
+        tree = stage.tree
+        root = tree.root()
+        assert len(walk(tree, root)) > 20
+        for folder in (root, resolve(tree, "@geo"), resolve(tree, "@geo/maps"), resolve(tree, "maps")):
+            for after, limit in ((0, 1024), (0, 1), (tree.children(folder, limit=1).entries[0].cookie, 1024)):
+                listed = tree.children(folder, after=after, limit=limit)
+                warm = tree.children_warm(folder, after=after, limit=limit)
+                assert warm is not None
+                assert (list(warm.entries), warm.eof) == (list(listed.entries), listed.eof)
+
     def test_usage_counts_the_files_of_a_state(self, stage: Stage) -> None:
         stage.publish("maps", "1.0.0", {b"a": b"12345", b"d": {b"b": b"678", b"e": b""}})
         usage = stage.tree.usage(resolve(stage.tree, "maps/1.0.0/d"))

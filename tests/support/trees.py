@@ -189,6 +189,13 @@ class MemoryTree:
         return None if self.cold else self._lookup(folder, name)
 
     def parent(self, node: Node) -> Node:
+        self._blocking("parent")
+        return self._parent(node)
+
+    def parent_warm(self, node: Node) -> Node | None:
+        return None if self.cold else self._parent(node)
+
+    def _parent(self, node: Node) -> Node:
         place = node.place
         if place.space is Space.STATE and place.record:
             state = self._state(place)
@@ -220,6 +227,13 @@ class MemoryTree:
         return None if self.cold else self._children(folder, after, limit, verifier)
 
     def readlink(self, link: Node) -> bytes:
+        self._blocking("readlink")
+        return self._readlink(link)
+
+    def readlink_warm(self, link: Node) -> bytes | None:
+        return None if self.cold else self._readlink(link)
+
+    def _readlink(self, link: Node) -> bytes:
         if link.kind is not Kind.LINK:
             raise NotALink(b"?")
         return self._record_of(link.place).data

@@ -489,6 +489,19 @@ def test_a_cold_call_does_not_hold_up_warm_ones(client: NfsClient, tree: MemoryT
     assert int.from_bytes(client.receive()[:4], "big") == cold
 
 
+def test_what_the_tree_has_in_memory_never_waits_for_the_pool(client: NfsClient, tree: MemoryTree) -> None:
+    folder, link = client.handle("maps/1.0.0/sub"), client.handle("maps/1.0.0/link")
+    root, dataset = client.handle(""), client.handle("maps")
+    tree.blocking_calls.clear()
+    assert ok(client.call("READLINK", nfs3.READLINK3args(link))).data == b"a.txt"
+    assert ok(client.call("LOOKUP", nfs3.LOOKUP3args(diropargs3(folder, b".."))))
+    for fh in (root, dataset, folder):
+        listed = ok(client.call("READDIRPLUS", nfs3.READDIRPLUS3args(fh, 0, bytes(8), 65536, 65536)))
+        assert len(listed.entries) > 2
+        assert ok(client.call("READDIR", nfs3.READDIR3args(fh, 0, bytes(8), 65536))).eof
+    assert not tree.blocking_calls
+
+
 def test_more_calls_than_may_be_in_flight_are_all_answered(tree: MemoryTree) -> None:
     with (
         serving(tree, limits=Limits(pending_calls=3, pool_threads=2, in_flight_bytes=5000)) as (_, port),

@@ -69,6 +69,32 @@ def test_two_gateways_give_the_same_nodes(stage: StoreStage) -> None:
         other.close()
 
 
+# Warm
+
+
+def test_nothing_of_folders_that_change_is_warm_once_it_is_not_fresh(stage: StoreStage) -> None:
+    stage.publish("@geo/maps", "latest", SAMPLE)
+    folders = [resolve(stage.tree, path) for path in ("@geo", "@geo/maps")]
+    walk(stage.tree, stage.tree.root())
+    state = resolve(stage.tree, "@geo/maps/latest")
+    stage.clock.pass_freshness()
+    for folder in (stage.tree.root(), *folders):
+        assert stage.tree.children_warm(folder) is None
+        assert stage.tree.parent_warm(folder) is None
+    assert stage.tree.parent_warm(state) is None
+
+
+def test_a_listing_of_tags_is_not_warm_while_one_state_is_not_open(stage: StoreStage) -> None:
+    stage.publish("maps", "1.0.0", SAMPLE)
+    stage.publish("maps", "2.0.0", {b"other": b"o"})
+    stage.reopen()
+    dataset = resolve(stage.tree, "maps")
+    resolve(stage.tree, "maps/1.0.0")
+    assert stage.tree.children_warm(dataset) is None
+    resolve(stage.tree, "maps/2.0.0")
+    assert stage.tree.children_warm(dataset) == stage.tree.children(dataset)
+
+
 # Places that lead nowhere
 
 
