@@ -494,7 +494,7 @@ def test_what_the_tree_has_in_memory_never_waits_for_the_pool(client: NfsClient,
     root, dataset = client.handle(""), client.handle("maps")
     tree.blocking_calls.clear()
     assert ok(client.call("READLINK", nfs3.READLINK3args(link))).data == b"a.txt"
-    assert ok(client.call("LOOKUP", nfs3.LOOKUP3args(diropargs3(folder, b".."))))
+    assert ok(client.call("LOOKUP", nfs3.LOOKUP3args(t.diropargs3(folder, b".."))))
     for fh in (root, dataset, folder):
         listed = ok(client.call("READDIRPLUS", nfs3.READDIRPLUS3args(fh, 0, bytes(8), 65536, 65536)))
         assert len(listed.entries) > 2
