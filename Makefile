@@ -3,10 +3,10 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
-SOURCES := gateway dav nfs store auth tests
+SOURCES := gateway dav nfs store auth tests bench
 APT := qemu-system-x86 busybox-static nfs-common kmod cpio libnfs-utils cadaver curl
 
-.PHONY: help setup lock run format check test interop apt
+.PHONY: help setup lock run format check test interop bench apt
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,11 @@ test: setup apt  ## Every test, after installing the clients that they drive (as
 
 interop: setup apt  ## The tests with real clients and a real S3 server alone.
 	$(BIN)/python -m pytest -q -p tests.support.noskip -n 2 --dist loadgroup -m 'interop or kernel or s3' tests
+
+bench: setup  ## Measure beside restic, nfs-ganesha, rclone, nginx and apache, in minutes; FULL=1: at full size, in an hour.
+	bench/setup.sh
+	$(BIN)/python -m bench.store $(if $(FULL),--full)
+	bench/gateway/run.sh $(if $(FULL),--full)
 
 apt:
 	@missing=$$(for p in $(APT); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
