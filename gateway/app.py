@@ -12,8 +12,10 @@ from typing import Final, NamedTuple
 from gateway.config import Address, ConfigError, Settings, parse_address
 from gateway.lifecycle import Server, bound, listen, require_loopback
 from gateway.supervisor import Group, Supervisor
+from store.objects.retry import Backoff
 from store.vfs.tree import FileTree
 
+SERVING: Final = Backoff(attempts=6, give_up_s=5.0)
 MOST_WORKERS: Final = 256  # of one kind; more than any machine's cores, less than its descriptors
 
 
@@ -43,8 +45,11 @@ def build_tree(settings: Settings) -> tuple[FileTree, bytes]:
     wanted = settings.cache.disk and (settings.cache.dir or "://" in settings.store_address.removeprefix("file://"))
     cache_dir = settings.cache_dir / "blocks" if wanted else None
     waiting = Options(on_wait=lambda why, seconds: _log.warning("%s; trying again in %.1f s", why, seconds))
+    # A gateway may be started before its store: its first look waits as long as a command would. From then on whoever
+    # asks is told soon, and asks again: calls that wait hold threads, which those need who could be answered.
+    open_store(settings, waiting).objects.close()
     tree = open_tree(
-        open_store(settings, waiting).objects,
+        open_store(settings, waiting._replace(backoff=SERVING)).objects,
         cache_memory=settings.cache.memory,
         cache_dir=cache_dir,
         cache_disk=settings.cache.disk,

@@ -21,7 +21,7 @@ from store.objects.address import open_objects
 from store.objects.base import ObjectStore
 from store.objects.guard import Guarded
 from store.objects.probe import Conditions
-from store.objects.retry import OnWait, Retrying
+from store.objects.retry import STANDARD, Backoff, OnWait, Retrying
 from store.root import StoreRoot, create_store
 from store.root import open_store as open_root
 
@@ -43,6 +43,7 @@ class Options(NamedTuple):
     create: bool = False  # make the embedded default store if it is not there (never another one)
     single_writer: bool = False  # write even where conditional writes are ignored
     on_wait: OnWait | None = None  # told why, and for how many seconds, before each retry
+    backoff: Backoff = STANDARD  # how often a call is repeated, and for how long
 
 
 PLAIN: Final = Options()
@@ -82,7 +83,7 @@ def connect(settings: Settings, options: Options, *, create: bool) -> tuple[Obje
     bare = open_objects(settings.store_address, create=create, insecure_store=settings.store.insecure)
     note = _note_file(settings.cache_dir, bare.address)
     guard = Guarded(
-        Retrying(bare, on_wait=options.on_wait),
+        Retrying(bare, options.backoff, on_wait=options.on_wait),
         remembered=read_conditions(note),
         remember=lambda conditions: write_conditions(note, conditions),
         single_writer=options.single_writer,
