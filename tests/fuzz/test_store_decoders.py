@@ -14,7 +14,7 @@ from store.cache import ByteCache
 from store.catalogue import Catalogue
 from store.digest import PackId
 from store.errors import Corrupt, FeatureMissing, ObjectMissing
-from store.frame import INDEX_MAGIC, MANIFEST_MAGIC, PACK_MAGIC, header, read_table, table_and_trailer
+from store.frame import INDEX_MAGIC, MANIFEST_MAGIC, PACK_MAGIC, TRAILER, header, read_table, table_and_trailer
 from store.head import Content as StateContent
 from store.head import decode_head
 from store.index import read_segment, write_segment
@@ -132,7 +132,7 @@ def test_any_pack_has_a_footer_or_is_refused(data: bytes) -> None:
 
 @given(st.data())
 def test_any_footer_is_read_or_refused(data: st.DataObject) -> None:
-    rows = len(BLOCKS).to_bytes(8, "little") + PACK[BLOCKS[-1].offset + BLOCKS[-1].stored : -64]
+    rows = len(BLOCKS).to_bytes(8, "little") + PACK[BLOCKS[-1].offset + BLOCKS[-1].stored : -TRAILER.size]
     objects = MemoryStore()
     pack = PackId(b"p" * 16)
     body = PACK[64 : BLOCKS[-1].offset + BLOCKS[-1].stored]
@@ -140,7 +140,7 @@ def test_any_footer_is_read_or_refused(data: st.DataObject) -> None:
     bounded(lambda: read_footer(objects, pack))
 
 
-@given(st.one_of(damaged(SEGMENT), damaged(SEGMENT[64:-64]).map(lambda table: framed(INDEX_MAGIC, table))))
+@given(st.one_of(damaged(SEGMENT), damaged(SEGMENT[64 : -TRAILER.size]).map(lambda table: framed(INDEX_MAGIC, table))))
 def test_any_index_segment_is_read_or_refused(data: bytes) -> None:
     objects = MemoryStore()
     objects.put("index/00/aa", data)

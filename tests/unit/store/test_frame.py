@@ -9,7 +9,7 @@ from store.cache import ByteCache
 from store.codec import Coding
 from store.digest import PackId, chunk_digest
 from store.errors import Corrupt, FeatureMissing, ObjectCorrupt, ObjectMissing, StoreError
-from store.frame import HEADER, INDEX_MAGIC, PACK_MAGIC, TRAILER, header, read_table, table_and_trailer
+from store.frame import COVERED, HEADER, INDEX_MAGIC, PACK_MAGIC, TRAILER, header, read_table, table_and_trailer
 from store.index import hooks_of, read_segment, write_segment
 from store.layout import index_key, manifest_key, name_prefix, pack_key
 from store.manifest.build import build
@@ -22,11 +22,13 @@ from tests.support.trees import File, Link
 PACK_HEX = (
     "4146504b01004000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
     "000000000000000000000000000068656c6c6f0a01000000000000008e4c7c1b99dbfd50e7a95185fead5ee1448fa904a2fd"
-    "d778eaf5f2dbfd629a9940000000060000000600000000000000460000000000000038000000380000004b88a90a792db2b5"
-    "aef9c2a85699caf0e849080c263e7f66fef98273a0f1bb040000000000000000000000004146504b"
+    "d778eaf5f2dbfd629a99400000000600000006000000000000004146504b0100400000000000000000000000000000000000"
+    "0000000000000000000000000000000000000000000000000000000000000000000000000000000046000000000000003800"
+    "000038000000000000000000000044c9f10cace487d8dd8dae9176ead3ed84de5532eca2bdc4965c2578cf2471d900000000"
+    "4146504b"
 )
 MANIFEST_ID = "806ef105c5cc4a53215137c544d2fa6c16d3f4c4df9b045c098caeac1329b605"
-MANIFEST_ROOT = "a682544c3bbf44f86f8e18d350a0c85667e558f2dce23d6cb434d95125c7fb9a"
+MANIFEST_ROOT = "474be4fe298a6e2b44356a9a51116ff201556423ca15d6f11a02bbb66aed2661"
 MANIFEST_HEX = (
     "41464d4601004000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
     "000000000000000000000000000028b52ffd20801502004403030600050015011515cd00cdcdfb00fbfbdf00dfdf85008585"
@@ -45,8 +47,9 @@ MANIFEST_HEX = (
     "b813c86bf267a2e115d914042f93f7e30f01109f598a365402032e86a255e65c136fa43a3d96d55c909c9efd931a31aaa234"
     "f03520108309c4c603b290f1f20db297e1fecb203b233f9902a2367e50046431ffdc0a888af1630988b3b74de9d7a7a18659"
     "1a32924e28bcee90afc60d26d63c59328239e694c2af352714dfdda83143863218af17367ed0ca712caf2bb9bc90dd803982"
-    "cf2b16cf82031b58032f031f010000000000003e02000070030000a682544c3bbf44f86f8e18d350a0c85667e558f2dce23d"
-    "6cb434d95125c7fb9a01000000000000000000000041464d46"
+    "cf2b16cf82031b58032f0341464d460100400000000000000000000000000000000000000000000000000000000000000000"
+    "000000000000000000000000000000000000000000000000001f010000000000003e02000070030000010000000000000047"
+    "4be4fe298a6e2b44356a9a51116ff201556423ca15d6f11a02bbb66aed26610000000041464d46"
 )
 EMPTY_ID = "b4ff390913b1dee85f830fb66ee873c4579adac44d216d636794e1e93209076b"
 CONTENT_HEX = (
@@ -111,14 +114,13 @@ def check_manifest(data: bytes) -> Manifest:
     return manifest
 
 
-OPTIONAL_FLAGS = range(12 * 8, 16 * 8)  # readers pass over flags that they may pass over
 BLOCK_BITS = range(64 * 8, 70 * 8)  # of the pack: the block itself is held against its own digest
 
 
 @pytest.mark.parametrize("byte", range(len(small_pack())))
 def test_a_flipped_bit_of_a_pack_is_noticed(byte: int) -> None:
     for bit in range(byte * 8, byte * 8 + 8):
-        if bit in OPTIONAL_FLAGS or bit in BLOCK_BITS:
+        if bit in BLOCK_BITS:
             continue
         data = bytearray(small_pack())
         data[byte] ^= 1 << bit % 8
@@ -130,8 +132,6 @@ def test_a_flipped_bit_of_a_manifest_is_noticed() -> None:
     sound = build(TREE).data
     check_manifest(sound)
     for bit in range(len(sound) * 8):
-        if bit in OPTIONAL_FLAGS:
-            continue
         data = bytearray(sound)
         data[bit // 8] ^= 1 << bit % 8
         with pytest.raises((Corrupt, FeatureMissing)):
@@ -142,8 +142,6 @@ def test_a_flipped_bit_of_an_index_segment_is_noticed() -> None:
     key, objects = segment()
     sound = objects.get(key)
     for bit in range(len(sound) * 8):
-        if bit in OPTIONAL_FLAGS:
-            continue
         data = bytearray(sound)
         data[bit // 8] ^= 1 << bit % 8
         objects.put(key, data)
@@ -167,7 +165,7 @@ def test_objects_cut_short_or_grown_are_corrupt() -> None:
 # Tables
 
 
-@pytest.mark.parametrize("tail", [64, 65, 200, 1000, 1 << 16])
+@pytest.mark.parametrize("tail", [128, 129, 200, 1000, 1 << 16])
 def test_a_table_is_read_whatever_part_of_it_came_first(tail: int) -> None:
     table = random.Random(1).randbytes(700)
     end, digest = table_and_trailer(table, at=64, magic=PACK_MAGIC)
@@ -186,18 +184,31 @@ def test_an_object_of_another_kind_is_corrupt() -> None:
         read_table(store_with("k", small_pack()), "k", INDEX_MAGIC, limit=1 << 20)
 
 
-@pytest.mark.parametrize(("at", "value"), [(4, 2), (6, 65), (8, 1), (16, 1)])
-def test_what_a_newer_version_wrote_is_refused_as_that(at: int, value: int) -> None:
+def with_header(at: int, value: int) -> bytes:
+    """Return the small pack with one byte of its header changed, at both places and below the digest."""
     data = bytearray(small_pack())
     data[at] = value
+    trailer = len(data) - TRAILER.size
+    data[trailer : trailer + HEADER.size] = data[: HEADER.size]
+    table = int.from_bytes(data[trailer + 64 : trailer + 72], "little")
+    covered = trailer + COVERED
+    data[covered : covered + 32] = blake3(data[table:covered]).digest()
+    return bytes(data)
+
+
+@pytest.mark.parametrize(("at", "value"), [(4, 2), (6, 65), (8, 1), (16, 1)])
+def test_what_a_newer_version_wrote_is_refused_as_that(at: int, value: int) -> None:
     with pytest.raises(FeatureMissing):
-        check_pack(bytes(data))
+        check_pack(with_header(at, value))
 
 
 def test_optional_flags_are_passed_over() -> None:
-    data = bytearray(small_pack())
-    data[12] = 255
-    check_pack(bytes(data))
+    check_pack(with_header(12, 255))
+
+
+def test_a_salt_without_a_key_is_corrupt() -> None:
+    with pytest.raises(ObjectCorrupt):
+        check_pack(with_header(32, 1))
 
 
 # Footers
@@ -300,5 +311,5 @@ def test_a_segment_that_cannot_be_is_corrupt(table: bytes) -> None:
         read_segment(objects, index_key("00", "aa"))
 
 
-def test_header_and_trailer_are_64_bytes_each() -> None:
-    assert (HEADER.size, TRAILER.size, len(header(PACK_MAGIC))) == (64, 64, 64)
+def test_header_and_trailer_have_their_sizes() -> None:
+    assert (HEADER.size, TRAILER.size, len(header(PACK_MAGIC))) == (64, 128, 64)
