@@ -235,7 +235,7 @@ class Catalogue:
         """Move a channel to its previous state; repeated, further back.
 
         Raises:
-            DatasetMissing, TagMissing, TagMoved, TagExists, BadName, FeatureMissing, Contended, OutcomeUnknown.
+            DatasetMissing, TagMissing, TagMoved, BadName, FeatureMissing, Contended, OutcomeUnknown.
         """
         check_texts(message, by)
 

@@ -130,6 +130,11 @@ def is_tag(text: str) -> bool:
     return bool(_TAG.fullmatch(text)) and text[:3].lower() != DIGEST_PREFIX
 
 
+def is_state(digits: str) -> bool:
+    """Tell whether a text can be a manifest's id, or enough of one to name a state."""
+    return bool(_DIGEST.fullmatch(digits))
+
+
 def kind_of(tag: str) -> TagKind:
     """Decide a new tag's kind. An existing tag's kind is stored with it and never decided again."""
     return TagKind.CHANNEL if parse_version(tag) is None else TagKind.VERSION
@@ -194,7 +199,7 @@ def _parse_select(text: str, rest: str) -> Named | InRange | OnDay | ByDigest:
         return OnDay(day, tag)
     wanted = rest[1:]
     if wanted[:3].lower() == DIGEST_PREFIX:
-        if not _DIGEST.fullmatch(wanted[3:]):
+        if not is_state(wanted[3:]):
             raise _bad(text, "a state is named by b3- and 12 to 64 lower-case hex digits of its id")
         return ByDigest(wanted[3:])
     day = parse_day(wanted)

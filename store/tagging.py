@@ -115,11 +115,11 @@ def plan_rollback(archive: Archive, head: Head, channel: str, expect: str | None
     Raises:
         TagMissing: no such channel, or nothing before its present state.
         TagMoved: it is not what was expected.
-        TagExists: it is a version.
+        BadName: it is a version.
     """
     record = live(archive, head, channel)
     if record.kind is TagKind.VERSION:
-        raise TagExists(head.name, channel, record.content.manifest, "another state")
+        raise BadName(f"{head.name}:{channel}", "a version never moves; only channels have a state to go back to")
     if expect is not None:
         _check_expected(archive, head, channel, record, expect)
     before: int | None = None

@@ -22,6 +22,8 @@ def cat(common: Common, place: str) -> None:
     Example:
       aetherfs cat maps:1.0.0/europe/cities.csv
     """
+    from store.errors import IsAFolder, NotAFolder, printable
+    from store.kinds import Kind
     from store.refs import split_location
     from store.vfs.storetree import open_tree
 
@@ -30,12 +32,19 @@ def cat(common: Common, place: str) -> None:
         state = repository.catalogue.resolve(reference)
         tree = open_tree(repository.objects, cache_memory=MEMORY, cache_dir=None, cache_disk=0)
         with contextlib.closing(tree):
-            node = tree.root()
+            node, walked = tree.root(), str(reference)
             # By its id, not by its tag: a channel that moves meanwhile must not change what is read.
             for name in (*state.dataset.encode().split(b"/"), f"b3-{state.manifest}".encode()):
                 node = tree.lookup(node, name)
             for name in filter(None, os.fsencode(path).split(b"/")):
-                node = tree.lookup(node, name)
+                if node.kind is not Kind.FOLDER:
+                    raise NotAFolder(walked)
+                node, walked = tree.lookup(node, name), os.fsdecode(name)
+            if node.kind is Kind.LINK:
+                target = printable(tree.readlink(node))
+                raise IsAFolder(f"{walked}, a symbolic link to {target}")
+            if node.kind is Kind.FOLDER:
+                raise IsAFolder(f"{walked}, a folder; write REF/PATH")
             offset = 0
             while True:
                 views = tree.read(node, offset, STEP)

@@ -50,6 +50,8 @@ class Common:
             raise ConfigError(f"{where}: this version works on stores directly: give --store instead")
         given = {name.replace("_", ".", 1): value for name, value in flags.items() if value is not None}
         if self.store is not None:
+            if not self.store.strip():  # mostly an unset variable's; the default store would be a surprise
+                raise ConfigError("--store: the address is empty; leave the option away for the default store")
             given["store.url"] = self.store
         if self.insecure_store:
             given["store.insecure"] = "true"
@@ -129,6 +131,26 @@ class PlainCommand(Command):
 
 
 pass_common = click.make_pass_decorator(Common, ensure=True)
+
+
+class LocalPath(click.Path):
+    """A path on this machine. The empty one is a mistake, mostly an unset variable's, and never the present folder."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path, or fail as wrong usage."""
+        if not os.fspath(value):
+            self.fail("the path is empty; the present folder is written .", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def spell_count(number: int, thing: str) -> str:
+    """Write how many there are of something: `1 file`, `2 files`, `0 entries`."""
+    if number == 1:
+        return f"1 {thing}"
+    return f"{number} {thing.removesuffix('y')}ies" if thing.endswith("y") else f"{number} {thing}s"
 
 
 def spell_bytes(count: int) -> str:

@@ -2,10 +2,11 @@
 
 import os
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import click
 
-from gateway.cli.common import Command, Common, columns, pass_common, spell_bytes, spell_time, state_name
+from gateway.cli.common import Command, Common, columns, pass_common, spell_bytes, spell_count, spell_time, state_name
 
 if TYPE_CHECKING:
     from store.catalogue import Catalogue
@@ -63,7 +64,7 @@ def _tags(common: Common, catalogue: "Catalogue", dataset: str) -> None:
             tag.kind.value,
             state_name(tag.content.manifest)[:15],
             spell_bytes(tag.content.size),
-            f"{tag.content.files} files",
+            spell_count(tag.content.files, "file"),
             spell_time(tag.moved_ns),
         )
         for tag in tags
@@ -87,12 +88,12 @@ def _entries(common: Common, repository: "Repository", reference: str, path: byt
         "dataset": state.dataset,
         "tag": state.tag,
         "manifest": state_name(state.manifest),
-        "path": os.fsdecode(path),
+        "path": as_text(path),
         "entries": entries,
     }
     rows = []
     for _, name, record in found:
-        size = f"{record.size} entries" if record.kind is Kind.FOLDER else spell_bytes(record.size)
+        size = spell_count(record.size, "entry") if record.kind is Kind.FOLDER else spell_bytes(record.size)
         shown = printable(name)
         if record.kind is Kind.LINK:
             size, shown = "-", f"{shown} -> {printable(manifest.link(record))}"
@@ -117,11 +118,17 @@ def _find(manifest: "Manifest", path: bytes) -> "tuple[int, Record, bytes]":
     return number, record, last
 
 
+def as_text(name: bytes) -> str:
+    """Write a name into JSON, which holds text alone; the exact bytes stand beside it, quoted as in a URL."""
+    return name.decode("utf-8", "replace")
+
+
 def _entry(manifest: "Manifest", name: bytes, record: "Record") -> dict[str, object]:
     from store.kinds import Kind
 
     entry: dict[str, object] = {
-        "name": os.fsdecode(name),
+        "name": as_text(name),
+        "name_quoted": quote(name),
         "kind": record.kind.name.lower(),
         "size": record.size,
         "mtime_ns": record.mtime_ns,
@@ -133,5 +140,6 @@ def _entry(manifest: "Manifest", name: bytes, record: "Record") -> dict[str, obj
             "md5": manifest.md5(record.first).hex(),
         }
     if record.kind is Kind.LINK:
-        entry["target"] = os.fsdecode(manifest.link(record))
+        target = manifest.link(record)
+        entry |= {"target": as_text(target), "target_quoted": quote(target)}
     return entry

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.common import Command, Common, pass_common, spell_bytes, state_name
+from gateway.cli.common import Command, Common, LocalPath, pass_common, spell_bytes, spell_count, state_name
 from gateway.cli.progress import Reading, shown
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @click.argument("ref")
-@click.argument("dest", type=click.Path(path_type=Path))
+@click.argument("dest", type=LocalPath())
 @click.option("--include", multiple=True, metavar="GLOB", help="Only what matches, by name or by path.")
 @click.option("--verify", is_flag=True, help="Read everything again before it is shown, and what lies there too.")
 @click.option("--force", is_flag=True, help="Overwrite files that no pull put there, or that were changed since.")
@@ -30,6 +30,7 @@ def pull(common: Common, ref: str, dest: Path, include: tuple[str, ...], verify:
       aetherfs pull maps ./maps --include 'europe/*'
     """
     from gateway.config import state_dir
+    from gateway.overlap import refuse_dest
     from store.pull import PullCounters, PullOptions
     from store.pull import pull as fetch
     from store.refs import parse_reference
@@ -37,6 +38,7 @@ def pull(common: Common, ref: str, dest: Path, include: tuple[str, ...], verify:
     wanted = parse_reference(ref)
     options = PullOptions(include=include, verify=verify, force=force)
     counters = PullCounters()
+    refuse_dest(dest, common.settings())
     with (
         common.repository() as repository,
         shown(lambda: _reading(counters), wanted=not common.quiet),
@@ -61,8 +63,8 @@ def pull(common: Common, ref: str, dest: Path, include: tuple[str, ...], verify:
         document,
         [
             f"{dest} {said} {state_name(done.manifest)}",
-            f"{done.files} files, {spell_bytes(done.size)}: {spell_bytes(done.bytes_reused)} reused, "
-            f"{spell_bytes(done.bytes_fetched)} fetched in {done.requests} requests",
+            f"{spell_count(done.files, 'file')}, {spell_bytes(done.size)}: {spell_bytes(done.bytes_reused)} reused, "
+            f"{spell_bytes(done.bytes_fetched)} fetched in {spell_count(done.requests, 'request')}",
         ],
     )
 

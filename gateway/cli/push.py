@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.common import Command, Common, pass_common, publisher, spell_bytes, state_name
+from gateway.cli.common import (
+    Command,
+    Common,
+    LocalPath,
+    pass_common,
+    publisher,
+    spell_bytes,
+    spell_count,
+    state_name,
+)
 from gateway.cli.progress import Reading, shown
 from gateway.cli.tag import digits, split_tag
 
@@ -14,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("source", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("source", metavar="DIR", type=LocalPath())
 @click.option("-t", "--tag", "names", multiple=True, required=True, metavar="NAME:TAG", help="May be repeated.")
 @click.option("-m", "--message", default="", help="For the dataset's history.")
 @click.option("--expect", "expected", multiple=True, metavar="CHANNEL=ID", help="Only if it names this state now.")
@@ -44,6 +53,7 @@ def push(
       aetherfs push ./data -t maps:1.0.0 -t maps:latest -m 'first survey'
     """
     from gateway.config import state_dir
+    from gateway.overlap import refuse_source
     from store.push import PushCounters, PushOptions
     from store.push import push as publish
 
@@ -61,6 +71,7 @@ def push(
         dry_run=dry_run,
     )
     counters = PushCounters()
+    refuse_source(source, exclude, common.settings())
     with (
         common.repository(single_writer=single_writer) as repository,
         shown(lambda: _reading(counters), wanted=not common.quiet),
@@ -117,9 +128,10 @@ def _document(done: "Pushed", *, dry_run: bool) -> dict[str, object]:
 
 def _lines(done: "Pushed", *, dry_run: bool) -> list[str]:
     names = " ".join(f"{done.dataset}:{tag}" for tag in done.tags)
-    said = {True: "is now", False: "is already"}[done.changed] if not dry_run else "would be"
+    verb = "is" if len(done.tags) == 1 else "are"
+    said = "would be" if dry_run else f"{verb} now" if done.changed else f"{verb} already"
     return [
         f"{names} {said} {state_name(done.manifest)}",
-        f"{done.files} files, {spell_bytes(done.size)}: {spell_bytes(done.bytes_new)} new, "
+        f"{spell_count(done.files, 'file')}, {spell_bytes(done.size)}: {spell_bytes(done.bytes_new)} new, "
         f"{spell_bytes(done.bytes_reused)} reused, {spell_bytes(done.bytes_stored)} stored, {done.puts} PUTs",
     ]

@@ -2,7 +2,7 @@
 
 import click
 
-from gateway.cli.common import Command, Common, pass_common, spell_bytes, spell_time, state_name
+from gateway.cli.common import Command, Common, pass_common, spell_bytes, spell_count, spell_time, state_name
 
 
 @click.command(cls=Command)
@@ -39,8 +39,8 @@ def show(common: Common, ref: str) -> None:
     lines = [
         f"dataset   {state.dataset}",
         f"state     {state_name(state.manifest)}",
-        f"tags      {' '.join(tags)}",
-        f"content   {spell_bytes(state.content.size)} in {state.content.files} files",
+        f"tags      {' '.join(tags) or 'none'}",
+        f"content   {spell_bytes(state.content.size)} in {spell_count(state.content.files, 'file')}",
     ]
     if entry is not None:
         lines.append(f"since     {spell_time(entry.time_ns)}, by {entry.by or 'nobody named'}")

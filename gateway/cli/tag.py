@@ -95,5 +95,15 @@ def split_tag(name: str) -> tuple[str, str]:
 
 
 def digits(state: str) -> str:
-    """Accept a state's id with or without its `b3-`."""
-    return state.removeprefix("b3-")
+    """Read a state's id, with or without its `b3-`, whole or from 12 digits on; empty where no state is expected.
+
+    Raises:
+        BadName: it is not that.
+    """
+    from store.errors import BadName
+    from store.refs import is_state
+
+    found = state.removeprefix("b3-")
+    if found and not is_state(found):
+        raise BadName(state, "a state is named by 12 to 64 lower-case hex digits of its id, with or without b3-")
+    return found

@@ -12,7 +12,7 @@ import click
 import pytest
 
 from gateway.cli import main
-from gateway.cli.common import columns, spell_bytes, spell_time
+from gateway.cli.common import columns, spell_bytes, spell_count, spell_time
 from gateway.exits import EXIT_CODES, exit_code
 from store import errors
 
@@ -155,6 +155,44 @@ def test_unknown_command_is_wrong_usage(cli: Cli) -> None:
     assert "pusch" in cli.err
 
 
+def test_an_empty_store_address_is_wrong_usage_and_not_the_default_store(cli: Cli, home: Path) -> None:
+    cli("ls", "--store", "", exits=2)
+    assert not (home / "aetherfs").exists()
+
+
+def test_an_empty_path_is_wrong_usage_and_not_the_present_folder(cli: Cli, published: str) -> None:
+    cli("push", "", "-t", "data:2.0.0", exits=2)
+    assert "the path is empty" in cli.err
+    cli("pull", "data", "", "--force", exits=2)
+    assert "the path is empty" in cli.err
+
+
+def test_a_push_that_would_publish_its_own_store_is_refused_unless_the_store_is_left_out(
+    cli: Cli, folder: Path
+) -> None:
+    store = folder / "sub" / "store"
+    cli("init", "--store", store)
+    cli("push", folder, "-t", "data:1.0.0", "--store", store, exits=2)
+    assert "it lies in the folder to be published; --exclude sub/store leaves it out" in cli.err
+    for inside in (store, store / "datasets"):
+        inside.mkdir(exist_ok=True)
+        cli("push", inside, "-t", "data:1.0.0", "--store", store, exits=2)
+        assert "publish folders that lie outside of it" in cli.err
+    assert cli("ls", "--store", store) == ""
+    cli("push", folder, "-t", "data:1.0.0", "--store", store, "--exclude", "sub/store")
+    assert [entry["name"] for entry in cli.json("ls", "data:1.0.0/sub", "--store", store)["entries"]] == ["run"]
+
+
+def test_a_pull_over_the_store_itself_is_refused_even_when_forced(cli: Cli, folder: Path, tmp_path: Path) -> None:
+    store = tmp_path / "place" / "store"
+    cli("init", "--store", store)
+    cli("push", folder, "-t", "data:1.0.0", "--store", store)
+    for dest in (store, store / "packs", store.parent):
+        cli("pull", "data:1.0.0", dest, "--store", store, "--force", exits=1)
+        assert "the store itself lies there" in cli.err
+    assert cli("cat", "data:1.0.0/sub/run", "--store", store) == "#!/bin/sh\n"
+
+
 def test_init_makes_a_store_and_leaves_one_that_is_there(cli: Cli, tmp_path: Path) -> None:
     first = cli.json("init", "--store", tmp_path / "s")
     again = cli.json("--store", tmp_path / "s", "init")
@@ -244,6 +282,18 @@ def test_expected_channel_that_moved_is_a_conflict(cli: Cli, folder: Path, publi
     cli("push", folder, "-t", "data:latest", "--expect", "stable=b3-000000000000", exits=2)
 
 
+@pytest.mark.parametrize("state", ["zzz", "b3-0123", "0123456789AB", "0" * 65])
+def test_an_expectation_that_is_no_state_is_wrong_usage(cli: Cli, folder: Path, published: str, state: str) -> None:
+    cli("tag", "data:1.0.0", "data:qa", "--expect", state, exits=2)
+    cli("push", folder, "-t", "data:latest", "--expect", f"latest={state}", exits=2)
+    assert "12 to 64 lower-case hex digits" in cli.err
+
+
+def test_a_version_is_not_rolled_back(cli: Cli, published: str) -> None:
+    cli("rollback", "data:1.0.0", exits=2)
+    assert "a version never moves" in cli.err
+
+
 def test_ls_goes_from_datasets_to_tags_to_entries(cli: Cli, published: str) -> None:
     assert cli("ls") == "data\n"
     tags = cli.json("ls", "data")["tags"]
@@ -252,8 +302,9 @@ def test_ls_goes_from_datasets_to_tags_to_entries(cli: Cli, published: str) -> N
         ("latest", "channel", published),
     ]
     entries = {entry["name"]: entry for entry in cli.json("ls", "data:1.0.0")["entries"]}
-    assert set(entries) == {"a.txt", "link", "odd\udcff\n", "sub"}
-    assert entries["link"]["target"] == "a.txt"
+    assert set(entries) == {"a.txt", "link", "odd\ufffd\n", "sub"}
+    assert entries["odd\ufffd\n"]["name_quoted"] == "odd%FF%0A"
+    assert (entries["link"]["target"], entries["link"]["target_quoted"]) == ("a.txt", "a.txt")
     (run,) = cli.json("ls", f"data@{published}/sub/")["entries"]
     assert (run["name"], run["executable"], run["size"]) == ("run", True, 10)
 
@@ -285,6 +336,24 @@ def test_cat_writes_a_files_bytes(cli: Cli, published: str) -> None:
     assert cli("cat", "data/odd\udcff\n") == ""
     assert cli("cat", "data/sub", exits=2) == ""
     assert cli("cat", "data/none", exits=3) == ""
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("data:1.0.0/sub", "not a file: sub, a folder"),
+        ("data:1.0.0", "not a file: data:1.0.0, a folder"),
+        ("data:1.0.0/link", "not a file: link, a symbolic link to a.txt"),
+    ],
+)
+def test_cat_of_what_is_no_file_says_what_it_is(cli: Cli, published: str, place: str, why: str) -> None:
+    assert cli("cat", place, exits=2) == ""
+    assert why in cli.err
+
+
+def test_cat_below_a_file_names_the_file(cli: Cli, published: str) -> None:
+    assert cli("cat", "data:1.0.0/sub/run/below", exits=3) == ""
+    assert "not a folder: run" in cli.err
 
 
 def test_pull_makes_a_folder_equal_and_a_second_one_changes_nothing(
@@ -403,6 +472,11 @@ def test_sizes_are_spelt_for_people(size: int, spelt: str) -> None:
 )
 def test_times_are_spelt_in_utc(time_ns: int, spelt: str) -> None:
     assert spell_time(time_ns) == spelt
+
+
+def test_counts_are_spelt_for_people() -> None:
+    assert [spell_count(n, "file") for n in (0, 1, 2)] == ["0 files", "1 file", "2 files"]
+    assert [spell_count(n, "entry") for n in (1, 3)] == ["1 entry", "3 entries"]
 
 
 def test_columns_line_up_without_cutting() -> None:

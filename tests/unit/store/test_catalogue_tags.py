@@ -227,7 +227,7 @@ def test_push_after_a_rollback_is_rolled_back_to_what_the_rollback_had_restored(
 
 def test_version_is_not_rolled_back(catalogue: Catalogue) -> None:
     catalogue.set_tags("geo", ["1.0.0"], A)
-    with pytest.raises(TagExists):
+    with pytest.raises(BadName, match="never moves"):
         catalogue.rollback("geo", "1.0.0")
 
 
