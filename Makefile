@@ -50,6 +50,9 @@ bench: setup  ## Measure beside restic, nfs-ganesha, rclone, nginx and apache, i
 	$(BIN)/python -m bench.store $(if $(FULL),--full)
 	bench/gateway/run.sh $(if $(FULL),--full)
 
+fuzz: setup  ## Any bytes into every decoder, and every property, 5,000 examples each (many minutes).
+	$(BIN)/python -m pytest -q -n 2 --hypothesis-profile deep --timeout 7200 tests/fuzz tests/property
+
 apt:
 	@missing=$$(for p in $(APT); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
 	if [ -z "$$missing" ]; then exit 0; fi; \

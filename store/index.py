@@ -1,14 +1,14 @@
 """Index segments: sparse hooks that lead from a chunk's digest to a pack that may hold it (docs/format.md, Index).
 
-Derived data, best effort, never needed for correctness. One segment a push that wrote packs; its table holds
+Derived data, best effort, never needed for correctness. A push that wrote packs writes one segment; its table holds
 
     u32 number of packs, u32 number of hooks
     packs, 16 bytes each: id
     hooks, 12 bytes each: first 8 bytes of a chunk's digest, u32 row of its pack
 
-A chunk is a hook when its digest begins with a zero byte (1 in 256); every pack has one at least: its smallest
-digest. Chunks that are alike lie together, so one hook that is met again leads to the footer of a pack that holds
-most of its neighbours.
+A chunk is a hook when the first byte of its digest is below 8 (1 in 32, so that the few megabytes that a push looks up
+together nearly always hold one); every pack has one at least: its smallest digest. Chunks that are alike lie
+together, so one hook that is met again leads to the footer of a pack that holds most of its neighbours.
 """
 
 import os
@@ -26,7 +26,8 @@ from store.pack import Block
 INDEX: Final = "index/"
 HEAD: Final = struct.Struct("<II")
 HOOK: Final = struct.Struct("<8sI")
-MAX_SEGMENT: Final = 16 << 20
+MAX_SEGMENT: Final = 16 << 20  # plain bytes of its table; a push with more to say writes several
+HOOKED: Final = 8  # first bytes below this make a hook
 
 
 class Segment(NamedTuple):
@@ -42,19 +43,30 @@ class Segment(NamedTuple):
 
 
 def hooks_of(blocks: Iterable[Block]) -> list[bytes]:
-    """Return the hooks of one pack's blocks: those that begin with a zero byte, and the smallest."""
+    """Return the hooks of one pack's blocks: those below `HOOKED`, and the smallest."""
     digests = [block.digest for block in blocks]
-    return sorted({digest[:8] for digest in digests if digest[0] == 0} | {min(digests)[:8]}) if digests else []
+    return sorted({digest[:8] for digest in digests if digest[0] < HOOKED} | {min(digests)[:8]}) if digests else []
 
 
 def write_segment(objects: ObjectStore, dataset: str, packs: Sequence[tuple[PackId, Sequence[bytes]]]) -> None:
-    """Write the segment of one push.
+    """Write what one push has to say, as one segment, or several where it would outgrow one.
 
     Args:
         objects: the store.
         dataset: whose blocks these are.
         packs: each pack's id with its hooks.
     """
+    start, size = 0, HEAD.size
+    for end, (_, hooks) in enumerate(packs):
+        more = PACK_ID_SIZE + len(hooks) * HOOK.size
+        if size + more > MAX_SEGMENT:
+            _write(objects, dataset, packs[start:end])
+            start, size = end, HEAD.size
+        size += more
+    _write(objects, dataset, packs[start:])
+
+
+def _write(objects: ObjectStore, dataset: str, packs: Sequence[tuple[PackId, Sequence[bytes]]]) -> None:
     hooks = [HOOK.pack(hook, row) for row, (_, found) in enumerate(packs) for hook in found]
     plain = b"".join((HEAD.pack(len(packs), len(hooks)), *(pack for pack, _ in packs), *hooks))
     head = header(INDEX_MAGIC)

@@ -42,8 +42,7 @@ class Repository:
         found = self.manifest_warm(id, root)
         if found is None:
             found = open_manifest(self.objects, id, root, self._pages)
-            cost = 200_000 + 100 * len(found.contents.pages)
-            self._manifests.put((id, root), found, cost)
+            self._manifests.put((id, root), found, found.cost)
         return found
 
     def manifest_warm(self, id: bytes, root: bytes) -> Manifest | None:

@@ -288,7 +288,7 @@ def test_every_pack_has_a_hook() -> None:
     smallest = min(block.digest for block in blocks)[:8]
     hooks = hooks_of(blocks)
     assert smallest in hooks
-    assert hooks == sorted({smallest, *(b.digest[:8] for b in blocks if b.digest[0] == 0)})
+    assert hooks == sorted({smallest, *(b.digest[:8] for b in blocks if b.digest[0] < 8)})
     assert hooks_of([]) == []
 
 
@@ -313,3 +313,14 @@ def test_a_segment_that_cannot_be_is_corrupt(table: bytes) -> None:
 
 def test_header_and_trailer_have_their_sizes() -> None:
     assert (HEADER.size, TRAILER.size, len(header(PACK_MAGIC))) == (64, 128, 64)
+
+
+def test_a_push_with_more_hooks_than_a_segment_holds_writes_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("store.index.MAX_SEGMENT", 8 + 2 * (16 + 2 * 12))
+    objects = MemoryStore()
+    packs = [(PackId(bytes([n]) * 16), [bytes([n]) * 8, bytes([n + 100]) * 8]) for n in range(5)]
+    write_segment(objects, "maps", packs)
+    keys = [info.key for info in objects.list("index/")]
+    assert len(keys) == 3
+    found = sorted(pair for key in keys for pair in read_segment(objects, key).hooks())
+    assert found == sorted((hook, pack) for pack, hooks in packs for hook in hooks)
