@@ -28,6 +28,7 @@ COMMANDS: Final[Mapping[str, str]] = {  # name -> module:attribute
     "show": "gateway.cli.show:show",
     "tag": "gateway.cli.tag:tag",
     "untag": "gateway.cli.tag:untag",
+    "verify": "gateway.cli.verify:verify",
     "version": "gateway.cli.version:version",
 }
 

@@ -1,0 +1,110 @@
+"""`aetherfs verify`."""
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from gateway.cli.common import Command, Common, pass_common, spell_bytes
+from gateway.cli.progress import Reading, shown
+
+if TYPE_CHECKING:
+    from store.findings import Finding
+    from store.verify import Verified, VerifyCounters
+
+
+@click.command(cls=Command)
+@click.argument("ref", required=False)
+@click.option("--deep", is_flag=True, help="Read, decode and digest every block and every file too.")
+@pass_common
+@click.pass_context
+def verify(ctx: click.Context, common: Common, ref: str | None, deep: bool) -> None:
+    """Check the whole store, or the state REF with all that it needs.
+
+    Goes on whatever it finds, then names every object with a fault, the tags and files it touches, and what to do.
+    Exits 6 if anything is damaged or missing.
+
+    Example:
+      aetherfs verify
+      aetherfs verify maps:1.0.0 --deep
+    """
+    from gateway.exits import CORRUPT
+    from gateway.stores import Options, connect
+    from store.refs import parse_reference
+    from store.verify import VerifyCounters
+    from store.verify import verify as check
+
+    wanted = parse_reference(ref) if ref else None
+    counters = VerifyCounters()
+    # Opened without its record, which may be what is damaged.
+    objects, _ = connect(common.settings(), Options(on_wait=common.waiting), create=False)
+    with contextlib.closing(objects), shown(lambda: _reading(counters), wanted=not common.quiet):
+        if wanted is None:
+            done = check(objects, deep=deep, counters=counters)
+        else:
+            from store.catalogue import Catalogue
+            from store.root import open_store
+
+            state = Catalogue(objects, open_store(objects)).resolve(wanted)
+            done = check(objects, state=state, deep=deep, counters=counters)
+    common.result(_document(done), list(_lines(done)))
+    if done.findings:
+        ctx.exit(CORRUPT)
+
+
+def _reading(counters: "VerifyCounters") -> Reading:
+    detail = f"{counters.done} done, {counters.faults} objects with faults"
+    return Reading(counters.phase, counters.bytes_done, counters.bytes_total, detail)
+
+
+def _document(done: "Verified") -> dict[str, object]:
+    return {
+        "ok": not done.findings,
+        "deep": done.deep,
+        "datasets": done.datasets,
+        "states": done.states,
+        "packs": done.packs,
+        "index_segments": done.segments,
+        "files": done.files,
+        "bytes_read": done.bytes_read,
+        "findings": [
+            {
+                "object": finding.key,
+                "kind": finding.kind,
+                "fault": "missing" if finding.missing else "damaged",
+                "reasons": finding.reasons,
+                "more_reasons": finding.more_reasons,
+                "touches": finding.names,
+                "more_touches": finding.more_names,
+                "files": [{"in": name, "path": os.fsdecode(path)} for name, path in finding.files],
+                "more_files": finding.more_files,
+                "advice": finding.advice,
+            }
+            for finding in done.findings.all()
+        ],
+        "more_findings": done.findings.beyond,
+    }
+
+
+def _lines(done: "Verified") -> "list[str]":
+    lines = [line for finding in done.findings.all() for line in _finding(finding)]
+    if done.findings.beyond:
+        lines.append(f"and {done.findings.beyond} more faults of other objects")
+    read = f", {done.files} files, {spell_bytes(done.bytes_read)} read" if done.deep else ""
+    said = f"{len(done.findings)} objects with faults" if done.findings else "all is well"
+    what = f"{done.datasets} datasets, {done.states} states, {done.packs} packs{read}"
+    return [*lines, f"{said}: {what}{'' if done.deep else ' (--deep reads every block and file too)'}"]
+
+
+def _finding(finding: "Finding") -> "list[str]":
+    from store.errors import printable
+
+    lines = [f"{'missing' if finding.missing else 'damaged'} {finding.kind} {finding.key}"]
+    lines += [f"    {reason}" for reason in finding.reasons]
+    lines += [f"    and {finding.more_reasons} more faults"] if finding.more_reasons else []
+    more = f" and {finding.more_names} more" if finding.more_names else ""
+    lines += [f"    touches {' '.join(finding.names)}{more}"] if finding.names else []
+    lines += [f"    file {name} {printable(path)}" for name, path in finding.files]
+    lines += [f"    and {finding.more_files} more files"] if finding.more_files else []
+    return [*lines, f"    to do: {finding.advice}"]
