@@ -38,11 +38,11 @@ INTERFACES: Final = (
 
 def build_tree(settings: Settings) -> tuple[FileTree, bytes]:
     """Open the store and return its tree, with the key that NFS handles are authenticated with."""
-    from gateway.stores import Options, open_store
+    from gateway.stores import Options, open_store, store_folder
     from store.vfs.storetree import open_tree
 
     # A folder store lies on a disk already: it is cached on another one only where the settings say so.
-    wanted = settings.cache.disk and (settings.cache.dir or "://" in settings.store_address.removeprefix("file://"))
+    wanted = settings.cache.disk and (settings.cache.dir or store_folder(settings) is None)
     cache_dir = settings.cache_dir / "blocks" if wanted else None
     waiting = Options(on_wait=lambda why, seconds: _log.warning("%s; trying again in %.1f s", why, seconds))
     # A gateway may be started before its store: its first look waits as long as a command would. From then on whoever

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from gateway.config import Settings, parse_address
+from gateway.config import Settings, parse_address, state_dir
 from gateway.exits import DONE, OTHER, exit_code
 from gateway.lifecycle import ServeError, listen
-from gateway.stores import Options, connect
-from store.errors import StoreError, StoreMissing
+from gateway.stores import Options, connect, store_folder
+from store.errors import BadAddress, StoreError, StoreMissing
 
 OLDEST_PYTHON: Final = (3, 11)
 HELPERS: Final = (  # program, what it is for, how to get it on Debian
@@ -39,7 +39,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _python()
     yield _chunker()
     yield _store(settings)
-    yield _cache(settings.cache_dir)
+    yield _folder("cache", settings.cache_dir, "set cache.dir to a folder that can")
+    yield _folder("state", state_dir(), "pulls need it to know their own files: set XDG_STATE_HOME to one that can")
     for program, purpose, package in HELPERS:
         yield _helper(program, purpose, package)
     for interface, text in (("http", settings.http.listen), ("nfs", settings.nfs.listen)):
@@ -77,17 +78,24 @@ def _store(settings: Settings) -> Finding:
             return Finding("store", "ok", f"none yet at {settings.store_address}: made at first use")
         return Finding("store", "bad", str(error), "aetherfs init", exit_code(error))
     except StoreError as error:
-        fix = "check the address, the network, and the credentials (AWS_PROFILE, AWS_ACCESS_KEY_ID, ...)"
-        return Finding("store", "bad", str(error), fix, exit_code(error))
+        return Finding("store", "bad", str(error), _store_fix(settings, error), exit_code(error))
     return Finding("store", "ok", f"{objects.address}, store {root.store[:12]}, honours conditional writes")
 
 
-def _cache(folder: Path) -> Finding:
+def _store_fix(settings: Settings, error: StoreError) -> str:
+    if isinstance(error, BadAddress):
+        return "correct the address"
+    if store_folder(settings) is not None:
+        return "let this user read and write that folder"
+    return "check the address, the network, and the credentials (AWS_PROFILE, AWS_ACCESS_KEY_ID, ...)"
+
+
+def _folder(name: str, folder: Path, fix: str) -> Finding:
     near = next(place for place in (folder, *folder.parents) if place.exists())
     if not os.access(near, os.W_OK | os.X_OK):
-        return Finding("cache", "bad", f"{near} cannot be written", "set cache.dir to a folder that can", OTHER)
+        return Finding(name, "bad", f"{near} cannot be written", fix, OTHER)
     free = shutil.disk_usage(near).free
-    return Finding("cache", "ok", f"{folder}, {free >> 20} MiB free")
+    return Finding(name, "ok", f"{folder}, {free >> 20} MiB free")
 
 
 def _helper(program: str, purpose: str, package: str) -> Finding:

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gateway.config import Settings
+from gateway.stores import store_folder
 from store.errors import BadAddress, DestinationUnusable, printable
-from store.objects.address import FolderAddress, parse_address
 
 
 def refuse_source(source: Path, exclude: Sequence[str], settings: Settings) -> None:
@@ -25,7 +25,7 @@ def refuse_source(source: Path, exclude: Sequence[str], settings: Settings) -> N
     Raises:
         BadAddress: the store lies in `source`, or `source` in the store; or the address cannot be used at all.
     """
-    store, folder = _store_folder(settings), os.path.realpath(source)
+    store, folder = _real_store(settings), os.path.realpath(source)
     if store is None or not os.path.isdir(folder):
         return
     if _lies_in(folder, store):
@@ -45,14 +45,14 @@ def refuse_dest(dest: Path, settings: Settings) -> None:
         DestinationUnusable: it would be destroyed.
         BadAddress: the store's address cannot be used.
     """
-    store, folder = _store_folder(settings), os.path.realpath(dest)
+    store, folder = _real_store(settings), os.path.realpath(dest)
     if store is not None and (_lies_in(folder, store) or _lies_in(store, folder)):
         raise DestinationUnusable(str(dest), f"the store itself lies there, at {store}")
 
 
-def _store_folder(settings: Settings) -> str | None:
-    address = parse_address(settings.store_address)
-    return os.path.realpath(address.path) if isinstance(address, FolderAddress) else None
+def _real_store(settings: Settings) -> str | None:
+    folder = store_folder(settings)
+    return None if folder is None else os.path.realpath(folder)
 
 
 def _lies_in(path: str, folder: str) -> bool:

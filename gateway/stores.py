@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from gateway.config import ConfigError, Settings
 from store.errors import StoreMissing
-from store.objects.address import open_objects
+from store.objects.address import FolderAddress, open_objects, parse_address
 from store.objects.base import ObjectStore
 from store.objects.guard import Guarded
 from store.objects.probe import Conditions
@@ -89,6 +89,16 @@ def connect(settings: Settings, options: Options, *, create: bool) -> tuple[Obje
         single_writer=options.single_writer,
     )
     return guard, guard
+
+
+def store_folder(settings: Settings) -> Path | None:
+    """Return the folder that the store is, `None` for a store that lies elsewhere.
+
+    Raises:
+        BadAddress: the address cannot be used.
+    """
+    address = parse_address(settings.store_address)
+    return address.path if isinstance(address, FolderAddress) else None
 
 
 def _note_file(cache_dir: Path, address: str) -> Path:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 PERIOD_S: Final = 0.1
+BAR_WIDTH: Final = 12
+COUNTS_WIDTH: Final = 16  # of `1003.5/1023.9 GiB`, nearly always
 
 
 class Reading(NamedTuple):
@@ -29,14 +31,16 @@ def shown(read: Callable[[], Reading], *, wanted: bool) -> Iterator[None]:
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Column
 
     ended = threading.Event()
     columns = (
-        TextColumn("{task.description:10}"),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TextColumn("{task.fields[detail]}"),
-        TimeRemainingColumn(),
+        # One line, however narrow the terminal: what does not fit of the detail is cut, the rest stays.
+        TextColumn("{task.description:10}", table_column=Column(min_width=10, no_wrap=True)),
+        BarColumn(bar_width=BAR_WIDTH),
+        DownloadColumn(binary_units=True, table_column=Column(min_width=COUNTS_WIDTH, no_wrap=True)),
+        TextColumn("{task.fields[detail]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
+        TimeRemainingColumn(table_column=Column(min_width=7, no_wrap=True)),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=None, detail="")

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 @click.option("-m", "--message", default="", help="For the dataset's history.")
 @click.option("--expect", "expected", multiple=True, metavar="CHANNEL=ID", help="Only if it names this state now.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out what matches, by name or by path below DIR.")
-@click.option("--dry-run", is_flag=True, help="Read everything, write nothing.")
+@click.option("--dry-run", is_flag=True, help="Read everything, write nothing; say what it would do and cost.")
+@click.option("--price-storage-gb-month", type=click.FloatRange(0), metavar="USD", help="For --dry-run's estimate.")
+@click.option("--price-put-1000", type=click.FloatRange(0), metavar="USD", help="For --dry-run's estimate.")
 @click.option("--reread", is_flag=True, help="Read files too that look unchanged since the last push.")
 @click.option("--skip-unreadable", is_flag=True, help="Leave out what cannot be read or kept, instead of refusing.")
 @click.option("--single-writer", is_flag=True, help="Take a store that ignores conditions: nobody else writes.")
@@ -41,6 +43,8 @@ def push(
     expected: tuple[str, ...],
     exclude: tuple[str, ...],
     dry_run: bool,
+    price_storage_gb_month: float | None,
+    price_put_1000: float | None,
     reread: bool,
     skip_unreadable: bool,
     single_writer: bool,
@@ -51,13 +55,14 @@ def push(
 
     Example:
       aetherfs push ./data -t maps:1.0.0 -t maps:latest -m 'first survey'
+      aetherfs push ./data -t maps:1.1.0 --dry-run
     """
     from gateway.config import state_dir
     from gateway.overlap import refuse_source
     from store.push import PushCounters, PushOptions
     from store.push import push as publish
 
-    tags = [split_tag(name) for name in names]
+    tags = [split_tag(name) for name in dict.fromkeys(names)]
     dataset = tags[0][0]
     if any(other != dataset for other, _ in tags):
         raise click.UsageError("all tags of one push are of one dataset")
@@ -78,7 +83,13 @@ def push(
     ):
         done = publish(repository, source, dataset, [tag for _, tag in tags], state_dir(), options, counters)
     _remarks(common, done)
-    common.result(_document(done, dry_run=dry_run), _lines(done, dry_run=dry_run))
+    document, lines = _document(done, dry_run=dry_run), _lines(done, dry_run=dry_run)
+    if done.plan is not None:
+        from gateway.cli.dry_run import prices, written
+
+        more, said = written(done.dataset, done.plan, prices(price_storage_gb_month, price_put_1000))
+        document, lines = document | more, [*lines[:1], f"{done.files} files, {spell_bytes(done.size)}", *said]
+    common.result(document, lines)
 
 
 def _expectations(given: tuple[str, ...], tags: list[str]) -> dict[str, str]:
@@ -133,5 +144,5 @@ def _lines(done: "Pushed", *, dry_run: bool) -> list[str]:
     return [
         f"{names} {said} {state_name(done.manifest)}",
         f"{spell_count(done.files, 'file')}, {spell_bytes(done.size)}: {spell_bytes(done.bytes_new)} new, "
-        f"{spell_bytes(done.bytes_reused)} reused, {spell_bytes(done.bytes_stored)} stored, {done.puts} PUTs",
+        f"{spell_bytes(done.bytes_reused)} reused, {spell_bytes(done.bytes_stored)} stored, {spell_count(done.puts, 'PUT')}",
     ]

@@ -9,10 +9,13 @@ from gateway.cli.common import Common, PlainCommand, pass_common
 @click.option("--http", metavar="HOST:PORT", help="Where HTTP and WebDAV answer; port 0 picks one, off: not.")
 @click.option("--nfs", metavar="HOST:PORT", help="Where NFS and MOUNT answer; port 0 picks one, off: not.")
 @click.option("--grpc", metavar="HOST:PORT", help="Where gRPC answers. This version has none: off alone is accepted.")
+@click.option("--portmap", is_flag=True, help="Answer the portmapper on port 111 too. This version cannot yet.")
 @click.option("--workers", default=1, show_default=True, metavar="N", help="Processes for each interface.")
 @click.option("--insecure", is_flag=True, help="Allow addresses that other machines reach, without authentication.")
 @pass_common
-def serve(common: Common, http: str | None, nfs: str | None, grpc: str | None, workers: int, insecure: bool) -> None:
+def serve(
+    common: Common, http: str | None, nfs: str | None, grpc: str | None, portmap: bool, workers: int, insecure: bool
+) -> None:
     """Run the gateway until SIGTERM or Ctrl-C.
 
     Prints one line when all interfaces accept connections.
@@ -25,7 +28,7 @@ def serve(common: Common, http: str | None, nfs: str | None, grpc: str | None, w
 
     if grpc is not None and grpc.strip().lower() != "off":
         raise click.UsageError("--grpc: this version does not speak gRPC; leave it away, or give off")
-    settings = common.settings(http_listen=http, nfs_listen=nfs)
+    settings = common.settings(http_listen=http, nfs_listen=nfs, nfs_portmap="true" if portmap else None)
     logs.set_up(common.log_level)
     if not settings.store.url:
         # Made here, once, before several workers could find it missing at the same time.

@@ -421,6 +421,11 @@ def test_serve_refuses_grpc_which_it_does_not_have(cli: Cli) -> None:
     assert "does not speak gRPC" in cli.err
 
 
+def test_serve_refuses_the_portmapper_which_it_does_not_have(cli: Cli) -> None:
+    cli("serve", "--portmap", exits=2)
+    assert "this version has no portmapper" in cli.err
+
+
 def test_serve_with_everything_off_is_wrong_usage(cli: Cli) -> None:
     cli("serve", "--http", "off", "--nfs", "off", "--grpc", "off", exits=2)
     assert "nothing to serve" in cli.err

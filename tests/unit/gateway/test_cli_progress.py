@@ -41,6 +41,23 @@ def test_a_terminal_is_shown_phase_and_counts_on_stderr_alone() -> None:
     assert "new 7 B" in drawn
 
 
+def test_progress_takes_one_line_on_a_narrow_terminal() -> None:
+    ours, theirs = os.openpty()
+    subprocess.run(
+        [sys.executable, "-c", PROGRAM.replace("new 7 B", "new 75.0 MiB, reused 117.0 MiB, uploaded 75.0 MiB")],
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+        cwd=PROJECT,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
+        check=True,
+    )
+    os.close(theirs)
+    drawn = os.read(ours, 65536).decode(errors="replace")
+    os.close(ours)
+    assert "reading" in drawn
+    assert drawn.count("\x1b[1A") == 1  # one move up, at the end, wipes it all: more lines would take more
+
+
 @pytest.mark.parametrize("wanted", [True, False])
 def test_nothing_is_read_or_drawn_off_a_terminal(wanted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     err = io.StringIO()
