@@ -41,6 +41,7 @@ from store.layout import manifest_key
 from store.manifest.build import Built, Content, Item, build
 from store.manifest.view import Manifest
 from store.pack import Block
+from store.plan import Plan, foresee
 from store.refs import Named, Reference, TagKind, kind_of
 from store.repository import Repository
 from store.source import Identity, Scan, SourceFile, scan
@@ -96,6 +97,7 @@ class Pushed:
     puts: int
     skipped: tuple[tuple[bytes, str], ...]
     hard_links: int
+    plan: Plan | None = None  # of a dry run: what would be done
 
 
 def push(
@@ -139,6 +141,7 @@ class _Push:
         self.problems: list[tuple[bytes, str]] = []
         self.fresh: dict[Digest, Block] = {}  # written by this push
         self.last: Manifest | None = None  # of the last push from here
+        self.packs = 0  # written by this push
 
     def run(self) -> Pushed:
         started_ns, before = time.time_ns(), self.objects.snapshot()
@@ -233,6 +236,7 @@ class _Push:
         finally:
             ingest.close()
             uploader.close()
+        self.packs = len(uploader.packs)
         if uploader.packs and not self.options.dry_run:
             write_segment(self.objects, self.dataset, uploader.packs)
         return build(found.top)
@@ -283,8 +287,13 @@ class _Push:
 
     def _publish(self, built: Built, parents: dict[str, str], journal: Journal, found: Scan) -> Pushed:
         self.counters.phase = "publishing"
-        changed = True
-        if not self.options.dry_run:
+        changed, plan = True, None
+        if self.options.dry_run:
+            plan = foresee(
+                self.repository, self.dataset, self.tags, built,
+                chunks=len(self.fresh), packs=self.packs, packed=self.counters.bytes_uploaded,
+            )  # fmt: skip
+        else:
             root = self.last.root if self.last and self.last.id == built.id else self._write_manifest(built)
             content = StateContent(built.id.hex(), root.hex(), built.size, built.files)
             change = self.repository.catalogue.set_tags(
@@ -296,7 +305,7 @@ class _Push:
         return Pushed(
             self.dataset, built.id.hex(), self.tags, changed, built.records - 1, built.files, built.size,
             self.counters.bytes_new, self.counters.bytes_reused, self.counters.bytes_uploaded,
-            0, tuple(self.problems), found.hard_links,
+            0, tuple(self.problems), found.hard_links, plan,
         )  # fmt: skip
 
     def _write_manifest(self, built: Built) -> Digest:

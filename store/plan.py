@@ -1,0 +1,112 @@
+"""What a push would do, told by a dry run: objects it would write, and what its state shares with the tags there are.
+
+Reads only. One thread.
+"""
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from store.digest import Digest
+from store.errors import Corrupt, DatasetMissing, FeatureMissing, Missing
+from store.head import TagState
+from store.layout import manifest_key
+from store.manifest.build import Built
+from store.refs import TagKind, fold
+from store.repository import Repository
+
+NEWEST: Final = 8  # tags that the new state is held against
+
+
+class Share(NamedTuple):
+    """What the new state has in common with one that is there."""
+
+    tags: tuple[str, ...]  # that name it
+    manifest: str  # 64 hex digits
+    shared: int  # plain bytes of the new state's chunks that it has too
+    readable: bool  # False: its manifest is missing or damaged, and nothing is known of it
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a push would do."""
+
+    chunks: int  # new ones
+    packs: int
+    manifest: int  # bytes; 0: it is there already
+    puts: int  # all objects: packs, index segment, manifest, head, change hint
+    stored: int  # bytes that packs and manifest add
+    unique: int  # plain bytes of the state's chunks, each counted once
+    shares: tuple[Share, ...]  # newest first
+    conflicts: tuple[str, ...]  # tags that the push could not set: versions with other content
+
+
+def foresee(
+    repository: Repository, dataset: str, tags: tuple[str, ...], built: Built, *, chunks: int, packs: int, packed: int
+) -> Plan:
+    """Tell what is left to do once everything has been read.
+
+    Args:
+        repository: the store; only read.
+        dataset: whose state it becomes.
+        tags: that are to name it.
+        built: the state.
+        chunks: new ones.
+        packs: that hold them.
+        packed: bytes of those packs.
+    """
+    try:
+        known = repository.catalogue.tags(dataset)
+    except DatasetMissing:
+        known = []
+    id = built.id.hex()
+    by_name = {fold(tag.tag): tag for tag in known}
+    held = [by_name.get(fold(tag)) for tag in tags]
+    moves = any(tag is None or tag.content.manifest != id for tag in held)
+    taken = [tag for tag in held if tag and tag.kind is TagKind.VERSION and tag.content.manifest != id]
+    manifest = 0 if _there(repository, id) else len(built.data)
+    sizes = _sizes(built)
+    return Plan(
+        chunks=chunks,
+        packs=packs,
+        manifest=manifest,
+        puts=packs + (packs > 0) + (manifest > 0) + 2 * moves,
+        stored=packed + manifest,
+        unique=sum(sizes.values()),
+        shares=tuple(_shares(repository, known, sizes)),
+        conflicts=tuple(tag.tag for tag in taken),
+    )
+
+
+def _there(repository: Repository, id: str) -> bool:
+    try:
+        repository.objects.get(manifest_key(id), size=1)
+    except Missing:
+        return False
+    return True
+
+
+def _sizes(built: Built) -> dict[Digest, int]:
+    return {
+        block.digest: block.plain
+        for item in built.order
+        if item.content is not None
+        for _, block in item.content.extents
+        if block is not None
+    }
+
+
+def _shares(repository: Repository, known: list[TagState], sizes: dict[Digest, int]) -> list[Share]:
+    states: dict[str, list[TagState]] = {}
+    for tag in sorted(known, key=lambda tag: tag.moved_ns, reverse=True)[:NEWEST]:
+        states.setdefault(tag.content.manifest, []).append(tag)
+    shares = []
+    for manifest, tags in states.items():
+        names = tuple(tag.tag for tag in tags)
+        try:
+            there = repository.manifest(bytes.fromhex(manifest), bytes.fromhex(tags[0].content.root))
+            shared = sum(sizes.get(block.digest, 0) for block in there.all_blocks())
+        except (Missing, Corrupt, FeatureMissing):
+            shares.append(Share(names, manifest, 0, readable=False))
+        else:
+            shares.append(Share(names, manifest, shared, readable=True))
+    return shares
