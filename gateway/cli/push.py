@@ -144,5 +144,6 @@ def _lines(done: "Pushed", *, dry_run: bool) -> list[str]:
     return [
         f"{names} {said} {state_name(done.manifest)}",
         f"{spell_count(done.files, 'file')}, {spell_bytes(done.size)}: {spell_bytes(done.bytes_new)} new, "
-        f"{spell_bytes(done.bytes_reused)} reused, {spell_bytes(done.bytes_stored)} stored, {spell_count(done.puts, 'PUT')}",
+        f"{spell_bytes(done.bytes_reused)} reused, {spell_bytes(done.bytes_stored)} stored, "
+        f"{spell_count(done.puts, 'PUT')}",
     ]
