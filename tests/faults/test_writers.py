@@ -113,7 +113,8 @@ def test_commands_that_push_at_once_end_with_0_or_with_5_naming_the_winner(addre
         )
     ended = [(*process.communicate(timeout=DEADLINE_S), process.returncode) for process in running]
     winners = [json.loads(out) for out, _, code in ended if code == 0]
-    assert sorted(code for _, _, code in ended) == [0] + [5] * (WRITERS - 1)
+    assert [said for _, said, code in ended if code not in (0, 5)] == []
+    assert len(winners) == 1
     for _, said, code in ended:
         if code == 5:
             assert winners[0]["manifest"][:15] in said

@@ -3,8 +3,9 @@
     python -m tests.faults.writer STORE NAME ROUNDS CHANNEL|-
 
 With a channel, all writers move it, each round from what it names when the round begins; with `-`, each has a channel
-of its own. It says `ready`, begins at the end of its input, and writes a line a round: the exit code that a command would end with, the state that the channel named when the round
-began, the state that was to be published, and what a loser is told.
+of its own. It says `ready` and begins at the end of its input. Then a line a round: the exit code that a command would
+end with, the state that the channel named when the round began, the state that was to be published, and what a loser
+is told.
 """
 
 import json
