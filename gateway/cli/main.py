@@ -26,6 +26,7 @@ COMMANDS: Final[Mapping[str, str]] = {  # name -> module:attribute
     "rollback": "gateway.cli.tag:rollback",
     "serve": "gateway.cli.serve:serve",
     "show": "gateway.cli.show:show",
+    "stats": "gateway.cli.stats:stats",
     "tag": "gateway.cli.tag:tag",
     "untag": "gateway.cli.tag:untag",
     "verify": "gateway.cli.verify:verify",
