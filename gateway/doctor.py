@@ -15,7 +15,7 @@ from gateway.config import Settings, parse_address, state_dir
 from gateway.exits import DONE, OTHER, exit_code
 from gateway.lifecycle import ServeError, listen
 from gateway.stores import Options, connect, store_folder
-from store.errors import BadAddress, StoreError, StoreMissing
+from store.errors import BadAddress, ConditionsIgnored, Corrupt, FeatureMissing, StoreError, StoreMissing
 
 OLDEST_PYTHON: Final = (3, 11)
 HELPERS: Final = (  # program, what it is for, how to get it on Debian
@@ -83,8 +83,15 @@ def _store(settings: Settings) -> Finding:
 
 
 def _store_fix(settings: Settings, error: StoreError) -> str:
-    if isinstance(error, BadAddress):
-        return "correct the address"
+    match error:
+        case BadAddress():
+            return "correct the address"
+        case Corrupt():
+            return "bring the named object back from a backup, then run aetherfs verify"
+        case FeatureMissing():
+            return "install the newest version of aetherfs"
+        case ConditionsIgnored():
+            return "use another store for writing, or give --single-writer if nobody else writes"
     if store_folder(settings) is not None:
         return "let this user read and write that folder"
     return "check the address, the network, and the credentials (AWS_PROFILE, AWS_ACCESS_KEY_ID, ...)"

@@ -22,7 +22,6 @@ INTERRUPTED: Final = 130  # 128 + SIGINT, as shells count
 
 EXIT_CODES: Final[Mapping[type[Exception], int]] = {
     ConfigError: USAGE,
-    errors.ObjectMissing: NOT_FOUND,
     errors.StoreMissing: NOT_FOUND,
     errors.DatasetMissing: NOT_FOUND,
     errors.TagMissing: NOT_FOUND,
@@ -34,10 +33,12 @@ EXIT_CODES: Final[Mapping[type[Exception], int]] = {
     errors.TagMoved: CONFLICT,
     errors.TagNameTaken: CONFLICT,
     errors.Contended: CONFLICT,
+    errors.ObjectMissing: CORRUPT,  # not what the user named, but what the store's own records name
     errors.ObjectCorrupt: CORRUPT,
     errors.BlockCorrupt: CORRUPT,
     errors.StoreUnavailable: UNREACHABLE,
     errors.OutcomeUnknown: UNREACHABLE,
+    errors.PushLost: UNREACHABLE,  # as after a lost connection: the same command again is the cure
     errors.StoreFull: OTHER,  # it can be reached; waiting and trying again, as for 7, will not help
     errors.NotWarm: UNREACHABLE,
     errors.StoreDenied: REFUSED,

@@ -26,7 +26,14 @@ from typing import Final
 
 from blake3 import blake3
 
-from store.errors import ObjectMissing, OutcomeUnknown, PreconditionFailed, StoreMissing, StoreUnavailable
+from store.errors import (
+    BadAddress,
+    ObjectMissing,
+    OutcomeUnknown,
+    PreconditionFailed,
+    StoreMissing,
+    StoreUnavailable,
+)
 from store.objects.base import Buffer, Fetched, ObjectInfo
 from store.objects.keys import check_key, check_prefix, check_range
 from store.objects.local_files import flush_folder, locked, read_range, translate, write_file
@@ -49,6 +56,7 @@ class FolderStore:
 
         Raises:
             StoreMissing: not there, and not to be made.
+            BadAddress: something else than a folder is there.
             StoreDenied, StoreFull, StoreUnavailable: it cannot be made.
         """
         self._root = os.path.abspath(root)
@@ -58,6 +66,8 @@ class FolderStore:
         self._settled_lock = threading.Lock()
         self._swept = False
         self._closed = False
+        if os.path.exists(self._root) and not os.path.isdir(self._root):
+            raise BadAddress(self._root, "it is not a folder")
         if create:
             with self._errors_of(""):
                 os.makedirs(self._root, exist_ok=True)
