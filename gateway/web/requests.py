@@ -6,6 +6,7 @@ request for `PATIENCE_S` in all, however they trickle in, and gets that time bac
 Threads: a connection is used by one at a time.
 """
 
+import contextlib
 import io
 import re
 import socket
@@ -84,7 +85,11 @@ class Request(server.HTTPRequest):
     def parse_request(self) -> None:
         """Read and check the head; a refusal is sent at once."""
         self.conn.incoming.begin()
-        super().parse_request()
+        self.conn.reading_head = True
+        try:
+            super().parse_request()
+        finally:
+            self.conn.reading_head = False
 
     def read_request_line(self) -> bool:
         """Read the request line; return whether it is one."""
@@ -115,9 +120,16 @@ class HttpConnection(server.HTTPConnection):
     """One connection."""
 
     RequestHandlerClass = Request
+    reading_head = False  # a request has begun to arrive, and nothing of it was asked of the application
 
     def __init__(self, owner: Any, sock: socket.socket, makefile: Any) -> None:
         super().__init__(owner, sock, makefile)
         self.rfile.close()
         self.incoming = Incoming(sock, owner.limits.patience_s)
         self.rfile = _Reader(self.incoming, io.DEFAULT_BUFFER_SIZE)
+
+    def leave_head(self) -> None:
+        """End the wait for the rest of a head, if that is what a thread does. May be called from any other thread."""
+        if self.reading_head:
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RD)

@@ -25,6 +25,7 @@ from gateway.web.requests import PATIENCE_S, HttpConnection
 # cheroot's marks for "no more", not in its types.
 _STOP: Final[object] = vars(server)["_STOPPING_FOR_INTERRUPT"]
 _SHUTDOWN: Final[object] = vars(threadpool)["_SHUTDOWNREQUEST"]
+HEAD_S: Final = 1.0  # how long the rest of a head may take while draining
 CUT_S: Final = 1.0  # how long a thread may take to notice that its connection was cut
 ACCEPT_PAUSE_S: Final = 0.1
 THREADS: Final = 64  # a download holds one for as long as its reader takes
@@ -154,18 +155,26 @@ class _Engine(wsgi.Server):
         for _ in workers:
             with contextlib.suppress(queue.Full):
                 self.requests._queue.put(_SHUTDOWN, timeout=max(0.0, deadline - time.monotonic()))
+        self._join(workers, min(deadline, time.monotonic() + HEAD_S))
         for worker in workers:
-            worker.join(max(0.0, deadline - time.monotonic()))
+            conn = worker.conn  # whose head never gets whole is no request in flight
+            if worker.is_alive() and conn is not None:
+                conn.leave_head()
+        self._join(workers, deadline)
         busy = [worker for worker in workers if worker.is_alive()]
         for worker in busy:
             conn = worker.conn
             if conn is not None:
                 with contextlib.suppress(OSError):
                     conn.socket.shutdown(socket.SHUT_RDWR)
-        for worker in busy:
-            worker.join(CUT_S)
+        self._join(busy, time.monotonic() + CUT_S)
         self._finished = not busy
         return self._finished
+
+    @staticmethod
+    def _join(workers: Iterable[threading.Thread], until_s: float) -> None:
+        for worker in workers:
+            worker.join(max(0.0, until_s - time.monotonic()))
 
     def put_conn(self, conn: Any) -> None:
         """Keep a connection for its next request; while draining, close it."""

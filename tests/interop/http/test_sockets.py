@@ -203,6 +203,20 @@ def test_draining_lets_a_request_in_flight_finish_and_refuses_new_ones() -> None
         assert results[0].headers["connection"] == "close"
 
 
+def test_draining_does_not_wait_for_the_rest_of_a_head(tree: MemoryTree) -> None:
+    limits = HttpLimits(timeout_s=600, patience_s=600)
+    with (
+        serving(make_wsgi_app(tree), limits=limits) as running,
+        running.connect() as half,
+        running.connect() as idle,
+    ):
+        half.sendall(b"GET /healthz HTTP/1.1\r\nHo")
+        assert httpx.get(f"{running.url}/healthz", timeout=20).status_code == 200
+        assert running.server.drain(30) is True
+        assert idle.recv(100) == b""
+        assert half.recv(100).startswith(b"HTTP/1.1 400 ")
+
+
 def test_draining_cuts_what_does_not_finish_in_time() -> None:
     release = threading.Event()
 
