@@ -21,6 +21,7 @@ from store.objects.base import Fetched, ObjectStore
 
 OPERATIONS_KEPT: Final = 64
 ATTEMPTS: Final = 12  # with the pauses below about 10 s of trying
+GIVE_UP_S: Final = 60.0  # after this no write without a clear answer is made again
 _FIRST_PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 2.0
 
@@ -63,6 +64,7 @@ def compare_and_set(
     operations: Callable[[bytes], Collection[str]] = json_operations,
     sleep: Callable[[float], None] = time.sleep,
     jitter: Callable[[], float] = random.random,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Committed:
     """Replace an object by what `decide` makes of it, against any number of other writers.
 
@@ -76,13 +78,16 @@ def compare_and_set(
         operations: reads the operation ids out of an object's bytes.
         sleep: waits that many seconds between attempts.
         jitter: draws from [0, 1).
+        clock: tells seconds that never go back.
 
     Raises:
         Contended: others were faster `attempts` times.
-        OutcomeUnknown: the store stopped answering after a write that may have taken place.
+        OutcomeUnknown: the store stopped answering after a write that may have taken place, or no write got a clear
+            answer in `attempts` tries or `GIVE_UP_S`.
         StoreUnavailable: the object could not be read at first.
     """
     operation = new_operation()
+    began_s = clock()
     found = _fetch(objects, key)
     unclear: OutcomeUnknown | StoreUnavailable | None = None
     for attempt in range(attempts):
@@ -104,6 +109,8 @@ def compare_and_set(
             raise OutcomeUnknown(key, str(unclear or error)) from error
         if found and operation in operations(found.data):
             return Committed(found.data, found.etag, written=True)
+        if unclear and clock() - began_s > GIVE_UP_S:
+            break
     if unclear:
         raise unclear
     raise Contended(key, attempts)

@@ -6,7 +6,6 @@ without its quotes. What is found holds for a store as long as its server is the
 Threads: plain functions; two probes at once use two objects.
 """
 
-import contextlib
 import secrets
 from typing import Final, NamedTuple
 
@@ -43,9 +42,10 @@ def probe_conditions(store: ObjectStore) -> Conditions:
     The object lies below `probe/` and is removed. About ten requests.
 
     Raises:
-        StoreUnavailable: no clear outcome, several times.
+        StoreUnavailable: no clear outcome, several times, or the store stopped answering.
         StoreDenied, StoreFull, StoreMissing: nothing can be written there at all.
     """
+    why = ""
     for _ in range(ATTEMPTS):
         key = f"probe/{secrets.token_hex(16)}"
         try:
@@ -53,8 +53,13 @@ def probe_conditions(store: ObjectStore) -> Conditions:
         except OutcomeUnknown as error:
             why = str(error)
         finally:
-            with contextlib.suppress(Unavailable):
+            try:
                 store.delete(key)
+                answers = True
+            except Unavailable:
+                answers = False
+        if not answers:  # and each attempt may have waited for minutes
+            break
     raise StoreUnavailable(store.address, f"finding out whether it honours conditional writes failed: {why}")
 
 

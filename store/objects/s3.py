@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
-CONNECT_TIMEOUT_S: Final = 5.0
-READ_TIMEOUT_S: Final = 60.0  # between two pieces of an answer, and for the server to finish a 16 MiB write
+CONNECT_TIMEOUT_S: Final = 5.0  # also for each piece of a request to be taken
+READ_TIMEOUT_S: Final = 30.0  # between two pieces of an answer, and for the server to finish a 16 MiB write
 PAGE_SIZE: Final = 1000  # the most that S3 gives
 DEFAULT_REGION: Final = "us-east-1"  # what servers other than Amazon's take; Amazon's redirects to the right one
 

@@ -162,3 +162,15 @@ def test_unreadable_object_carries_no_operations(data: bytes) -> None:
 
 def counted_any(store: FaultyStore) -> bool:
     return any(store.list(KEY))
+
+
+def test_store_whose_answers_take_long_and_say_nothing_is_not_written_for_ever() -> None:
+    store, now = FaultyStore(), [0.0]
+    store.faults = ["lost request"] * ATTEMPTS
+
+    def slow(seconds: float) -> None:
+        now[0] += 30.0
+
+    with pytest.raises(OutcomeUnknown):
+        compare_and_set(store, KEY, count, sleep=slow, clock=lambda: now[0])
+    assert (store.conditional_writes, now[0]) == (3, 90.0)

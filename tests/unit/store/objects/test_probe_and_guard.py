@@ -131,6 +131,17 @@ def test_an_unclear_outcome_is_probed_again_but_not_for_ever() -> None:
         probe_conditions(Fails([OutcomeUnknown("k", "lost")] * 99))
 
 
+def test_a_store_that_answers_nothing_any_more_is_not_probed_again() -> None:
+    class Silent(Fails):
+        def delete(self, key: str) -> None:
+            raise StoreUnavailable(self.address, "no answer")
+
+    store = Silent([OutcomeUnknown("k", "lost")] * 99)
+    with pytest.raises(StoreUnavailable, match="lost"):
+        probe_conditions(store)
+    assert len(store.errors) == 98
+
+
 def test_a_store_that_may_not_be_written_is_denied_not_blamed() -> None:
     with pytest.raises(StoreDenied):
         probe_conditions(Fails([StoreDenied("s", "read-only")]))
