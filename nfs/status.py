@@ -36,6 +36,7 @@ STATUS: Final[Mapping[type[Exception], nfsstat3]] = {
     # Unavailable: the client waits and asks again, as its user would want
     errors.StoreUnavailable: _S.NFS3ERR_JUKEBOX,
     errors.OutcomeUnknown: _S.NFS3ERR_JUKEBOX,
+    errors.PushLost: _S.NFS3ERR_JUKEBOX,
     errors.StoreFull: _S.NFS3ERR_JUKEBOX,
     errors.NotWarm: _S.NFS3ERR_JUKEBOX,
     # Refused

@@ -50,6 +50,7 @@ from store.versions import parse_version
 
 HEADS_SIZE: Final = 32 * 1024 * 1024  # encoded bytes of remembered heads
 HEADS_COUNT: Final = 4096  # remembered heads, absent ones too
+Guard = Callable[[Head, Content], None]
 _UNIQUE_DIGITS: Final = 32  # 128 bits: from here on a prefix of an id is taken to be unique
 _DAY_NS: Final = 86_400 * 10**9
 _EPOCH: Final = datetime.date(1970, 1, 1).toordinal()
@@ -183,6 +184,7 @@ class Catalogue:
         op: Op = "push",
         expect: Mapping[str, str] | None = None,
         parents: Mapping[str, str] | None = None,
+        guard: Guard | None = None,
     ) -> Change:
         """Make tags name a state: all of them in one change, or none. Makes the dataset when there is none.
 
@@ -196,6 +198,8 @@ class Catalogue:
             expect: channel -> the id that it must have (12 digits or more), or "" where it must not exist.
             parents: channel -> the id that it had when the work began, or "". As `expect`, but no conflict when the
                 channel names the wished state already.
+            guard: called before each attempt to write, with the head that will be replaced and the state; what it
+                raises ends the matter.
 
         Raises:
             TagExists: a version has, or had, other content.
@@ -211,6 +215,8 @@ class Catalogue:
             plan = plan_set(self._archive, head, wish)
             if not plan.tags:
                 return None
+            if guard is not None:
+                guard(head, content)
             return self._advance(head, plan, op, operation, content, message=message, by=by), plan
 
         return self._commit(dataset, step)
@@ -230,9 +236,10 @@ class Catalogue:
         return self._commit(dataset, step)
 
     def rollback(
-        self, dataset: str, channel: str, *, message: str = "", by: str = "", expect: str | None = None
-    ) -> Change:
-        """Move a channel to its previous state; repeated, further back.
+        self, dataset: str, channel: str, *, message: str = "", by: str = "", expect: str | None = None,
+        guard: Guard | None = None,
+    ) -> Change:  # fmt: skip
+        """Move a channel to its previous state; repeated, further back. `guard`: see `set_tags`.
 
         Raises:
             DatasetMissing, TagMissing, TagMoved, BadName, FeatureMissing, Contended, OutcomeUnknown.
@@ -242,6 +249,8 @@ class Catalogue:
         def step(head: Head, operation: str) -> tuple[Head, Plan]:
             plan, back = plan_rollback(self._archive, _alive(head), channel, expect)
             origin = back.origin or back.n
+            if guard is not None and back.content is not None:
+                guard(head, back.content)
             return (
                 self._advance(head, plan, "rollback", operation, back.content, origin=origin, message=message, by=by),
                 plan,

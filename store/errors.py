@@ -189,6 +189,17 @@ class StoreFull(Unavailable):
         super().__init__(f"no space left at {where}; free some and run it again: what is done already is kept")
 
 
+class PushLost(Unavailable):
+    """A deletion took a push for dead and went on without it; what the push has found may be gone."""
+
+    def __init__(self, dataset: str) -> None:
+        self.dataset = dataset
+        super().__init__(
+            f"this push to {dataset!r} stood still for so long that a deletion went on without it; "
+            "push again: what is still there is used"
+        )
+
+
 class NotWarm(Unavailable):
     """Only for callers that asked for an answer from memory alone."""
 

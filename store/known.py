@@ -7,7 +7,7 @@ of requests and memory. A miss costs only space. Any thread: `get` and `find` ma
 import heapq
 import itertools
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -33,6 +33,7 @@ class KnownBlocks:
         self._blocks: dict[Digest, Block] = {}
         self._hooks: dict[bytes, list[PackId]] | None = None  # not read before they are needed
         self._packs: set[PackId] = set()
+        self._doomed: set[PackId] = set()
         self._footers_left = MAX_FOOTERS
         self._lock = threading.Lock()
 
@@ -40,7 +41,13 @@ class KnownBlocks:
         """Remember blocks, as far as there is room."""
         room = MAX_BLOCKS - len(self._blocks)
         for block in itertools.islice(blocks, max(0, room)):
-            self._blocks.setdefault(block.digest, block)
+            if block.pack not in self._doomed:
+                self._blocks.setdefault(block.digest, block)
+
+    def forget(self, packs: Collection[PackId]) -> None:
+        """Never again return a block of these packs: they are being deleted. Not while `find` may run."""
+        self._doomed.update(packs)
+        self._blocks = {digest: block for digest, block in self._blocks.items() if block.pack not in self._doomed}
 
     def add_pack(self, pack: PackId) -> bool:
         """Remember all blocks of one pack; false where it can't be read (any more)."""

@@ -41,9 +41,12 @@ def history_key(dataset: str, number: int, digest: str) -> str:
     return f"history/{dataset}/{number}-{digest[:16]}"
 
 
-def manifest_key(manifest: str) -> str:
-    """Return the key of a manifest; `manifest` is its id in hex."""
-    return f"{MANIFESTS}{manifest[:2]}/{manifest}"
+def manifest_key(manifest: str, root: str = "") -> str:
+    """Return the key of a manifest; `manifest` is its id in hex.
+
+    With `root`, the digest of its table in hex: its second key, for when the first is being deleted.
+    """
+    return f"{MANIFESTS}{manifest[:2]}/{manifest}" + (f"-{root[:16]}" if root else "")
 
 
 def pack_key(pack: str) -> str:

@@ -33,7 +33,7 @@ class Plan:
     chunks: int  # new ones
     packs: int
     manifest: int  # bytes; 0: it is there already
-    puts: int  # all objects: packs, index segment, manifest, head, change hint
+    puts: int  # all objects: heartbeat, packs, index segment, manifest, head, change hint
     stored: int  # bytes that packs and manifest add
     unique: int  # plain bytes of the state's chunks, each counted once
     shares: tuple[Share, ...]  # newest first
@@ -69,7 +69,7 @@ def foresee(
         chunks=chunks,
         packs=packs,
         manifest=manifest,
-        puts=packs + (packs > 0) + (manifest > 0) + 2 * moves,
+        puts=(packs + manifest > 0) + packs + (packs > 0) + (manifest > 0) + 2 * moves,
         stored=packed + manifest,
         unique=sum(sizes.values()),
         shares=tuple(_shares(repository, known, sizes)),

@@ -18,9 +18,10 @@ from blake3 import blake3
 
 from store import unchanged
 from store.chunker import Chunker
-from store.digest import Digest
+from store.digest import Digest, PackId
 from store.errors import (
     Conflict,
+    Contended,
     Corrupt,
     DatasetMissing,
     Missing,
@@ -31,18 +32,22 @@ from store.errors import (
     SourceUnusable,
     TagMissing,
 )
+from store.gc_state import Doomed
 from store.head import Content as StateContent
+from store.head import Head
 from store.index import write_segment
 from store.ingest import Ingest, Read
 from store.journal import Journal
 from store.kinds import Kind
 from store.known import KnownBlocks
-from store.layout import manifest_key
+from store.layout import GC_STATE_KEY, manifest_key, pack_key
+from store.lease import Lease
 from store.manifest.build import Built, Content, Item, build
 from store.manifest.view import Manifest
 from store.pack import Block
 from store.plan import Plan, foresee
 from store.refs import Named, Reference, TagKind, kind_of
+from store.reliance import Reliance, packs_of
 from store.repository import Repository
 from store.source import Identity, Scan, SourceFile, scan
 from store.upload import Uploader
@@ -142,6 +147,10 @@ class _Push:
         self.fresh: dict[Digest, Block] = {}  # written by this push
         self.last: Manifest | None = None  # of the last push from here
         self.packs = 0  # written by this push
+        self.lease = Lease(self.objects, dataset)
+        self.reliance = Reliance(self.objects, self.lease)
+        self.states: dict[str, Manifest] = {}  # of the dataset, as they were read, by id
+        self.second = False  # what stood at the manifest's first key can't be relied on
 
     def run(self) -> Pushed:
         started_ns, before = time.time_ns(), self.objects.snapshot()
@@ -153,12 +162,14 @@ class _Push:
             journal = Journal(self.record.with_suffix(".journal") if alone and not self.options.dry_run else None)
             parents = self._parents(journal)
             self._learn(found, journal)
-            built = self._read(found, journal)
             try:
-                pushed = self._publish(built, parents, journal, found)
+                built = self._read(found, journal)
+                pushed, built = self._publish(built, parents, journal, found)
             except Conflict:
                 journal.forget_parents()
                 raise
+            finally:
+                self.lease.end()
             if alone and not self.options.dry_run:
                 unchanged.remember(self.record, built, self.identities, started_ns)
         return replace(pushed, puts=self.objects.snapshot().since(before).puts)
@@ -187,6 +198,8 @@ class _Push:
         if not self.options.reread:
             identities = {id(file.item): file.identity for file in found.files}
             self.last = unchanged.fill_in(self.record, found.top, identities, self.repository.manifest)
+            if self.last is not None:
+                self._note(self.last)
             for file in found.files:
                 if file.item.content is not None:
                     self.identities[id(file.item)] = file.identity
@@ -201,8 +214,13 @@ class _Push:
                 with contextlib.suppress(Missing, Corrupt):  # best effort: what is not known is uploaded again
                     manifest = self.repository.manifest(bytes.fromhex(content.manifest), bytes.fromhex(content.root))
                     self.known.add(manifest.all_blocks())
+                    self._note(manifest)
         for pack in journal.packs():
             self.known.add_pack(pack)
+
+    def _note(self, manifest: Manifest) -> None:
+        self.reliance.read(manifest)
+        self.states[manifest.id.hex()] = manifest
 
     def _recent(self) -> list[StateContent]:
         """Return the states that the dataset had last, each once."""
@@ -220,7 +238,8 @@ class _Push:
         uploader = Uploader(None if self.options.dry_run else self.objects, journal, on_pack=self._uploaded)
         ingest = Ingest(Chunker(self.repository.root.chunker), self.known)
         try:
-            todo = [file for file in found.files if file.item.content is None]
+            skipped = {path for path, _ in self.problems}
+            todo = [file for file in found.files if file.item.content is None and file.shown not in skipped]
             for _ in range(ATTEMPTS):
                 todo = list(self._take(ingest.read(todo), uploader))
                 if not todo:
@@ -236,10 +255,12 @@ class _Push:
         finally:
             ingest.close()
             uploader.close()
-        self.packs = len(uploader.packs)
+        self.packs += len(uploader.packs)
+        for pack, _ in uploader.packs:
+            self.reliance.wrote(pack_key(pack.hex()))
         if uploader.packs and not self.options.dry_run:
             write_segment(self.objects, self.dataset, uploader.packs)
-        return build(found.top)
+        return build(found.top, salt=os.urandom(16) if self.second else b"")
 
     def _take(self, reads: Iterable[Read], uploader: Uploader) -> Iterator[SourceFile]:
         """Pack what is read; yield the files that changed meanwhile and must be read again."""
@@ -255,6 +276,7 @@ class _Push:
                 else:
                     block = piece.block or self.fresh.get(piece.digest)
                     if block is None:
+                        self._begin()
                         block = uploader.add(piece.digest, piece.coding, piece.stored, piece.size)
                         self.fresh[piece.digest] = block
                         self.counters.bytes_new += piece.size
@@ -285,7 +307,10 @@ class _Push:
 
     # making it visible
 
-    def _publish(self, built: Built, parents: dict[str, str], journal: Journal, found: Scan) -> Pushed:
+    def _publish(
+        self, built: Built, parents: dict[str, str], journal: Journal, found: Scan
+    ) -> tuple[Pushed, Built]:  # fmt: skip
+        """Set the tags; return what was done and the manifest that they name."""
         self.counters.phase = "publishing"
         changed, plan = True, None
         if self.options.dry_run:
@@ -294,34 +319,102 @@ class _Push:
                 chunks=len(self.fresh), packs=self.packs, packed=self.counters.bytes_uploaded,
             )  # fmt: skip
         else:
-            root = self.last.root if self.last and self.last.id == built.id else self._write_manifest(built)
-            content = StateContent(built.id.hex(), root.hex(), built.size, built.files)
-            change = self.repository.catalogue.set_tags(
-                self.dataset, self.tags, content, message=self.options.message, by=self.options.by, op="push",
-                expect=self.options.expect, parents=parents,
-            )  # fmt: skip
-            changed = bool(change.changed)
+            for left in reversed(range(ATTEMPTS)):
+                try:
+                    changed = self._set_tags(built, parents)
+                    break
+                except _Doomed as found_doomed:
+                    if not left:
+                        raise Contended(GC_STATE_KEY, ATTEMPTS) from None
+                    built = self._replace(found_doomed.doomed, found, journal)
             journal.end()
-        return Pushed(
+        pushed = Pushed(
             self.dataset, built.id.hex(), self.tags, changed, built.records - 1, built.files, built.size,
             self.counters.bytes_new, self.counters.bytes_reused, self.counters.bytes_uploaded,
             0, tuple(self.problems), found.hard_links, plan,
         )  # fmt: skip
+        return pushed, built
 
-    def _write_manifest(self, built: Built) -> Digest:
-        """Write the manifest unless its id is there already (then its own places count); return its root."""
-        key = manifest_key(built.id.hex())
+    def _set_tags(self, built: Built, parents: dict[str, str]) -> bool:
+        """Place the manifest and name it; false where all tags named it already.
+
+        Raises:
+            _Doomed: it relies on what is being deleted.
+        """
+        key, root, packs = self._place(built)
+        content = StateContent(built.id.hex(), root.hex(), built.size, built.files)
+
+        def guard(head: Head, state: StateContent) -> None:
+            doomed = self.reliance.check(head, state, key, packs)
+            if doomed:
+                raise _Doomed(doomed)
+
+        change = self.repository.catalogue.set_tags(
+            self.dataset, self.tags, content, message=self.options.message, by=self.options.by, op="push",
+            expect=self.options.expect, parents=parents, guard=guard,
+        )  # fmt: skip
+        return bool(change.changed)
+
+    def _place(self, built: Built) -> tuple[str, Digest, frozenset[PackId]]:
+        """See to it that the manifest is in the store; return its key, its root, and the packs that it names.
+
+        Where its id is there already, the places of that one count, since they are what readers see.
+        """
+        there = self.states.get(built.id.hex())
+        if there is None or self.second:
+            self._begin()
+            there = self._write_manifest(built)
+        if there is not None:
+            return there.key, there.root, packs_of(there)
+        key = manifest_key(built.id.hex(), built.root.hex() if self.second else "")
+        self.reliance.wrote(key)
+        return key, built.root, built.packs
+
+    def _write_manifest(self, built: Built) -> Manifest | None:
+        """Write the manifest; return the one that is there already."""
+        key = manifest_key(built.id.hex(), built.root.hex() if self.second else "")
         for attempt in range(ATTEMPTS):
             try:
                 self.objects.put_if(key, built.data, match=None)
             except (PreconditionFailed, OutcomeUnknown) as error:
                 with contextlib.suppress(ObjectMissing):
-                    return self.repository.read_manifest(built.id).root  # checked against its id
+                    if self.second:
+                        return self.repository.manifest(built.id, built.root)
+                    return self.repository.read_manifest(built.id)  # checked against its id
                 if attempt == ATTEMPTS - 1:
                     raise OutcomeUnknown(key, str(error)) from error
             else:
                 break
-        return built.root
+        return None
+
+    def _replace(self, doomed: Doomed, found: Scan, journal: Journal) -> Built:
+        """Read again, and upload into packs of other ids, what lies in packs that are being deleted.
+
+        The manifest goes to its second key, whatever became of the first: a key that is being deleted can't be used,
+        since the deletion of what stands there may come at any time.
+        """
+        self.second = True
+        self.known.forget(doomed.packs)
+        self.fresh = {digest: block for digest, block in self.fresh.items() if block.pack not in doomed.packs}
+        for file in found.files:
+            content = file.item.content
+            if content is not None and any(block and block.pack in doomed.packs for _, block in content.extents):
+                file.item.content = None
+                self.counters.bytes_read -= file.item.size
+                self.counters.bytes_reused -= min(file.item.size, self.counters.bytes_reused)
+        return self._read(found, journal)
+
+    def _begin(self) -> None:
+        if not self.options.dry_run:
+            self.lease.begin()
+
+
+class _Doomed(Exception):
+    """The state relies on what is being deleted."""
+
+    def __init__(self, doomed: Doomed) -> None:
+        self.doomed = doomed
+        super().__init__()
 
 
 def _now(file: SourceFile) -> Identity:

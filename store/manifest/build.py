@@ -48,13 +48,15 @@ class Built(NamedTuple):
     files: int
     size: int  # plain bytes of all files
     order: list[Item]  # the items in the order of their records
+    packs: frozenset[PackId] = frozenset()  # in which its blocks lie
 
 
-def build(top: Item) -> Built:
+def build(top: Item, *, salt: bytes = b"") -> Built:
     """Encode a tree.
 
     Args:
         top: its root, a folder with an empty name.
+        salt: 16 random bytes, or none: with them the root is another each time, the id is the same.
 
     Raises:
         BadName: a name that cannot stand in a manifest (the walk refuses those earlier, with their paths).
@@ -101,8 +103,10 @@ def build(top: Item) -> Built:
         Section.MD5: md5,
         **spots.sections(),
     }
+    if salt:
+        sections[Section.SALT] = salt
     data, root = _paged(id, head, sections)
-    return Built(id, root, data, len(order), files, size, order)
+    return Built(id, root, data, len(order), files, size, order, frozenset(spots.packs))
 
 
 def breadth_first(top: Item) -> Iterator[Item]:
@@ -142,7 +146,7 @@ class _Spots:
         self.files, self.extents = bytearray(layout.FILE.pack(0)), bytearray()
         self.digests, self.blocks = bytearray(), bytearray()
         self._rows: dict[Digest, int] = {}
-        self._packs: dict[PackId, int] = {}
+        self.packs: dict[PackId, int] = {}
 
     def add(self, content: Content) -> None:
         for offset, block in content.extents:
@@ -153,7 +157,7 @@ class _Spots:
         row = self._rows.get(block.digest)
         if row is None:
             row = self._rows[block.digest] = len(self._rows)
-            pack = self._packs.setdefault(block.pack, len(self._packs))
+            pack = self.packs.setdefault(block.pack, len(self.packs))
             self.digests += block.digest
             self.blocks += layout.BLOCK.pack(pack, block.offset, block.stored, block.plain, block.coding, 0, 0)
         return row
@@ -164,7 +168,7 @@ class _Spots:
             Section.EXTENTS: self.extents,
             Section.DIGESTS: self.digests,
             Section.BLOCKS: self.blocks,
-            Section.PACKS: b"".join(self._packs),
+            Section.PACKS: b"".join(self.packs),
         }
 
 

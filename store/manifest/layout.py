@@ -78,6 +78,7 @@ class Section(enum.IntEnum):
     PACKS = 21
     BASES = 22  # reserved for coding PATCH
     # 23 is reserved for owners, extended attributes and ACLs.
+    SALT = 24  # only of a manifest at its second key
 
 
 CONTENT: Final = (Section.NODES, Section.NAMES, Section.LINKS, Section.SHA256)
@@ -94,7 +95,9 @@ WIDTH: Final[dict[int, int]] = {
     Section.BLOCKS: BLOCK.size,
     Section.PACKS: PACK_ID_SIZE,
     Section.BASES: 4,
+    Section.SALT: 16,
 }
+OPTIONAL: Final = (Section.SALT,)  # readers need not know them
 
 CODING: Final[dict[int, Coding]] = {
     Section.NODES: Coding.COLUMNS,
@@ -152,7 +155,16 @@ def encode_table(id: Digest, header: bytes, sections: Iterable[tuple[int, Pages]
     """Return the plain bytes of a manifest's table."""
     rows = [
         SECTION.pack(
-            kind, REQUIRED, s.width, CODING.get(kind, Coding.PLAIN), 0, s.plain, s.page_size, s.first, s.pages, 0
+            kind,
+            0 if kind in OPTIONAL else REQUIRED,
+            s.width,
+            CODING.get(kind, Coding.PLAIN),
+            0,
+            s.plain,
+            s.page_size,
+            s.first,
+            s.pages,
+            0,
         )
         for kind, s in sections
     ]

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 from store.cache import ByteCache
 from store.codec import Undecodable, decode
 from store.digest import Digest, PackId, stored_digest
-from store.errors import NotWarm, ObjectCorrupt
+from store.errors import NotWarm, ObjectCorrupt, ObjectMissing
 from store.flight import SingleFlight
 from store.frame import HEADER, MANIFEST_MAGIC, Table, read_table
 from store.kinds import Kind
@@ -332,21 +332,39 @@ def open_manifest(objects: ObjectStore, id: bytes, root: bytes | None, cache: Pa
     Args:
         objects: the store.
         id: its id, 32 bytes.
-        root: the digest in its trailer, as the tag has it; with another, or `None`, the whole is held against the id.
+        root: the digest in its trailer, as the tag has it. Where the first key has another, or nothing, the second key
+            is tried; what has another root, or `None` was asked for, is held against the id, whole.
         cache: where decoded pages are kept, shared by all manifests.
 
     Raises:
         ObjectMissing, ObjectCorrupt, FeatureMissing, and what the object store raises.
     """
-    key = manifest_key(id.hex())
+    first: Manifest | None = None
+    try:
+        first = _open(objects, manifest_key(id.hex()), id, cache)
+    except ObjectMissing:
+        if root is None:
+            raise
+    if first is not None and first.root == root:
+        return first
+    if root is not None:
+        try:
+            return _open(objects, manifest_key(id.hex(), root.hex()), id, cache)
+        except ObjectMissing:
+            if first is None:
+                raise
+    assert first is not None, "what is missing was raised"  # noqa: S101  # for the type checker
+    first.check()  # written anew since the tag was set: the id, and with it the content, must still be right
+    return first
+
+
+def _open(objects: ObjectStore, key: str, id: bytes, cache: PageCache) -> Manifest:
     table = read_table(objects, key, MANIFEST_MAGIC, limit=layout.MAX_TABLE)
     contents = layout.decode_table(table.plain, key, table.size)
     if contents.id != id:
         raise ObjectCorrupt(key, f"it says of itself that it is {contents.id.hex()[:12]}")
     manifest = Manifest(key, contents, table.digest, _StoredPages(objects, key, contents, table, cache))
     manifest.warm = Manifest(key, contents, table.digest, _WarmPages(table.digest, cache))
-    if root != table.digest:  # written anew since the tag was set: the id, and with it the content, must still be right
-        manifest.check()
     return manifest
 
 

@@ -186,5 +186,7 @@ def leaves(of: type[StoreError]) -> list[type[StoreError]]:
 
 def test_of_all_errors_only_an_unreachable_store_is_worth_another_try() -> None:
     passing = [leaf for leaf in leaves(errors_module.StoreError) if issubclass(leaf, Unavailable)]
-    assert {leaf.__name__ for leaf in passing} == {"StoreUnavailable", "OutcomeUnknown", "StoreFull", "NotWarm"}
+    assert {leaf.__name__ for leaf in passing} == {
+        "StoreUnavailable", "OutcomeUnknown", "StoreFull", "NotWarm", "PushLost",
+    }  # fmt: skip
     assert not is_permanent(DOWN)
