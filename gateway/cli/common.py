@@ -10,6 +10,7 @@ import inspect
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +21,10 @@ import click
 if TYPE_CHECKING:  # importing these takes longer than some commands run
     from gateway.config import Settings
     from store.repository import Repository
+
+
+# In JSON's escapes: a backslash, a pair that stands for one character, or half of one alone (6 characters long).
+_ESCAPES: Final = re.compile(r"\\\\|\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|\\ud[89a-f][0-9a-f]{2}")
 
 
 @dataclasses.dataclass
@@ -76,7 +81,7 @@ class Common:
     def result(self, document: object, lines: "list[str] | str") -> None:
         """Write the result: as one JSON document if that was asked for, else as lines for people."""
         if self.json:
-            click.echo(json.dumps(document, indent=2 if sys.stdout.isatty() else None))
+            click.echo(spell_json(document, indent=2 if sys.stdout.isatty() else None))
         else:
             for line in [lines] if isinstance(lines, str) else lines:
                 click.echo(line)
@@ -144,6 +149,12 @@ class LocalPath(click.Path):
         if not os.fspath(value):
             self.fail("the path is empty; the present folder is written .", param, ctx)
         return super().convert(value, param, ctx)
+
+
+def spell_json(document: object, *, indent: int | None = None) -> str:
+    """Write JSON that every program can read: bytes of names that are no text (lone surrogates here) become U+FFFD."""
+    text = json.dumps(document, indent=indent)
+    return _ESCAPES.sub(lambda found: "\\ufffd" if len(found[0]) == 6 else found[0], text) if "\\ud" in text else text
 
 
 def spell_count(number: int, thing: str) -> str:

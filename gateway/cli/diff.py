@@ -1,13 +1,12 @@
 """`aetherfs diff`. What it prints is written as it is found: two states may differ in a million entries."""
 
 import dataclasses
-import json
 import os
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from gateway.cli.common import Command, Common, pass_common, spell_bytes, state_name
+from gateway.cli.common import Command, Common, pass_common, spell_bytes, spell_json, state_name
 
 if TYPE_CHECKING:
     from store.catalogue import State
@@ -110,7 +109,7 @@ class _Json:
         named = [
             {"dataset": state.dataset, "tag": state.tag, "manifest": state_name(state.manifest)} for state in states
         ]
-        head = json.dumps({"before": named[0], "after": named[1]})
+        head = spell_json({"before": named[0], "after": named[1]})
         click.echo(head[:-1] + ', "differences": [', nl=False)
         self._comma = ""
 
@@ -122,7 +121,7 @@ class _Json:
             "before": _side(difference.before),
             "after": _side(difference.after),
         }
-        click.echo(f"{self._comma}\n{json.dumps(document)}", nl=False)
+        click.echo(f"{self._comma}\n{spell_json(document)}", nl=False)
         self._comma = ","
 
     def end(self, summary: "Summary", needed: "Needed", entries: tuple[int, int], *, times: bool) -> None:
@@ -131,7 +130,7 @@ class _Json:
             "entries": {"before": entries[0], "after": entries[1]},
             "needed": needed._asdict(),
         }
-        click.echo("\n], " + json.dumps(document)[1:])
+        click.echo("\n], " + spell_json(document)[1:])
 
 
 def _side(side: "Side | None") -> dict[str, object] | None:

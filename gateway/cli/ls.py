@@ -88,7 +88,7 @@ def _entries(common: Common, repository: "Repository", reference: str, path: byt
         "dataset": state.dataset,
         "tag": state.tag,
         "manifest": state_name(state.manifest),
-        "path": as_text(path),
+        "path": os.fsdecode(path),
         "entries": entries,
     }
     rows = []
@@ -118,17 +118,12 @@ def _find(manifest: "Manifest", path: bytes) -> "tuple[int, Record, bytes]":
     return number, record, last
 
 
-def as_text(name: bytes) -> str:
-    """Write a name into JSON, which holds text alone; the exact bytes stand beside it, quoted as in a URL."""
-    return name.decode("utf-8", "replace")
-
-
 def _entry(manifest: "Manifest", name: bytes, record: "Record") -> dict[str, object]:
     from store.kinds import Kind
 
     entry: dict[str, object] = {
-        "name": as_text(name),
-        "name_quoted": quote(name),
+        "name": os.fsdecode(name),
+        "name_quoted": quote(name),  # the exact bytes, as in a URL: JSON holds text alone
         "kind": record.kind.name.lower(),
         "size": record.size,
         "mtime_ns": record.mtime_ns,
@@ -141,5 +136,5 @@ def _entry(manifest: "Manifest", name: bytes, record: "Record") -> dict[str, obj
         }
     if record.kind is Kind.LINK:
         target = manifest.link(record)
-        entry |= {"target": as_text(target), "target_quoted": quote(target)}
+        entry |= {"target": os.fsdecode(target), "target_quoted": quote(target)}
     return entry

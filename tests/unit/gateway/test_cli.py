@@ -12,7 +12,7 @@ import click
 import pytest
 
 from gateway.cli import main
-from gateway.cli.common import columns, spell_bytes, spell_count, spell_time
+from gateway.cli.common import columns, spell_bytes, spell_count, spell_json, spell_time
 from gateway.exits import EXIT_CODES, exit_code
 from store import errors
 
@@ -394,6 +394,14 @@ def test_sizes_are_spelt_for_people(size: int, spelt: str) -> None:
 )
 def test_times_are_spelt_in_utc(time_ns: int, spelt: str) -> None:
     assert spell_time(time_ns) == spelt
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [("a\udcffb", "a\ufffdb"), ("\\udcff", "\\udcff"), ("\\\udcff", "\\\ufffd"), ("😀é", "😀é"), ("\ud83d", "\ufffd")],
+)
+def test_json_holds_characters_alone(text: str, read: str) -> None:
+    assert json.loads(spell_json({"name": text})) == {"name": read}
 
 
 def test_counts_are_spelt_for_people() -> None:
