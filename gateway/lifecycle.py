@@ -8,6 +8,7 @@ import ctypes
 import errno
 import ipaddress
 import os
+import resource
 import signal
 import socket
 import sys
@@ -156,6 +157,13 @@ def die_with_parent() -> None:
     """Have the kernel kill this process when its parent dies. Linux only; elsewhere a closed pipe has to do."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def allow_descriptors() -> None:
+    """Allow this process as many open descriptors as it may have: the usual 1,024 are fewer than its connections."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # a system that refuses what it calls its limit: what is there stays
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def close_all(descriptors: Iterable[int]) -> None:

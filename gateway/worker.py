@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict
 from gateway import logs
 from gateway.config import ConfigError, Settings
 from gateway.exits import OTHER, exit_code
-from gateway.lifecycle import ServeError, Server, Signals, die_with_parent
+from gateway.lifecycle import ServeError, Server, Signals, allow_descriptors, die_with_parent
 from store.errors import StoreError
 
 SWITCH_INTERVAL_S: Final = 0.0002  # how long a busy Python thread may keep the others waiting
@@ -61,6 +61,7 @@ def main() -> None:
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C reaches the supervisor, which decides
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    allow_descriptors()
     line = _read_line(CONTROL_FD)
     if not line:
         os._exit(OTHER)

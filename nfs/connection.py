@@ -11,6 +11,7 @@ Bounds: calls in flight and the bytes that their replies may take; when either i
 import contextlib
 import select
 import socket
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -36,7 +37,8 @@ _READ: Final = 6
 class Limits(NamedTuple):
     """What one server takes on."""
 
-    connections: int = 256  # further ones wait in the system's queue
+    connections: int = 1024  # for a further one the longest idle goes, or it waits in the system's queue
+    idle_s: float = 60.0  # a connection that was silent for so long may be closed: clients connect again by themselves
     pool_threads: int = 16  # calls that may block at the same time
     pending_calls: int = 64  # of one connection
     in_flight_bytes: int = 16 << 20  # of one connection: replies being made or sent
@@ -82,6 +84,7 @@ class Connection:
         self._backlog: deque[bytes] = deque()  # records received and not yet begun
         self._pending = self._pending_bytes = 0
         self._hanging_up = False
+        self._heard_s = time.monotonic()
         self._done: deque[_Done] = deque()
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
@@ -100,6 +103,10 @@ class Connection:
             self._wake_in.close()
             self._wake_out.close()
 
+    def idle_s(self) -> float:
+        """Say for how long the client has sent nothing, 0 while it waits for replies. May be called from any thread."""
+        return 0.0 if self._pending or self._backlog else time.monotonic() - self._heard_s
+
     def hang_up(self, *, at_once: bool) -> None:
         """Stop receiving; calls in flight are still answered, unless the connection is to end at once."""
         self._hanging_up = True
@@ -113,6 +120,7 @@ class Connection:
         while receiving or self._pending or self._backlog:
             if self._wait_for_input(receiving):
                 count = self._sock.recv_into(self._reader.room())
+                self._heard_s = time.monotonic()
                 receiving = count > 0 and not self._hanging_up
                 self._backlog.extend(self._reader.received(count))
             self._work()

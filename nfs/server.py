@@ -27,6 +27,7 @@ __all__ = ["Limits", "NfsServer"]
 _log = structlog.get_logger("aetherfs.nfs")
 _NO_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PAUSE_MS: Final = 200  # before accepting again when the system has no resources for it
+_LOOK_AGAIN_MS: Final = 1000  # for a connection that may go, when there is no room for another
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}  # s: the dead go in 2 min
 _TIMEVAL: Final = struct.Struct("ll")
 
@@ -118,16 +119,17 @@ class NfsServer:
     # Accepting
 
     def _accept(self) -> None:
-        full = len(self._connections) >= self._limits.connections
         poll = select.poll()
         poll.register(self._wake_in, select.POLLIN)
-        if not full:
-            poll.register(self._listener, select.POLLIN)
+        poll.register(self._listener, select.POLLIN)
         ready = {fd for fd, _ in poll.poll()}
         if self._wake_in.fileno() in ready:
             with contextlib.suppress(BlockingIOError):
                 self._wake_in.recv(4096)
         if self._stopping or self._listener.fileno() not in ready:
+            return
+        if len(self._connections) >= self._limits.connections:
+            self._make_room()
             return
         try:
             sock, address = self._listener.accept()
@@ -139,13 +141,36 @@ class NfsServer:
             if error.errno not in _NO_RESOURCES:
                 raise
             _log.warning("cannot accept connections", why=str(error))
-            pause = select.poll()
-            pause.register(self._wake_in, select.POLLIN)
-            pause.poll(_PAUSE_MS)
+            self._pause(_PAUSE_MS)
             return
         self._start(sock, str(address[0]) if isinstance(address, tuple) else "local")
 
+    def _make_room(self) -> None:
+        """Let the connection go that was silent for longest, if it was so for long enough; wait until one has gone."""
+        idlest = max(self._open(), key=Connection.idle_s, default=None)
+        if idlest is not None and idlest.idle_s() >= self._limits.idle_s:
+            idlest.hang_up(at_once=True)
+        self._pause(_LOOK_AGAIN_MS)
+
+    def _pause(self, longest_ms: int) -> None:
+        """Wait; a connection that ends and `stop` cut it short."""
+        poll = select.poll()
+        poll.register(self._wake_in, select.POLLIN)
+        poll.poll(longest_ms)
+
     def _start(self, sock: socket.socket, host: str) -> None:
+        try:
+            connection = self._prepared(sock, host)
+        except OSError as error:  # no descriptors left, or the client is gone already
+            _log.warning("cannot serve a connection", peer=host, why=str(error))
+            sock.close()
+            return
+        thread = threading.Thread(target=self._serve, args=(connection,), name=f"nfs-{host}", daemon=True)
+        with self._lock:
+            self._connections[connection] = thread
+        thread.start()
+
+    def _prepared(self, sock: socket.socket, host: str) -> Connection:
         sock.setblocking(True)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(self._limits.send_timeout_s, 0))
@@ -154,11 +179,7 @@ class NfsServer:
             for option, value in _KEEPALIVE.items():
                 if hasattr(socket, option):
                     sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-        connection = Connection(sock, host.encode(), self._export, self._replies, self._submit, self._limits)
-        thread = threading.Thread(target=self._serve, args=(connection,), name=f"nfs-{host}", daemon=True)
-        with self._lock:
-            self._connections[connection] = thread
-        thread.start()
+        return Connection(sock, host.encode(), self._export, self._replies, self._submit, self._limits)
 
     def _serve(self, connection: Connection) -> None:
         try:

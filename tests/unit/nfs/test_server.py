@@ -526,6 +526,20 @@ def test_a_client_that_takes_no_replies_holds_up_nobody_else(port: int, tree: Me
         assert replies == set(range(last - 39, last + 1))
 
 
+def test_the_connection_that_was_silent_for_longest_makes_room_for_a_new_one(tree: MemoryTree) -> None:
+    limits = Limits(connections=2, idle_s=0.0)
+    with serving(tree, limits=limits) as (server, port), NfsClient(port) as silent, NfsClient(port) as busy:
+        silent.call("NULL")
+        busy.call("NULL")
+        busy.call("NULL")
+        assert server.connections == 2
+        with NfsClient(port) as new:
+            new.call("NULL")
+            assert silent.receive() == b""
+            busy.call("NULL")
+            assert server.connections == 2
+
+
 def test_connections_above_the_limit_wait_for_their_turn(tree: MemoryTree) -> None:
     with (
         serving(tree, limits=Limits(connections=1)) as (server, port),
