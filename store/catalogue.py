@@ -298,6 +298,7 @@ class Catalogue:
         found: dict[str, State] = {}
         for content, entry in self._contents(head):
             if content.manifest.startswith(digits):
+                entry = entry or _newest_entry(head, content.manifest)
                 found.setdefault(content.manifest, State(head.name, None, 0, None, content, entry))
                 if len(found) > 1 or len(digits) >= _UNIQUE_DIGITS:
                     break
@@ -403,6 +404,11 @@ class Catalogue:
             while self._heads_size > HEADS_SIZE or len(self._heads) > HEADS_COUNT:
                 _, dropped = self._heads.popitem(last=False)
                 self._heads_size -= dropped.size
+
+
+def _newest_entry(head: Head, manifest: str) -> HistoryEntry | None:
+    """Find the last commit at hand that set a tag to a state."""
+    return next((e for e in reversed(head.history) if e.content and e.content.manifest == manifest), None)
 
 
 def _alive(head: Head) -> Head:

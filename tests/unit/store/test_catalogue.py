@@ -86,6 +86,14 @@ def test_date_means_the_channel_when_that_day_ended(store: FaultyStore, catalogu
             catalogue.resolve(absent)
 
 
+def test_state_named_by_digest_tells_when_it_was_published_while_it_has_a_tag_too(catalogue: Catalogue) -> None:
+    catalogue.set_tags("geo", ["1.0.0", "latest"], content("a"), message="first")
+    catalogue.set_tags("geo", ["1.1.0", "latest"], content("b"), message="second")
+    entry = catalogue.resolve(f"geo@b3-{content('a').manifest}").entry
+    assert entry is not None
+    assert entry.message == "first"
+
+
 def test_state_that_no_tag_names_any_more_resolves_by_digest(catalogue: Catalogue) -> None:
     catalogue.set_tags("geo", ["latest"], content("a"))
     catalogue.set_tags("geo", ["latest"], content("b"))
