@@ -7,6 +7,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from gateway.config import Address, ConfigError, Settings, parse_address
@@ -38,12 +39,9 @@ INTERFACES: Final = (
 
 def build_tree(settings: Settings) -> tuple[FileTree, bytes]:
     """Open the store and return its tree, with the key that NFS handles are authenticated with."""
-    from gateway.stores import Options, open_store, store_folder
+    from gateway.stores import Options, open_store
     from store.vfs.storetree import open_tree
 
-    # A folder store lies on a disk already: it is cached on another one only where the settings say so.
-    wanted = settings.cache.disk and (settings.cache.dir or store_folder(settings) is None)
-    cache_dir = settings.cache_dir / "blocks" if wanted else None
     waiting = Options(on_wait=lambda why, seconds: _log.warning("%s; trying again in %.1f s", why, seconds))
     # A gateway may be started before its store: its first look waits as long as a command would. From then on whoever
     # asks is told soon, and asks again: calls that wait hold threads, which those need who could be answered.
@@ -51,10 +49,19 @@ def build_tree(settings: Settings) -> tuple[FileTree, bytes]:
     tree = open_tree(
         open_store(settings, waiting._replace(backoff=SERVING)).objects,
         cache_memory=settings.cache.memory,
-        cache_dir=cache_dir,
+        cache_dir=disk_cache(settings),
         cache_disk=settings.cache.disk,
     )
     return tree, tree.handle_key
+
+
+def disk_cache(settings: Settings) -> Path | None:
+    """Say in which folder what is read of stores is kept, or that nothing is."""
+    from gateway.stores import store_folder
+
+    # A folder store lies on a disk already: it is cached on another one only where the settings say so.
+    wanted = settings.cache.disk and (settings.cache.dir or store_folder(settings) is None)
+    return settings.cache_dir / "blocks" if wanted else None
 
 
 def http_server(settings: Settings, listener: socket.socket) -> Server:

@@ -31,6 +31,7 @@ COMMANDS: Final[Mapping[str, str]] = {  # name -> module:attribute
     "untag": "gateway.cli.tag:untag",
     "verify": "gateway.cli.verify:verify",
     "version": "gateway.cli.version:version",
+    "warm": "gateway.cli.warm:warm",
 }
 
 

@@ -57,6 +57,11 @@ class CachedObjects(Wrapper):
         for number in range(offset // PIECE, (offset + max(size, 1) - 1) // PIECE + 1):
             self._cache.drop(_name(key, number))
 
+    def kept(self, key: str, offset: int, size: int) -> bool:
+        """Tell whether a range is on disk whole, without reading it."""
+        last = (offset + max(size, 1) - 1) // PIECE
+        return all(self._cache.holds(_name(key, number)) for number in range(offset // PIECE, last + 1))
+
     def close(self) -> None:
         """Close the cache and the inner store."""
         self._cache.close()

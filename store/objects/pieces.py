@@ -59,18 +59,19 @@ class _RawDisk(diskcache.Disk):  # type: ignore[misc]  # the library has no type
 class PieceCache:
     """Pieces by key, on disk."""
 
-    def __init__(self, folder: Path, limit: int) -> None:
+    def __init__(self, folder: Path, limit: int, *, patient: bool = False) -> None:
         """Open or make the cache.
 
         Args:
             folder: where; made with mode 0700.
             limit: most bytes it may take on disk, at least SMALLEST.
+            patient: `put` waits for the writer instead of dropping: for filling the cache on purpose.
 
         Raises:
             OSError, sqlite3.Error: it can't be used.
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._folder = folder
+        self._folder, self._patient = folder, patient
         self._cache = diskcache.Cache(
             os.fspath(folder),
             timeout=BUSY_S,
@@ -110,9 +111,20 @@ class PieceCache:
             return
         self._waiting[key] = piece
         try:
-            self._queue.put_nowait(key)
+            self._queue.put(key, block=self._patient)
         except queue.Full:
             self._waiting.pop(key, None)
+
+    def holds(self, key: str) -> bool:
+        """Tell whether a piece is on disk, without reading it. What is waiting to be written is not."""
+        try:
+            return key in self._cache
+        except (diskcache.Timeout, sqlite3.Error, OSError):
+            return False
+
+    def settle(self) -> None:
+        """Wait until the writer has gone through what was waiting."""
+        self._queue.join()
 
     def volume(self) -> int:
         """Return the bytes that the cache takes, as its table counts them."""
@@ -138,14 +150,15 @@ class PieceCache:
             piece = self._waiting.get(key, b"")
             try:
                 if piece and key not in self._cache:
-                    self._cache.set(key, blake3(piece).digest(MARK) + piece, retry=False)
-                    self._cache.cull(retry=False)
+                    self._cache.set(key, blake3(piece).digest(MARK) + piece, retry=self._patient)
+                    self._cache.cull(retry=self._patient)
             except (diskcache.Timeout, sqlite3.Error):
                 continue
             except OSError as error:  # a full disk: the gateway goes on without
                 _log.warning("the cache in %s can't be written: %s", self._folder, error)
             finally:
                 self._waiting.pop(key, None)
+                self._queue.task_done()
 
     def _sweep(self) -> None:
         """Remove files that no row names, and hold what is really on disk against the limit."""
