@@ -18,6 +18,7 @@ def tag(common: Common, ref: str, name: str, expect: str | None, message: str) -
       aetherfs tag maps:1.0.0 maps:stable
     """
     from store.refs import parse_reference
+    from store.reliance import standing
 
     dataset, tag_name = split_tag(name)
     wanted = parse_reference(ref)
@@ -27,9 +28,11 @@ def tag(common: Common, ref: str, name: str, expect: str | None, message: str) -
         catalogue = repository.catalogue
         state = catalogue.resolve(wanted)
         expected = None if expect is None else {tag_name: digits(expect)}
-        change = catalogue.set_tags(
-            dataset, [tag_name], state.content, message=message, by=publisher(), op="tag", expect=expected
-        )
+        with standing(repository, dataset) as guard:
+            change = catalogue.set_tags(
+                dataset, [tag_name], state.content,
+                message=message, by=publisher(), op="tag", expect=expected, guard=guard,
+            )  # fmt: skip
     document = {
         "dataset": dataset,
         "tag": tag_name,
@@ -69,12 +72,16 @@ def rollback(common: Common, name: str, expect: str | None, message: str) -> Non
     Example:
       aetherfs rollback maps:latest
     """
+    from store.reliance import standing
+
     dataset, channel = split_tag(name)
     with common.repository() as repository:
         catalogue = repository.catalogue
-        catalogue.rollback(
-            dataset, channel, message=message, by=publisher(), expect=None if expect is None else digits(expect)
-        )
+        with standing(repository, dataset) as guard:
+            catalogue.rollback(
+                dataset, channel,
+                message=message, by=publisher(), expect=None if expect is None else digits(expect), guard=guard,
+            )  # fmt: skip
         manifest = state_name(catalogue.resolve(name).manifest)
     common.result({"dataset": dataset, "tag": channel, "manifest": manifest}, f"{name} is {manifest} again")
 

@@ -38,7 +38,7 @@ class Reader:
         self.folder = folder
         self.explained: set[str] = set()
         self.footers: dict[bytes, dict[Place, bytes]] = {}  # pack -> place -> digest
-        self.trees: dict[str, tuple[str, dict[bytes, Entry]]] = {}
+        self.trees: dict[tuple[str, str], tuple[str, dict[bytes, Entry]]] = {}  # by id and root
 
     def store(self) -> Store:
         root = self.document("aetherfs.json")
@@ -133,16 +133,17 @@ class Reader:
     def manifest(self, state: dict[str, Any]) -> dict[bytes, Entry]:
         """Read one state and hold it against what a tag or an entry says of it."""
         id = state["manifest"]
-        if id not in self.trees:
-            self.trees[id] = self.tree(id)
-        root, tree = self.trees[id]
+        if (id, state["root"]) not in self.trees:
+            self.trees[id, state["root"]] = self.tree(id, state["root"])
+        root, tree = self.trees[id, state["root"]]
         files = [entry for entry in tree.values() if entry.kind == FILE]
         need(root == state["root"], f"root of {id}")
         need((len(files), sum(len(file.data) for file in files)) == (state["files"], state["size"]), f"counts of {id}")
         return tree
 
-    def tree(self, id: str) -> tuple[str, dict[bytes, Entry]]:
-        data, table, root = self.framed(f"manifests/{id[:2]}/{id}", b"AFMF")
+    def tree(self, id: str, wanted: str) -> tuple[str, dict[bytes, Entry]]:
+        first, second = f"manifests/{id[:2]}/{id}", f"manifests/{id[:2]}/{id}-{wanted[:16]}"
+        data, table, root = self.framed(second if (self.folder / second).exists() else first, b"AFMF")
         state = State(data, table, self.chunk)
         need(state.id.hex() == id, f"manifest {id} says of itself that it is another")
         return root.hex(), state.tree()

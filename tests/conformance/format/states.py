@@ -58,8 +58,9 @@ class State:
         self.part = part = dict[int, bytes]()
         at = 64
         for row in struct.iter_unpack("<HHHBBQIIII", table[80 : 80 + 32 * n_sections]):
-            kind, _, width, _, _, size, page_size, first, count, _ = row
-            need(kind not in part and width == WIDTHS[kind] and first == len(plain), f"section {kind}")
+            kind, flags, width, _, _, size, page_size, first, count, _ = row
+            need(kind in WIDTHS or not flags & 1, f"section {kind}, which this reader does not know")
+            need(kind not in part and width == WIDTHS.get(kind, width) and first == len(plain), f"section {kind}")
             need(page_size % width == 0 and count == -(-size // page_size), f"pages of section {kind}")
             for number in range(count):
                 offset, stored, coding, zeros, digest = pages[first + number]
@@ -68,7 +69,7 @@ class State:
                 plain.append(decoded(coding, found, min(page_size, size - number * page_size), width))
                 at += stored
             part[kind] = b"".join(plain[first:])
-        need(part.keys() == WIDTHS.keys() and len(plain) == n_pages, "sections and pages")
+        need(part.keys() >= WIDTHS.keys() and len(plain) == n_pages, "sections and pages")
         magic, version, zero, records, names, links, files = struct.unpack("<4sHHQQQQ", content)
         need((magic, version, zero) == (b"AFMC", 1, 0), "content header")
         counts = (len(part[NODES]) // 32, len(part[NAMES]), len(part[LINKS]), len(part[SHA256]) // 32)

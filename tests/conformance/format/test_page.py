@@ -13,7 +13,7 @@ from typing import Any, get_args
 import pytest
 
 import store
-from store import codec, frame, head, index, pack, root
+from store import codec, frame, gc_state, head, index, lease, pack, root
 from store.catalogue import Catalogue
 from store.chunker import Chunker
 from store.history import Archive
@@ -105,7 +105,7 @@ def test_every_limit_has_the_value_of_the_code() -> None:
     assert in_page == {name: _constant(name) for name in in_page}
     bounds = {
         f"{module.__name__}.{name}"
-        for module in (root, head, index, pack, layout)
+        for module in (root, head, index, pack, layout, gc_state, lease)
         for name in vars(module)
         if name.startswith("MAX_") or name.endswith("_LIMIT")
     }
@@ -163,6 +163,20 @@ def test_every_field_of_a_segment_is_described() -> None:
     assert _named("Segments")[0] == seen
 
 
+def test_every_field_that_deletion_needs_is_described() -> None:
+    objects = MemoryStore()
+    heartbeat = lease.Lease(objects, "d")
+    heartbeat.begin()
+    beat = json.loads(objects.get(heartbeat.key))
+    heartbeat.end()
+    assert _named("Heartbeats") == [set(beat) - {"sum"}]
+    batch = gc_state.Batch(1, gc_state.MARKED, 1, frozenset({"a" * 32}), frozenset({"b" * 64}))
+    document = json.loads(gc_state.encode_gc_state(gc_state.GcState(batches=(batch,)), "a" * 24))
+    assert _named("What is being deleted") == [set(document) - {"sum"}, set(document["batches"][0])]
+    [row] = [row for table in page.tables(TEXT) for row in table.rows if row[0] == "`phase`"]
+    assert all(f"`{phase}`" in row[2] for phase in (gc_state.MARKED, gc_state.DELETING, gc_state.GONE))
+
+
 @pytest.mark.parametrize("op", get_args(head.Op))
 def test_every_operation_is_named(op: str) -> None:
     [row] = [row for table in page.tables(TEXT) for row in table.rows if row[0] == "`op`"]
@@ -173,7 +187,7 @@ def test_the_page_has_every_section_that_the_code_refers_to() -> None:
     headings = {line.lstrip("# ") for line in TEXT.splitlines() if line.startswith("## ")}
     assert headings >= {
         "Objects", "JSON objects", "aetherfs.json", "Names", "Dataset heads", "Tags", "Segments", "Commit", "Frame",
-        "Codings", "Packs", "Manifests", "Index",
+        "Codings", "Packs", "Manifests", "Index", "Deletion",
     }  # fmt: skip
 
 
