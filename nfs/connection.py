@@ -38,7 +38,7 @@ class Limits(NamedTuple):
     """What one server takes on."""
 
     connections: int = 1024  # for a further one the longest idle goes, or it waits in the system's queue
-    idle_s: float = 60.0  # a connection that was silent for so long may be closed: clients connect again by themselves
+    idle_s: float = 15.0  # a connection that was silent for so long may be closed: clients connect again by themselves
     pool_threads: int = 16  # calls that may block at the same time
     pending_calls: int = 64  # of one connection
     in_flight_bytes: int = 16 << 20  # of one connection: replies being made or sent
