@@ -1,7 +1,8 @@
 """The upper part of a check: the store's record, every dataset's head and segments, and the states that they name.
 
-A head carries no digest of itself, so what can be held against each other in it is: numbers, times, and what its
-states say. One thread. docs/format.md, Dataset heads and Segments.
+Heads that other programs wrote need not carry a sum of themselves, so everything in one is held against the rest: its
+numbers, its times, its tags against its history, and what it says of states against the states. One thread.
+docs/format.md, Dataset heads and Segments.
 """
 
 import json
@@ -229,13 +230,16 @@ def _agree(record: Record | None, last: HistoryEntry | None) -> bool:
 
 
 def _absent(data: bytes, expected: bytes) -> list[str]:
-    """Return the fields that a JSON object lacks, of those that every writer writes: a reader takes them as empty."""
+    """Return the fields that a JSON object lacks, of those that every writer writes: a reader takes them as empty.
+
+    Only the sum may be left out.
+    """
     absent: list[str] = []
     waiting: list[tuple[str, Any, Any]] = [("", json.loads(data), json.loads(expected))]
     while waiting:
         at, found, wanted = waiting.pop()
         if isinstance(wanted, dict) and isinstance(found, dict):
-            absent += [f"{at}{name}" for name in wanted if name not in found]
+            absent += [f"{at}{name}" for name in wanted if name not in found and name != "sum"]
             waiting += [(f"{at}{name}.", found[name], wanted[name]) for name in wanted if name in found]
         elif isinstance(wanted, list) and isinstance(found, list):
             waiting += [(at, one, other) for one, other in zip(found, wanted, strict=False)]

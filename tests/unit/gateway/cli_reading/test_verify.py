@@ -1,7 +1,13 @@
 """`aetherfs verify`: what it prints, and how it exits."""
 
+import json
 from pathlib import Path
 
+import pytest
+
+from store.objects.base import ObjectStore
+from store.objects.local import FolderStore
+from tests.support.folders import Failing
 from tests.unit.gateway.test_cli import Cli
 
 
@@ -35,8 +41,6 @@ def test_damage_is_exit_6_and_says_where_what_it_touches_and_what_to_do(
 def test_json_of_what_is_missing_is_one_document(cli: Cli, two_versions: Path, home: Path) -> None:
     for pack in packs(home):
         pack.unlink()
-    import json
-
     found = json.loads(cli("verify", "data:2.0.0", "--json", exits=6))
     assert found["ok"] is False
     assert {finding["fault"] for finding in found["findings"]} == {"missing"}
@@ -51,3 +55,16 @@ def test_a_store_without_its_record_is_checked_all_the_same(cli: Cli, two_versio
 def test_no_store_and_no_such_tag_are_not_found(cli: Cli, tmp_path: Path, two_versions: Path) -> None:
     cli("verify", "--store", tmp_path / "none", exits=3)
     cli("verify", "data:9.9.9", exits=3)
+
+
+def test_a_store_that_cannot_be_reached_is_exit_7(
+    cli: Cli, two_versions: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*_: object, **__: object) -> tuple[ObjectStore, None]:
+        failing = Failing(FolderStore(home / "aetherfs" / "store"), method="get")
+        failing.calls_left = 0
+        return failing, None
+
+    monkeypatch.setattr("gateway.stores.connect", unreachable)
+    assert cli("verify", exits=7) == ""
+    assert "cannot be reached" in cli.err
