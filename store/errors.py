@@ -272,9 +272,7 @@ class SourceUnusable(Unusable):
         self.entries = tuple(entries)
         listing = "".join(f"\n  {printable(path)}: {why}" for path, why in self.entries[:50])
         more = f"\n  and {len(self.entries) - 50} more" if len(self.entries) > 50 else ""
-        super().__init__(
-            f"cannot publish {len(self.entries)} entries (--skip-unreadable leaves them out):{listing}{more}"
-        )
+        super().__init__(f"cannot publish {_count(self.entries)} (--skip-unreadable leaves them out):{listing}{more}")
 
 
 class SourceChanged(Unusable):
@@ -322,6 +320,10 @@ class NotALink(Unusable):
     def __init__(self, name: bytes | str) -> None:
         self.name = name
         super().__init__(f"not a symbolic link: {printable(name)}")
+
+
+def _count(entries: Sequence[object]) -> str:
+    return "1 entry" if len(entries) == 1 else f"{len(entries)} entries"
 
 
 def printable(name: bytes | str) -> str:

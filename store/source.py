@@ -11,11 +11,14 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from store.errors import PathMissing, SourceUnusable
 from store.kinds import Kind
 from store.manifest.build import Item
+
+NOT_ALLOWED: Final = "not allowed to read it"
+_EFFECTIVE: Final = os.access in os.supports_effective_ids
 
 
 class Identity(NamedTuple):
@@ -134,6 +137,9 @@ class _Walk:
         """Take one entry; `None` where it can't be published."""
         mode = status.st_mode
         if stat.S_ISREG(mode):
+            if not os.access(path, os.R_OK, effective_ids=_EFFECTIVE):
+                self._found.problems.append((shown, NOT_ALLOWED))
+                return None
             item = Item(
                 name, Kind.FILE, in_reach(status.st_mtime_ns), size=status.st_size, executable=bool(mode & stat.S_IXUSR)
             )
@@ -162,7 +168,7 @@ class _Walk:
 def why(error: OSError) -> str:
     """Say in words why an entry can't be read."""
     if error.errno in (errno.EACCES, errno.EPERM):
-        return "not allowed to read it"
+        return NOT_ALLOWED
     return os.strerror(error.errno) if error.errno else str(error)
 
 

@@ -148,3 +148,21 @@ def test_a_very_deep_folder_is_walked_without_recursion(tmp_path: Path) -> None:
 def test_times_that_no_manifest_can_hold_are_cut_to_those_it_can(time_ns: int, kept: int) -> None:
     assert in_reach(time_ns) == kept
     assert build(Item(b"", Kind.FOLDER, in_reach(time_ns))).records == 1
+
+
+def test_files_that_may_not_be_read_are_listed_with_the_rest_before_anything_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "open").write_bytes(b"x")
+    (tmp_path / "shut").write_bytes(b"x")
+    os.mkfifo(tmp_path / "pipe")
+    allowed = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode, **options: not path.endswith(b"shut") and allowed(path, mode, **options)
+    )
+    found = scan(os.fsencode(tmp_path))
+    assert [file.shown for file in found.files] == [b"open"]
+    assert sorted(found.problems) == [
+        (b"pipe", "a named pipe cannot be published"),
+        (b"shut", "not allowed to read it"),
+    ]
