@@ -27,7 +27,7 @@ from store.frame import HEADER, INDEX_MAGIC, MANIFEST_MAGIC
 from store.index import INDEX, read_segment
 from store.kinds import Kind
 from store.layout import PACKS, manifest_key, pack_key
-from store.manifest.layout import Section
+from store.manifest.layout import NODE, Section
 from store.manifest.view import Manifest, PageCache, open_manifest
 from store.objects.base import ObjectStore
 from store.verify_files import Files
@@ -181,7 +181,8 @@ class _Verify:
     def _hold(self, named: Named, manifest: Manifest) -> None:
         """Hold what a head says of a state against the state."""
         said = named.content
-        size = sum(record.size for _, _, record in manifest.walk() if record.kind is Kind.FILE)
+        rows = (row for page in manifest.pages(Section.NODES) for row in NODE.iter_unpack(page))
+        size = sum(row[0] for row in rows if row[6] == Kind.FILE)
         wrong = []
         if manifest.root.hex() != said.root:
             wrong.append(f"its table is {manifest.root.hex()[:12]}, named as {said.root[:12]}")
