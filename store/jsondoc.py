@@ -3,6 +3,9 @@
 Canonical: UTF-8, keys sorted, no spaces. A field that a later version added survives a rewrite by this one, because
 `Fields.rest` hands back whatever was not asked for.
 
+Each document carries `sum`: the first 16 bytes of the BLAKE3 of its own bytes, with zeros where the sum's digits stand
+and without spaces behind the end. So a flipped bit in a tag's name is damage and not another tag.
+
 Pure functions and values; a `Fields` belongs to one thread. docs/format.md, JSON objects.
 """
 
@@ -10,14 +13,22 @@ import json
 import re
 from typing import Any, Final, NoReturn
 
+from blake3 import blake3
+
 from store.errors import ObjectCorrupt
 
 INTEGER_LIMIT: Final = 2**63 - 1
 _HEX: Final = re.compile(r"(?:[0-9a-f]{2})*")
+_SUM: Final = "sum"
+_NO_SUM: Final = "0" * 32
 
 
 def encode(value: dict[str, Any]) -> bytes:
-    """Write a document canonically. A lone surrogate (never valid UTF-8) becomes `?`."""
+    """Write a document canonically, with its sum. A lone surrogate (never valid UTF-8) becomes `?`."""
+    return _canonical({**value, _SUM: _digits(_canonical({**value, _SUM: _NO_SUM})).decode()})
+
+
+def _canonical(value: dict[str, Any]) -> bytes:
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.encode("utf-8", "replace")
 
@@ -26,7 +37,8 @@ def decode(key: str, data: bytes, *, limit: int) -> "Fields":
     """Read a document of at most `limit` bytes; `key` is for messages.
 
     Raises:
-        ObjectCorrupt: too long, not UTF-8, not JSON, or not an object.
+        ObjectCorrupt: too long, not UTF-8, not JSON, not an object, or not what its sum says. Other programs may leave
+            the sum out.
     """
     if len(data) > limit:
         raise ObjectCorrupt(key, f"{len(data)} bytes of JSON, at most {limit} are expected")
@@ -34,7 +46,15 @@ def decode(key: str, data: bytes, *, limit: int) -> "Fields":
         value = json.loads(data, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise ObjectCorrupt(key, f"not JSON: {str(error)[:100]}") from error
+    if isinstance(value, dict) and (told := value.pop(_SUM, None)) is not None:
+        digits = str(told).encode()
+        if len(digits) != len(_NO_SUM) or _digits(data.replace(digits, _NO_SUM.encode(), 1)) != digits:
+            raise ObjectCorrupt(key, "its content does not match its sum")
     return Fields(key, value, "document")
+
+
+def _digits(data: bytes) -> bytes:
+    return blake3(data.rstrip(b" ")).hexdigest(length=16).encode()
 
 
 class Fields:

@@ -69,8 +69,12 @@ class Reader:
         return (self.folder / key).read_bytes()
 
     def document(self, key: str) -> dict[str, Any]:
-        value = json.loads(self.whole(key))
+        data = self.whole(key)
+        value = json.loads(data)
         need(isinstance(value, dict), f"{key} is no JSON object")
+        if "sum" in value:
+            summed = data.rstrip(b" ").replace(value["sum"].encode(), b"0" * 32, 1)
+            need(blake3(summed).hexdigest()[:32] == value["sum"], f"sum of {key}")
         return dict(value)
 
     def framed(self, key: str, magic: bytes) -> tuple[bytes, bytes, bytes]:

@@ -1,9 +1,11 @@
 """How tags change: versions, channels, several writers, lost answers."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
+from store import jsondoc
 from store.catalogue import Catalogue
 from store.errors import BadName, DatasetMissing, FeatureMissing, TagExists, TagMissing, TagMoved, TagNameTaken
 from store.head import TagState, decode_head, encode_head
@@ -251,7 +253,7 @@ def test_dataset_made_again_keeps_its_versions_promises_and_hides_its_past(catal
 
 def test_store_that_has_come_to_need_more_is_not_written(store: FaultyStore, catalogue: Catalogue) -> None:
     root = store.get(ROOT_KEY).replace(b'"write":[]', b'"write":["teleport"]')
-    store.put(ROOT_KEY, root)
+    store.put(ROOT_KEY, jsondoc.encode(json.loads(root)))
     with pytest.raises(FeatureMissing, match="teleport"):
         catalogue.set_tags("geo", ["latest"], A)
     assert list(catalogue.datasets()) == []

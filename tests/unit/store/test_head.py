@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from store import jsondoc
 from store.errors import ObjectCorrupt
 from store.head import HEAD_LIMIT, Head, Removed, TagState, advance, decode_head, encode_head, looks_deleted
 from store.refs import TagKind
@@ -44,8 +45,9 @@ def test_unknown_fields_survive_a_rewrite() -> None:
     raw["later"] = {"x": 1}
     raw["tags"]["latest"]["later"] = 2
     raw["history"][0]["later"] = [3]
-    again = json.loads(encode_head(decode_head("geo", json.dumps(raw).encode())))
-    assert again == raw
+    again = json.loads(encode_head(decode_head("geo", jsondoc.encode(raw))))
+    assert again.pop("sum") == json.loads(jsondoc.encode(raw))["sum"]
+    assert again == {name: value for name, value in raw.items() if name != "sum"}
 
 
 def test_time_grows_though_the_clock_goes_back() -> None:
@@ -108,5 +110,5 @@ def test_damaged_field_is_object_corrupt_and_named(path: tuple[Any, ...], value:
         at = at[step]
     at[path[-1]] = value
     with pytest.raises(ObjectCorrupt) as caught:
-        decode_head("geo", json.dumps(raw).encode())
+        decode_head("geo", jsondoc.encode(raw))
     assert "document" in caught.value.why
