@@ -70,17 +70,19 @@ class KnownBlocks:
         if None not in found:
             return found
         missing = [digest for digest, block in zip(digests, found, strict=True) if block is None]
-        return [blocks.get(digest) for digest in digests] if self._follow(missing) else found
+        self._follow(missing)
+        return [blocks.get(digest) for digest in digests]  # another thread may have read the packs that these lie in
 
-    def _follow(self, missing: Iterable[Digest]) -> bool:
-        """Read the packs that hooks among `missing` lead to; tell whether anything was learned."""
+    def _follow(self, missing: Iterable[Digest]) -> None:
+        """Read the packs that hooks among `missing` lead to."""
         with self._lock:  # one thread reads the index, the others wait: they would ask for the same
             if self._hooks is None:
                 self._hooks = self._read_index()
             packs = {pack for digest in missing for pack in self._hooks.get(digest[:8], ()) if pack not in self._packs}
             wanted = list(packs)[: self._footers_left]
             self._footers_left -= len(wanted)
-            return any([self.add_pack(pack) for pack in wanted])
+            for pack in wanted:
+                self.add_pack(pack)
 
     def _read_index(self) -> dict[bytes, list[PackId]]:
         listed = itertools.islice(self._objects.list(INDEX), MAX_LISTED)

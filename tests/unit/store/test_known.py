@@ -128,3 +128,17 @@ def test_no_more_blocks_and_hooks_are_kept_than_the_bounds_say(
         known.find(digests(blocks))
     assert sum(known.get(block.digest) is not None for blocks in packs for block in blocks) <= 100
     assert sum(key.startswith("packs/") for key in objects.tails) <= 3
+
+
+def test_what_one_thread_learns_while_another_waits_counts_for_both(objects: Counted) -> None:
+    blocks = pushed(objects, 1)
+    known = KnownBlocks(objects)
+    learn = known._follow
+
+    def learned_meanwhile(missing: Sequence[Digest]) -> None:
+        if not known.add_pack(blocks[0].pack):
+            raise AssertionError("the pack is there")  # what another thread does while this one waits for the lock
+        learn(missing)
+
+    known._follow = learned_meanwhile  # type: ignore[method-assign, assignment]  # the moment between look and lock
+    assert known.find(digests(blocks)) == blocks
