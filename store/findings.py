@@ -19,6 +19,7 @@ FILES: Final = 20  # of one object
 ObjectKind = Literal["root", "head", "history", "manifest", "pack", "index", "object"]
 
 _RESTORE: Final = "bring it back from a copy of the store (an earlier version of the object, a replica, a backup)"
+_UNUSED: Final = "nothing that was checked needs it; it may stay as it is, or be brought back from a copy of the store"
 _ADVICE: Final[dict[ObjectKind, str]] = {
     "root": f"{_RESTORE}; `aetherfs init` would make another store of it",
     "head": f"{_RESTORE}; without it the dataset's tags are unknown, its files are still there",
@@ -52,6 +53,8 @@ class Finding:
     @property
     def advice(self) -> str:
         """Say what to do next."""
+        if self.kind == "pack" and not self.names:
+            return _UNUSED
         return _ADVICE[self.kind]
 
 

@@ -26,7 +26,7 @@ from store.findings import Findings
 from store.frame import HEADER, INDEX_MAGIC, MANIFEST_MAGIC
 from store.index import INDEX, read_segment
 from store.kinds import Kind
-from store.layout import PACKS, manifest_key, pack_key
+from store.layout import MANIFESTS, PACKS, manifest_key, pack_key
 from store.manifest.layout import NODE, Section
 from store.manifest.view import Manifest, PageCache, open_manifest
 from store.objects.base import ObjectStore
@@ -66,6 +66,8 @@ class Verified:
     segments: int  # of the index
     files: int  # whose digests were made anew
     bytes_read: int  # of blocks and files
+    unnamed_manifests: int  # that nothing names: of pushes that were cut short, or of a dataset whose head is gone
+    unnamed_packs: int
 
 
 def verify(
@@ -104,22 +106,25 @@ class _Verify:
             opened.callback(self.pool.shutdown, wait=True, cancel_futures=True)
             self.heads.check_root()
             states = self._states(state)
-            sound, packs = self._manifests(states)
+            sound, needed = self._manifests(states)
             sizes: dict[PackId, int] = {}
             if state is None:
                 sizes = {pack: info.size for info in self.objects.list(PACKS) if (pack := _pack_of(info.key))}
-                packs |= sizes.keys()
-            self._packs(packs, sizes)
+            packs = needed | sizes.keys()
+            self._packs(packs, needed, sum(sizes.values()))
             self._places(sound)
+            unnamed = 0
             if state is None:
                 self._index()
+                named = {manifest_key(one.content.manifest) for one in states}
+                unnamed = sum(info.key not in named for info in self.objects.list(MANIFESTS))
             blocks = BlockReader(self.objects, _CHUNKS)
             opened.callback(blocks.close)
             files = Files(self.packs, blocks, self.findings, deep=self.deep, on_bytes=self._read)
             self._files(sound, files)
         return Verified(
             self.findings, self.deep, self.heads.heads, len(states), len(packs), self.segments, files.checked,
-            self.bytes_read,
+            self.bytes_read, unnamed, len(packs - needed),
         )  # fmt: skip
 
     def _phase(self, phase: str, *, total: int = 0) -> None:
@@ -142,6 +147,7 @@ class _Verify:
         if state is None:
             for _ in self.heads.check_all():
                 self._step()
+            self.heads.check_orphans()
             return list(self.heads.states.values())
         self.heads.check(state.dataset)
         content = state.content
@@ -193,9 +199,9 @@ class _Verify:
                 named.source or manifest.key, f"of manifest {said.manifest[:12]}: {why}", names=named.names
             )
 
-    def _packs(self, packs: set[PackId], sizes: dict[PackId, int]) -> None:
-        self._phase("packs", total=sum(sizes.values()) if self.deep else 0)
-        for _ in self._side_by_side(self.packs.check, sorted(packs)):
+    def _packs(self, packs: set[PackId], needed: set[PackId], size: int) -> None:
+        self._phase("packs", total=size if self.deep else 0)
+        for _ in self._side_by_side(lambda pack: self.packs.check(pack, needed=pack in needed), sorted(packs)):
             self._step()
 
     def _places(self, states: list[Named]) -> None:

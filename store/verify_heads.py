@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 from store import jsondoc
 from store.digest import stored_digest
@@ -36,6 +36,8 @@ from store.objects.base import ObjectStore
 from store.refs import fold, parse_dataset
 from store.root import encode_root, open_store
 
+HISTORY: Final = "history/"
+
 
 @dataclass(slots=True)
 class Named:
@@ -52,6 +54,7 @@ class Heads:
     def __init__(self, objects: ObjectStore, findings: Findings) -> None:
         self._objects, self._findings = objects, findings
         self.states: dict[Content, Named] = {}
+        self._seen: set[str] = set()  # names, some 100 bytes each
         self.heads = 0
         self.segments = 0
 
@@ -87,10 +90,18 @@ class Heads:
             self.check(name)
             yield name
 
+    def check_orphans(self) -> None:
+        """Note the heads that must have been there, because history of theirs is: after `check_all`."""
+        for info in self._objects.list(HISTORY):
+            name = info.key.removeprefix(HISTORY).rpartition("/")[0]
+            if _is_name(name) and name not in self._seen:
+                self.check(name)
+
     def check(self, name: str) -> Head | None:
         """Check one dataset's head and segments, and note the states that it names."""
         key = dataset_key(name)
         self.heads += 1
+        self._seen.add(name)
         try:
             fetched = self._objects.fetch(key)
             data = fetched.data if fetched else b""

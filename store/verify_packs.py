@@ -51,10 +51,10 @@ class Packs:
         """Tell whether any pack has a fault."""
         return bool(self._unusable or self._bad_blocks)
 
-    def check(self, pack: PackId) -> None:
-        """Check one pack."""
+    def check(self, pack: PackId, *, needed: bool = True) -> None:
+        """Check one pack; one that is not `needed` was listed, and may be gone since."""
         key = pack_key(pack.hex())
-        blocks = self._read(pack)
+        blocks = self._read(pack, needed=needed)
         if blocks is None or not self._deep:
             return
         try:
@@ -88,14 +88,15 @@ class Packs:
         """Tell whether a block, or its whole pack, is known to have a fault."""
         return block.pack in self._unusable or block.digest in self._bad_blocks.get(block.pack, ())
 
-    def _read(self, pack: PackId) -> list[Block] | None:
+    def _read(self, pack: PackId, *, needed: bool = True) -> list[Block] | None:
         key = pack_key(pack.hex())
         try:
             blocks = read_footer(self._objects, pack)
         except (ObjectMissing, Corrupt, FeatureMissing) as error:
             missing = isinstance(error, ObjectMissing)
-            self._findings.add(key, reason(error), missing=missing)
-            self._add_unusable(pack)
+            if needed or not missing:
+                self._findings.add(key, reason(error), missing=missing)
+                self._add_unusable(pack)
             return None
         marks = _marks(blocks)
         self._listed.put(pack, marks, 8 * len(marks))

@@ -68,6 +68,8 @@ def _document(done: "Verified") -> dict[str, object]:
         "index_segments": done.segments,
         "files": done.files,
         "bytes_read": done.bytes_read,
+        "unnamed_manifests": done.unnamed_manifests,
+        "unnamed_packs": done.unnamed_packs,
         "findings": [
             {
                 "object": finding.key,
@@ -92,6 +94,9 @@ def _lines(done: "Verified") -> "list[str]":
     if done.findings.beyond:
         lines.append(f"and {done.findings.beyond} more faults of other objects")
     read = f", {done.files} files, {spell_bytes(done.bytes_read)} read" if done.deep else ""
+    if not done.findings and (done.unnamed_manifests or done.unnamed_packs):
+        unnamed = f"{done.unnamed_manifests} manifests and {done.unnamed_packs} packs"
+        lines.append(f"nothing names {unnamed}: pushes cut short leave such, and so does a head that was deleted")
     said = f"{len(done.findings)} objects with faults" if done.findings else "all is well"
     what = f"{done.datasets} datasets, {done.states} states, {done.packs} packs{read}"
     return [*lines, f"{said}: {what}{'' if done.deep else ' (--deep reads every block and file too)'}"]

@@ -1,6 +1,6 @@
 """A check finds every fault, goes on behind it, and names the tags and files that it touches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +16,9 @@ from store.head import Content, decode_head, encode_head
 from store.kinds import Kind
 from store.layout import DATASETS, MANIFESTS, PACKS, ROOT_KEY, dataset_key, manifest_key, pack_key
 from store.manifest.build import Item, build
+from store.objects.base import ObjectInfo
 from store.objects.memory import MemoryStore
+from store.objects.wrapper import Wrapper
 from store.push import push
 from store.repository import Repository
 from store.root import create_store, open_store
@@ -304,3 +306,37 @@ def test_a_file_whose_digest_was_never_right_is_found_by_deep(digest: str) -> No
     assert findings(verify(store)) == {}
     (found,) = verify(store, deep=True).findings.all()
     assert (found.key, found.names, found.files) == (key, ["forged:latest"], [("forged:latest", b"file")])
+
+
+@pytest.mark.parametrize("prefix", [ROOT_KEY, DATASETS, MANIFESTS, PACKS, "index/"])
+def test_every_kind_of_object_cut_short_anywhere_is_found(
+    filled: Filled, damaged: Callable[..., MemoryStore], prefix: str
+) -> None:
+    for key in keys(filled, prefix):
+        size = len(filled.objects[key])
+        for left in {0, 1, size // 2, size - 2}:
+            found = findings(verify(damaged({key: filled.objects[key][:left]})))
+            assert list(found) == [key]
+            assert (found[key].missing, bool(found[key].reasons)) == (False, True)
+
+
+def test_what_nothing_names_is_counted_and_is_no_fault(filled: Filled, damaged: Callable[..., MemoryStore]) -> None:
+    data, blocks = pack_of([b"left by a push that was cut short"])
+    orphan = pack_key(blocks[0].pack.hex())
+    done = verify(damaged({orphan: data, dataset_key("two"): None}))
+    assert findings(done) == {}
+    assert (done.unnamed_manifests, done.unnamed_packs, done.datasets) == (1, 2, 1)
+    found = findings(verify(damaged({orphan: data[:-1]})))
+    assert "nothing that was checked needs it" in found[orphan].advice
+
+
+def test_a_pack_that_nothing_needs_may_go_while_a_check_runs(
+    filled: Filled, damaged: Callable[..., MemoryStore]
+) -> None:
+    class Listing(Wrapper):
+        def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+            yield from self._inner.list(prefix, after=after)
+            if prefix == PACKS:
+                yield ObjectInfo(pack_key("00" * 16), 1, "", 0)
+
+    assert findings(verify(Listing(damaged({})), deep=True)) == {}

@@ -146,3 +146,10 @@ def test_a_head_without_a_sum_is_no_fault(long: Bench) -> None:
     key = dataset_key("ds")
     long.store.put(key, without_sum(long.store.get(key)))
     assert long.findings() == {}
+
+
+def test_a_head_that_is_gone_is_missed_where_its_history_is_there(long: Bench) -> None:
+    key = dataset_key("ds")
+    long.store.delete(key)
+    (found,) = long.findings().values()
+    assert (found.key, found.missing, found.names) == (key, True, ["ds"])
