@@ -19,7 +19,7 @@ _POLL_S: Final = 0.001
 _POLL_MAX_S: Final = 0.02
 _MOST: Final = 1 << 30  # Linux moves at most 2 GiB - 4 KiB in one call
 
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # EFBIG: `ulimit -f`, or FAT's 4 GiB
 _DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _UNFIT: Final = frozenset({errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY})
 _LOCKLESS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
