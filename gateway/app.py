@@ -40,7 +40,7 @@ INTERFACES: Final = (
 def build_tree(settings: Settings) -> tuple[FileTree, bytes]:
     """Open the store and return its tree, with the key that NFS handles are authenticated with."""
     from gateway.stores import Options, open_store
-    from store.vfs.storetree import open_tree
+    from store.vfs.opening import open_tree
 
     waiting = Options(on_wait=lambda why, seconds: _log.warning("%s; trying again in %.1f s", why, seconds))
     # A gateway may be started before its store: its first look waits as long as a command would. From then on whoever

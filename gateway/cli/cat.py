@@ -25,7 +25,7 @@ def cat(common: Common, place: str) -> None:
     from store.errors import IsAFolder, NotAFolder, printable
     from store.kinds import Kind
     from store.refs import split_location
-    from store.vfs.storetree import open_tree
+    from store.vfs.opening import open_tree
 
     reference, path = split_location(place)
     with common.repository() as repository:

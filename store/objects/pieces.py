@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import queue
+import shutil
 import sqlite3
 import threading
 import time
@@ -27,6 +28,7 @@ SMALLEST: Final = 32 << 20  # a cache below this would hold nothing but its tabl
 QUEUE: Final = 32  # pieces waiting to be written, about a MiB each
 ORPHAN_S: Final = 120.0  # a file without a row that is older than this was left by a killed process
 BUSY_S: Final = 0.05
+TELL_S: Final = 60.0  # between two warnings that nothing can be written
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +58,20 @@ class _RawDisk(diskcache.Disk):  # type: ignore[misc]  # the library has no type
         return found if isinstance(found, bytes) else bytes(found)
 
 
+def _opened(folder: Path, limit: int) -> Any:
+    cache = diskcache.Cache(
+        os.fspath(folder),
+        timeout=BUSY_S,
+        disk=_RawDisk,
+        size_limit=max(limit, SMALLEST) - SLACK,
+        eviction_policy="least-recently-stored",
+        cull_limit=0,  # the writer culls until it is enough; the library would remove a fixed number of rows
+        sqlite_mmap_size=0,  # a table that is cut short under a mapping would end the process
+    )
+    cache.reset("size_limit", max(limit, SMALLEST) - SLACK)
+    return cache
+
+
 class PieceCache:
     """Pieces by key, on disk."""
 
@@ -72,15 +88,16 @@ class PieceCache:
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder, self._patient = folder, patient
-        self._cache = diskcache.Cache(
-            os.fspath(folder),
-            timeout=BUSY_S,
-            disk=_RawDisk,
-            size_limit=max(limit, SMALLEST) - SLACK,
-            eviction_policy="least-recently-stored",
-            cull_limit=0,  # the writer culls until it is enough; the library would remove a fixed number of rows
-        )
-        self._cache.reset("size_limit", max(limit, SMALLEST) - SLACK)
+        try:
+            self._cache = _opened(folder, limit)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):  # busy, full, not allowed: not damage
+                raise
+            _log.warning("the cache in %s was damaged, and begins anew: %s", folder, error)
+            shutil.rmtree(folder)
+            folder.mkdir(mode=0o700)
+            self._cache = _opened(folder, limit)
+        self._told_s = -TELL_S
         self._queue: queue.Queue[str | None] = queue.Queue(QUEUE)
         self._waiting: dict[str, bytes] = {}  # what the queue names: readers need not ask again for it
         self._closed = False
@@ -155,7 +172,9 @@ class PieceCache:
             except (diskcache.Timeout, sqlite3.Error):
                 continue
             except OSError as error:  # a full disk: the gateway goes on without
-                _log.warning("the cache in %s can't be written: %s", self._folder, error)
+                if time.monotonic() - self._told_s > TELL_S:
+                    self._told_s = time.monotonic()
+                    _log.warning("the cache in %s can't be written: %s", self._folder, error)
             finally:
                 self._waiting.pop(key, None)
                 self._queue.task_done()

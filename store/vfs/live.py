@@ -5,9 +5,11 @@ answered from memory. To find out what is new below `/`, one listing of the chan
 listed only now and then, because hints are best effort. A dataset in use is asked for by a conditional request
 (`store.catalogue`).
 
-Any thread; blocking calls share one request; no lock is held across one.
+A store that is away is bridged with the last snapshots for a while. Any thread; blocking calls share one request; no
+lock is held across one.
 """
 
+import math
 import re
 import threading
 import time
@@ -19,7 +21,7 @@ from typing import Final
 from blake3 import blake3
 
 from store.catalogue import Catalogue
-from store.errors import BadName
+from store.errors import BadName, Unavailable
 from store.flight import SingleFlight
 from store.head import Content, TagState, looks_deleted
 from store.layout import DATASETS, dataset_of_key
@@ -27,6 +29,8 @@ from store.objects.base import ObjectStore
 from store.refs import parse_dataset
 
 FRESH_S: Final = 1.0
+BRIDGED_S: Final = 3600.0  # a store that is away for less is bridged with what was known: versions never move anyhow
+ASK_AGAIN_S: Final = 5.0  # while it is away
 LISTED_S: Final = 600.0  # after this long everything is listed again, whatever the hints say
 VIEWS: Final = 4096  # datasets whose tags are kept in memory
 CHANGES: Final = "changes/"
@@ -81,11 +85,12 @@ class LiveCatalogue:
     ) -> None:
         self._objects, self._catalogue, self._clock = objects, catalogue, clock
         self._names = Names({}, {}, {}, (), 0)
-        self._names_at = -FRESH_S * 2
-        self._listed_at = -LISTED_S * 2
+        self._names_at = -math.inf
+        self._listed_at = -math.inf
         self._hints: dict[str, str] = {}
         self._groups: dict[str, dict[str, tuple[int, int]]] = {}  # prefix -> name -> (modified ns, size)
         self._views: OrderedDict[str, tuple[View, float]] = OrderedDict()
+        self._away_at = -math.inf  # when the store last failed to answer
         self._lock = threading.Lock()
         self._flights: SingleFlight[str, Names | View] = SingleFlight()
 
@@ -101,7 +106,12 @@ class LiveCatalogue:
 
     def names(self) -> Names:
         """Return a fresh snapshot of names."""
-        found = self.names_warm() or self._flights.do("/", self._list)
+        try:
+            found = self.names_warm() or self._flights.do("/", self._list)
+        except Unavailable:
+            if self._clock() - self._names_at > BRIDGED_S:
+                raise
+            return self._names
         assert isinstance(found, Names)  # noqa: S101  # only names fly under this key
         return found
 
@@ -150,10 +160,29 @@ class LiveCatalogue:
 
         Raises:
             DatasetMissing: there is none of that name, or it is no name for one.
+            Unavailable: the store can't be reached, and the dataset was not seen lately.
         """
-        found = self.view_warm(name) or self._flights.do(name, lambda: self._look(name))
-        assert isinstance(found, View)  # noqa: S101  # only views fly under a name
-        return found
+        found = self.view_warm(name) or self._bridged(name)
+        if found is not None:
+            return found
+        try:
+            looked = self._flights.do(name, lambda: self._look(name))
+        except Unavailable:
+            known = self._views.get(name)
+            if known is None or self._clock() - known[1] > BRIDGED_S:
+                raise
+            self._away_at = self._clock()
+            return known[0]
+        assert isinstance(looked, View)  # noqa: S101  # only views fly under a name
+        self._away_at = -math.inf
+        return looked
+
+    def _bridged(self, name: str) -> View | None:
+        """Return what was last known while the store is away, so that not every caller waits for it."""
+        known = self._views.get(name)
+        if known is None or self._clock() - self._away_at > ASK_AGAIN_S:
+            return None
+        return known[0] if self._clock() - known[1] <= BRIDGED_S else None
 
     def _look(self, name: str) -> View:
         asked = self._clock()

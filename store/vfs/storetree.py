@@ -4,13 +4,10 @@ Places: `/` and scopes and datasets come from `live`, everything in a state from
 have in memory: fresh snapshots, decoded manifest pages, plain chunks. Any thread, as the seam says.
 """
 
-import logging
-import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Final, TypeVar
 
 from store.blocks import BlockReader, Forget
@@ -31,12 +28,8 @@ from store.errors import (
 )
 from store.head import Content, TagState
 from store.kinds import Kind
-from store.objects.base import ObjectStore
-from store.objects.cached import CachedObjects
-from store.objects.pieces import PieceCache
 from store.refs import DIGEST_PREFIX, ByDigest, Reference, TagKind, parse_reference
 from store.repository import Repository
-from store.root import open_store
 from store.vfs.ahead import ReadAhead
 from store.vfs.changing import ROOT_PLACE, ChangingFolders, inside, name_page, tag_of, tag_page
 from store.vfs.live import LiveCatalogue, Names, View
@@ -49,8 +42,6 @@ _PARALLEL: Final = 16
 _DAMAGED: Final = (Corrupt, ObjectMissing, FeatureMissing)
 
 T = TypeVar("T")
-
-_log = logging.getLogger(__name__)
 
 
 class StoreTree:
@@ -480,25 +471,3 @@ def _text(name: bytes) -> str:
         return name.decode("ascii")
     except UnicodeDecodeError as error:
         raise PathMissing(name) from error
-
-
-def open_tree(objects: ObjectStore, *, cache_memory: int, cache_dir: Path | None, cache_disk: int) -> StoreTree:
-    """Open the store that lies in `objects` as a tree.
-
-    Args:
-        objects: the store.
-        cache_memory: bytes of plain chunks to keep in memory.
-        cache_dir: folder for a local cache of what was read, or `None`. Each store has a folder of its own in it: one
-            state may lie in other packs elsewhere.
-        cache_disk: most bytes that folder may take.
-    """
-    root = open_store(objects)
-    if cache_dir is None:
-        return StoreTree(Repository(objects, root), memory=cache_memory)
-    try:
-        pieces = PieceCache(cache_dir / root.store, cache_disk)
-    except (OSError, sqlite3.Error) as error:
-        _log.warning("no disk cache: %s can't be used: %s", cache_dir, error)
-        return StoreTree(Repository(objects, root), memory=cache_memory)
-    cached = CachedObjects(objects, pieces)
-    return StoreTree(Repository(cached, root), memory=cache_memory, forget=cached.forget)

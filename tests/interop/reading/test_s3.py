@@ -13,7 +13,7 @@ from gateway.app import disk_cache
 from gateway.config import load
 from store.layout import PACKS
 from store.objects.address import open_objects
-from store.vfs.storetree import open_tree
+from store.vfs.opening import open_tree
 from tests.support.s3 import S3Place
 from tests.unit.store.test_verify import noise
 from tests.unit.store.test_warm import Gone, read

@@ -12,7 +12,8 @@ from store.kinds import Kind
 from store.objects.pieces import SMALLEST
 from store.push import push
 from store.repository import Repository
-from store.vfs.storetree import StoreTree, open_tree
+from store.vfs.opening import open_tree
+from store.vfs.storetree import StoreTree
 from store.vfs.tree import Node
 from store.warm import Warmed, warm
 from tests.support.folders import Failing, latest, new_repository

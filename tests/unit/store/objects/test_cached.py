@@ -184,3 +184,20 @@ def test_a_pickled_row_is_never_loaded(tmp_path: Path) -> None:
     assert again.get("k") is None
     again.close()
     assert not (tmp_path / "pwned").exists()
+
+
+def test_a_damaged_table_begins_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    pieces = PieceCache(folder, SMALLEST)
+    pieces.put("k", b"piece")
+    pieces.close()
+    for leftover in folder.glob("cache.db-*"):
+        leftover.unlink()
+    (folder / "cache.db").write_bytes(b"no table at all" * 1000)
+    again = PieceCache(folder, SMALLEST)
+    assert again.get("k") is None
+    again.put("k", b"piece")
+    again.close()
+    last = PieceCache(folder, SMALLEST)
+    assert last.get("k") == b"piece"
+    last.close()

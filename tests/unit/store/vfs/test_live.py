@@ -6,24 +6,37 @@ from pathlib import Path
 
 import pytest
 
-from store.objects.base import ObjectInfo
+from store.errors import StoreUnavailable
+from store.objects.base import Fetched, ObjectInfo
 from store.objects.memory import MemoryStore
-from store.vfs.live import FRESH_S, LISTED_S, cookie_of, digest64
+from store.vfs.live import ASK_AGAIN_S, BRIDGED_S, FRESH_S, LISTED_S, cookie_of, digest64
 from tests.conformance.tree_cases import names, whole
 from tests.support.staging import StoreStage
 from tests.support.trees import resolve
 
 
 class Listings(MemoryStore):
-    """Counts listings by prefix."""
+    """Counts listings by prefix and requests for heads; can be away."""
 
     def __init__(self) -> None:
         super().__init__()
         self.listed: Counter[str] = Counter()
+        self.fetched = 0
+        self.away = False
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         self.listed[prefix] += 1
+        self._answer()
         return super().list(prefix, after=after)
+
+    def fetch(self, key: str, *, unless: str | None = None) -> Fetched | None:
+        self.fetched += 1
+        self._answer()
+        return super().fetch(key, unless=unless)
+
+    def _answer(self) -> None:
+        if self.away:
+            raise StoreUnavailable("memory:", "it is away")
 
 
 @pytest.fixture
@@ -108,3 +121,53 @@ def test_digests_and_cookies_of_names_are_those_of_format_1() -> None:
     assert digest64("@geo") == 8203532728073491585
     assert cookie_of("maps") == 4395278687533039163
     assert all(0 < cookie_of(f"set{n}") < 2**63 - 8 for n in range(1000))
+
+
+def test_while_the_store_is_away_what_was_known_is_shown_and_not_everyone_asks(
+    stage: StoreStage, objects: Listings
+) -> None:
+    stage.publish("maps", "1.0.0", {b"f": b"one"})
+    assert resolve(stage.tree, "maps/1.0.0/f").size == 3
+    objects.away = True
+    stage.clock.pass_freshness()
+    objects.fetched = 0
+    for _ in range(10):
+        assert resolve(stage.tree, "maps/1.0.0/f").size == 3
+        assert names(whole(stage.tree, stage.tree.root())) == [b"maps"]
+    assert objects.fetched == 1
+    stage.clock.now_s += 2 * ASK_AGAIN_S
+    resolve(stage.tree, "maps/1.0.0/f")
+    assert objects.fetched == 2
+
+
+def test_what_was_never_seen_is_not_invented_while_the_store_is_away(stage: StoreStage, objects: Listings) -> None:
+    stage.publish("maps", "1.0.0", {})
+    stage.reopen()
+    objects.away = True
+    with pytest.raises(StoreUnavailable):
+        resolve(stage.tree, "maps")
+    with pytest.raises(StoreUnavailable):
+        stage.tree.children(stage.tree.root())
+
+
+def test_a_store_that_is_back_is_believed_at_once(stage: StoreStage, objects: Listings) -> None:
+    stage.publish("maps", "latest", {b"f": b"one"})
+    resolve(stage.tree, "maps/latest/f")
+    objects.away = True
+    stage.clock.pass_freshness()
+    resolve(stage.tree, "maps/latest/f")
+    objects.away = False
+    stage.publish("maps", "latest", {b"f": b"two!"})
+    stage.clock.now_s += 2 * ASK_AGAIN_S
+    assert resolve(stage.tree, "maps/latest/f").size == 4
+
+
+def test_a_store_that_is_away_for_long_is_told(stage: StoreStage, objects: Listings) -> None:
+    stage.publish("maps", "1.0.0", {})
+    resolve(stage.tree, "maps/1.0.0")
+    objects.away = True
+    stage.clock.now_s += BRIDGED_S + 1
+    with pytest.raises(StoreUnavailable):
+        resolve(stage.tree, "maps")
+    with pytest.raises(StoreUnavailable):
+        stage.tree.children(stage.tree.root())
