@@ -41,7 +41,8 @@ class Assembly:
     """A tree under construction."""
 
     def __init__(self, tree: bytes, wanted: Wanted, manifest: Manifest, id_key: bytes | None = None) -> None:
-        self._tree, self._wanted, self._manifest, self._id_key = tree, wanted, manifest, id_key
+        self._tree, self._wanted, self._id_key = tree, wanted, id_key
+        self._manifest = manifest.near()  # its extents are read in order
         self._linked: set[bytes] = set()
         self.filled: set[bytes] = set()  # files that hold something; relative paths
 

@@ -5,6 +5,7 @@ them. One thread; holes are not read.
 """
 
 import contextlib
+import itertools
 import os
 from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Final
@@ -79,6 +80,11 @@ def extents(manifest: Manifest, record: Record) -> Iterator[tuple[int, int, Bloc
 
     A hole may come in several runs.
     """
+    if record.size <= _STRETCH:
+        starts = manifest.extents(record)
+        ends = itertools.chain((start for start, _ in starts[1:]), (record.size,))
+        yield from ((start, end - start, block) for (start, block), end in zip(starts, ends, strict=False))
+        return
     for start in range(0, record.size, _STRETCH):
         at = start
         for span in manifest.spans(record, start, _STRETCH):

@@ -56,11 +56,12 @@ def fill_in(path: Path, top: Item, identities: Mapping[int, Identity], open_mani
         if manifest.records != count:
             return None
         rows = memoryview(data)[HEAD.size :]
+        near = manifest.near()
         for item, number, record in _pairs(top, manifest):
             seen = identities.get(builtin_id(item))
             if seen is not None and seen == Identity(*ROW.unpack_from(rows, number * ROW.size)):
-                extents = manifest.extents(record)
-                item.content = Content(manifest.sha256(record.first), manifest.md5(record.first), extents)
+                extents = near.extents(record)
+                item.content = Content(near.sha256(record.first), near.md5(record.first), extents)
                 item.size = record.size
         return manifest
     except (Missing, Corrupt, FeatureMissing):  # gone or damaged: everything is read again
@@ -74,18 +75,16 @@ def builtin_id(item: Item) -> int:
 
 def _pairs(top: Item, manifest: Manifest) -> Iterator[tuple[Item, int, Record]]:
     """Yield the files that stand in both trees at the same path, with the record of the second."""
-    stack = [(top, 0, manifest.record(0))]
-    while stack:
-        folder, number, record = stack.pop()
-        here = {item.name: item for item in folder.children}
-        for child, name, entry in manifest.entries(number, record, 0, record.size):
-            item = here.get(name)
-            if item is None or item.kind != entry.kind:
-                continue
-            if entry.kind == Kind.FOLDER:
-                stack.append((item, child, entry))
-            elif entry.kind == Kind.FILE:
-                yield item, child, entry
+    folders = {0: {item.name: item for item in top.children}}
+    for number, path, record in manifest.walk():
+        here = folders.get(record.parent)
+        item = here.get(path.rpartition(b"/")[2]) if here else None
+        if item is None or item.kind != record.kind:
+            continue
+        if record.kind == Kind.FOLDER:
+            folders[number] = {child.name: child for child in item.children}
+        elif record.kind == Kind.FILE:
+            yield item, number, record
 
 
 def remember(path: Path, built: Built, identities: Mapping[int, Identity], started_ns: int) -> None:

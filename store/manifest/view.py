@@ -6,26 +6,23 @@ whatever the size of the manifest. A `Manifest` never changes and may be used fr
 manifest answering from memory alone.
 """
 
-from bisect import bisect_right
+import itertools
+from collections import deque
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from store.cache import ByteCache
-from store.codec import Undecodable, decode
-from store.digest import Digest, PackId, stored_digest
-from store.errors import NotWarm, ObjectCorrupt, ObjectMissing
-from store.flight import SingleFlight
-from store.frame import HEADER, MANIFEST_MAGIC, Table, read_table
+from store.digest import Digest, PackId
+from store.errors import ObjectCorrupt, ObjectMissing
+from store.frame import HEADER, MANIFEST_MAGIC, read_table
 from store.kinds import Kind
 from store.layout import manifest_key
 from store.manifest import layout
 from store.manifest.layout import HOLE, NODE, Section, TableOfContents
+from store.manifest.pages import NearPages, PageSource, StoredPages, WarmPages
+from store.manifest.pages import PageCache as PageCache
+from store.manifest.streams import Stream
 from store.objects.base import Buffer, ObjectStore
 from store.pack import Block, sizes_fit
-
-PageCache = ByteCache[tuple[bytes, int], Buffer]
-MERGE_LIMIT = 16 << 20  # most bytes read at once when a whole section is read
-MERGE_PAGES = 128  # and most pages: some claim much more than they take
 
 
 class Record(NamedTuple):
@@ -52,7 +49,7 @@ class Span(NamedTuple):
 class Manifest:
     """One state of a dataset, read page by page."""
 
-    def __init__(self, key: str, contents: TableOfContents, root: Digest, source: "PageSource") -> None:
+    def __init__(self, key: str, contents: TableOfContents, root: Digest, source: PageSource) -> None:
         self.key = key
         self.id = contents.id
         self.root = root
@@ -200,14 +197,23 @@ class Manifest:
 
     def extents(self, record: Record) -> list[tuple[int, Block | None]]:
         """Return (offset, block or None for a hole) of a whole file, checked as `spans` does, without any to spare."""
-        at = 0
+        low, stop = self._extent_rows(record.first)
         found: list[tuple[int, Block | None]] = []
-        for span in self.spans(record, 0, record.size):
-            found.append((at, span.block))
-            at += span.size
-        if len(found) != self.extent_count(record):
-            raise ObjectCorrupt(self.key, f"file {record.first} has runs behind its end")
+        end = 0
+        for at in range(low, stop):
+            start, row = self._extent(at)
+            block = None if row == HOLE else self.block(row)
+            length = block.plain if block is not None else self._hole(record, at, stop, start)
+            if start != end or length <= 0:
+                raise ObjectCorrupt(self.key, f"file {record.first} has a run of {length} bytes at {start}")
+            end = start + length
+            found.append((start, block))
+        if end != record.size:
+            raise ObjectCorrupt(self.key, f"file {record.first} ends at {end} of {record.size}")
         return found
+
+    def _hole(self, record: Record, at: int, stop: int, start: int) -> int:
+        return (self._extent(at + 1)[0] if at + 1 < stop else record.size) - start
 
     def extent_count(self, record: Record) -> int:
         """Return of how many runs a file is made up."""
@@ -247,20 +253,48 @@ class Manifest:
         """Bytes that are held as long as this manifest is: its table and what came with it."""
         return self._source.cost
 
+    def near(self) -> "Manifest":
+        """Return the same manifest for one thread that reads much of it nearly in order, such as all extents.
+
+        Its last pages are held, 2 MiB of them at most, so that most answers do not ask the shared cache.
+        """
+        return Manifest(self.key, self.contents, self.root, NearPages(self._source))
+
     def walk(self) -> Iterator[tuple[int, bytes, Record]]:
-        """Yield (number, path, record) of everything below the root, in record order; `path` has no leading slash."""
-        paths: dict[int, bytes] = {0: b""}
-        for number in range(self.records):
-            record = self.record(number)
-            if record.kind == Kind.FOLDER and number not in paths:
-                raise ObjectCorrupt(self.key, f"folder {number} lies in no folder")
-            if record.kind == Kind.FOLDER:
-                base = paths.pop(number)
-                for child, name, entry in self.entries(number, record, 0, record.size):
-                    path = b"/".join((base, name)) if base else name
-                    if entry.kind == Kind.FOLDER:
-                        paths[child] = path
-                    yield child, path, entry
+        """Yield (number, path, record) of everything below the root, in record order; `path` has no leading slash.
+
+        Two sections are read from front to back, so that it takes little more than their bytes do.
+
+        Raises:
+            ObjectCorrupt: an entry that stands where another belongs, or a name that cannot be.
+        """
+        names = Stream(self.pages(Section.NAMES))
+        rows = (row for page in self.pages(Section.NODES) for row in NODE.iter_unpack(page))
+        root = self._checked(0, next(rows))
+        names.take(root.name_size)
+        folders = deque([(0, b"", root)])
+        number = 1
+        while folders:
+            folder, base, top = folders.popleft()
+            if top.size and top.first != number:
+                raise ObjectCorrupt(self.key, f"folder {folder} begins at record {top.first}, not at {number}")
+            previous = b""
+            for row in itertools.islice(rows, top.size):
+                record = self._checked(number, row)
+                in_place = record.parent == folder and record.name_at == names.position
+                name = names.take(record.name_size)
+                if not in_place or name <= previous or not plausible(name):
+                    raise ObjectCorrupt(
+                        self.key, f"record {number}, {name[:80]!r}, does not belong into folder {folder}"
+                    )
+                previous = name
+                path = b"/".join((base, name)) if base else name
+                if record.kind == Kind.FOLDER:
+                    folders.append((number, path, record))
+                yield number, path, record
+                number += 1
+        if number != self.records:
+            raise ObjectCorrupt(self.key, f"{number} of {self.records} records can be reached")
 
     def check(self) -> None:
         """Go through the whole manifest: its id, every entry, every extent.
@@ -363,110 +397,6 @@ def _open(objects: ObjectStore, key: str, id: bytes, cache: PageCache) -> Manife
     contents = layout.decode_table(table.plain, key, table.size)
     if contents.id != id:
         raise ObjectCorrupt(key, f"it says of itself that it is {contents.id.hex()[:12]}")
-    manifest = Manifest(key, contents, table.digest, _StoredPages(objects, key, contents, table, cache))
-    manifest.warm = Manifest(key, contents, table.digest, _WarmPages(table.digest, cache))
+    manifest = Manifest(key, contents, table.digest, StoredPages(objects, key, contents, table, cache))
+    manifest.warm = Manifest(key, contents, table.digest, WarmPages(table.digest, cache))
     return manifest
-
-
-class PageSource(Protocol):
-    """Decoded pages by number."""
-
-    def page(self, number: int) -> Buffer: ...
-
-    def run(self, first: int, count: int) -> Iterator[Buffer]: ...
-
-    @property
-    def cost(self) -> int: ...
-
-
-class _WarmPages:
-    """Pages from memory alone."""
-
-    def __init__(self, root: Digest, cache: PageCache) -> None:
-        self._root, self._cache = root, cache
-
-    def page(self, number: int) -> Buffer:
-        page = self._cache.get((self._root, number))
-        if page is None:
-            raise NotWarm
-        return page
-
-    def run(self, first: int, count: int) -> Iterator[Buffer]:
-        return map(self.page, range(first, first + count))
-
-    @property
-    def cost(self) -> int:
-        return 0  # its twin is counted
-
-
-class _StoredPages:
-    """Fetches, verifies, decodes and keeps pages."""
-
-    def __init__(
-        self, objects: ObjectStore, key: str, contents: TableOfContents, table: Table, cache: PageCache
-    ) -> None:
-        self._objects, self._key, self._contents, self._cache = objects, key, contents, cache
-        self._root = table.digest
-        self._tail_at = table.tail_at  # pages that came with the table are used before asking for more
-        self._tail = table.tail[: max(0, table.at - table.tail_at)]
-        self._flights: SingleFlight[int, Buffer] = SingleFlight()
-        self._sections = sorted((s for s in contents.sections.values() if s.pages), key=lambda s: s.first)
-
-    @property
-    def cost(self) -> int:
-        return 4_000 + len(self._tail) + 400 * len(self._contents.pages)
-
-    def page(self, number: int) -> Buffer:
-        page = self._cache.get((self._root, number))
-        return page if page is not None else self._flights.do(number, lambda: self._fetch(number))
-
-    def run(self, first: int, count: int) -> Iterator[Buffer]:
-        """Yield consecutive pages, with few requests: they lie back to back."""
-        number = first
-        while number < first + count:
-            stop, size = number, 0
-            most = min(first + count, number + MERGE_PAGES)
-            while stop < most and size + self._contents.pages[stop].stored <= MERGE_LIMIT:
-                size += self._contents.pages[stop].stored
-                stop += 1
-            stop = max(stop, number + 1)
-            yield from self._run(number, stop)
-            number = stop
-
-    def _run(self, number: int, stop: int) -> list[Buffer]:
-        cached = [self._cache.get((self._root, page)) for page in range(number, stop)]
-        rows = self._contents.pages[number:stop]
-        at, end = rows[0].offset, rows[-1].offset + rows[-1].stored
-        missing = sum(page is None for page in cached)
-        if missing < 2 or at >= self._tail_at or end - at > 2 * MERGE_LIMIT:
-            return [self.page(number + i) if page is None else page for i, page in enumerate(cached)]
-        data = memoryview(self._objects.get(self._key, offset=at, size=end - at))
-        return [
-            self._decoded(number + i, data[row.offset - at : row.offset - at + row.stored]) if page is None else page
-            for i, (row, page) in enumerate(zip(rows, cached, strict=True))
-        ]
-
-    def _fetch(self, number: int) -> Buffer:
-        if not 0 <= number < len(self._contents.pages):
-            raise ObjectCorrupt(self._key, f"page {number} of {len(self._contents.pages)}")
-        row = self._contents.pages[number]
-        if row.offset >= self._tail_at:
-            start = row.offset - self._tail_at
-            return self._decoded(number, memoryview(self._tail)[start : start + row.stored])
-        return self._decoded(number, self._objects.get(self._key, offset=row.offset, size=row.stored))
-
-    def _decoded(self, number: int, stored: Buffer) -> Buffer:
-        row = self._contents.pages[number]
-        found = bisect_right(self._sections, number, key=lambda pages: pages.first) - 1
-        section = self._sections[found] if found >= 0 else None
-        if section is None or number >= section.first + section.pages:  # of a section that we do not know
-            raise ObjectCorrupt(self._key, f"page {number} belongs to no section")
-        if stored_digest(stored) != row.digest:
-            raise ObjectCorrupt(self._key, f"page {number} does not match its digest")
-        size = min(section.page_size, section.plain - (number - section.first) * section.page_size)
-        try:
-            page = bytes(decode(row.coding, stored, size, section.width))
-        except Undecodable as error:
-            raise ObjectCorrupt(self._key, f"page {number}: {error}") from error
-        self._cache.put((self._root, number), page, len(page))
-        return page
