@@ -57,7 +57,7 @@ class Ours:
         """See `Tool`."""
         done = run([self._program, "push", "--quiet", "--json", str(folder), "-t", f"data:{version}"], env=self._env)
         said = json.loads(done.out)
-        return done, {"new_bytes": said["new_bytes"], "puts": said["puts"], "files": said["files"]}
+        return done, {key: said[key] for key in ("new_bytes", "stored_bytes", "puts", "files")}
 
     def pull(self, version: str, dest: Path) -> Run:
         """See `Tool`."""
