@@ -3,10 +3,11 @@
 import dataclasses
 import os
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 import click
 
-from gateway.cli.common import Command, Common, pass_common, spell_bytes, spell_json, state_name
+from gateway.cli.common import Command, Common, pass_common, spell_bytes, spell_count, spell_json, state_name
 
 if TYPE_CHECKING:
     from store.catalogue import State
@@ -76,8 +77,8 @@ class _Lines:
             f"{summary.touched} with another time only{hidden}"
         )
         click.echo(
-            f"the second needs {needed.chunks} chunks that the first has not: {spell_bytes(needed.plain)}, "
-            f"{spell_bytes(needed.stored)} to fetch"
+            f"the second needs {spell_count(needed.chunks, 'chunk')} that the first has not: "
+            f"{spell_bytes(needed.plain)}, {spell_bytes(needed.stored)} to fetch"
         )
 
 
@@ -116,6 +117,7 @@ class _Json:
     def entry(self, difference: "Difference") -> None:
         document = {
             "path": os.fsdecode(difference.path),
+            "path_quoted": quote(difference.path),
             "what": difference.what,
             "aspects": list(difference.aspects),
             "before": _side(difference.before),
@@ -139,4 +141,5 @@ def _side(side: "Side | None") -> dict[str, object] | None:
     document: dict[str, object] = {"kind": side.kind.name.lower(), "mtime_ns": side.mtime_ns}
     if side.sha256:
         document |= {"size": side.size, "executable": side.executable, "sha256": side.sha256.hex()}
-    return document | ({"target": os.fsdecode(side.target)} if side.target else {})
+    links = {"target": os.fsdecode(side.target), "target_quoted": quote(side.target)}
+    return document | (links if side.target else {})

@@ -88,7 +88,10 @@ def push(
         from gateway.cli.dry_run import prices, written
 
         more, said = written(done.dataset, done.plan, prices(price_storage_gb_month, price_put_1000))
-        document, lines = document | more, [*lines[:1], f"{done.files} files, {spell_bytes(done.size)}", *said]
+        document, lines = (
+            document | more,
+            [*lines[:1], f"{spell_count(done.files, 'file')}, {spell_bytes(done.size)}", *said],
+        )
     common.result(document, lines)
 
 

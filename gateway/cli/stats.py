@@ -3,10 +3,11 @@
 import contextlib
 import os
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 import click
 
-from gateway.cli.common import Command, Common, columns, pass_common, spell_bytes, state_name
+from gateway.cli.common import Command, Common, columns, pass_common, spell_bytes, spell_count, state_name
 from gateway.cli.progress import Reading, shown
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def _dataset(dataset: "DatasetStats") -> dict[str, object]:
 def _file(file: "WorstFile") -> dict[str, object]:
     return {
         "path": os.fsdecode(file.path),
+        "path_quoted": quote(file.path),
         "size": file.size,
         "new_unique": file.new,
         "new_stored": file.new_stored,
@@ -122,7 +124,9 @@ def _store_lines(found: "StoreStats") -> list[str]:
         states = f"{len(dataset.holders)}" + (f" and {past} past" if past else "")
         rows.append((dataset.name, states, *_spelt(dataset.sizes)))
     rows.append(("all", "", *_spelt(found.sizes)))
-    packs = f"{found.packs} packs take {spell_bytes(found.packs_bytes)}, manifests {spell_bytes(found.manifests_bytes)}"
+    taken = "takes" if found.packs == 1 else "take"
+    packs = f"{spell_count(found.packs, 'pack')} {taken} {spell_bytes(found.packs_bytes)}"
+    packs += f", manifests {spell_bytes(found.manifests_bytes)}"
     return [*columns(rows), packs]
 
 

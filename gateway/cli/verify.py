@@ -3,10 +3,11 @@
 import contextlib
 import os
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import click
 
-from gateway.cli.common import Command, Common, pass_common, spell_bytes
+from gateway.cli.common import Command, Common, pass_common, spell_bytes, spell_count
 from gateway.cli.progress import Reading, shown
 
 if TYPE_CHECKING:
@@ -79,7 +80,9 @@ def _document(done: "Verified") -> dict[str, object]:
                 "more_reasons": finding.more_reasons,
                 "touches": finding.names,
                 "more_touches": finding.more_names,
-                "files": [{"in": name, "path": os.fsdecode(path)} for name, path in finding.files],
+                "files": [
+                    {"in": name, "path": os.fsdecode(path), "path_quoted": quote(path)} for name, path in finding.files
+                ],
                 "more_files": finding.more_files,
                 "advice": finding.advice,
             }
@@ -93,12 +96,13 @@ def _lines(done: "Verified") -> "list[str]":
     lines = [line for finding in done.findings.all() for line in _finding(finding)]
     if done.findings.beyond:
         lines.append(f"and {done.findings.beyond} more faults of other objects")
-    read = f", {done.files} files, {spell_bytes(done.bytes_read)} read" if done.deep else ""
+    read = f", {spell_count(done.files, 'file')}, {spell_bytes(done.bytes_read)} read" if done.deep else ""
     if not done.findings and (done.unnamed_manifests or done.unnamed_packs):
-        unnamed = f"{done.unnamed_manifests} manifests and {done.unnamed_packs} packs"
+        unnamed = f"{spell_count(done.unnamed_manifests, 'manifest')} and {spell_count(done.unnamed_packs, 'pack')}"
         lines.append(f"nothing names {unnamed}: pushes cut short leave such, and so does a head that was deleted")
-    said = f"{len(done.findings)} objects with faults" if done.findings else "all is well"
-    what = f"{done.datasets} datasets, {done.states} states, {done.packs} packs{read}"
+    said = f"{spell_count(len(done.findings), 'object')} with faults" if done.findings else "all is well"
+    counted = ((done.datasets, "dataset"), (done.states, "state"), (done.packs, "pack"))
+    what = ", ".join(spell_count(number, thing) for number, thing in counted) + read
     return [*lines, f"{said}: {what}{'' if done.deep else ' (--deep reads every block and file too)'}"]
 
 

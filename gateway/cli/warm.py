@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.common import Command, Common, pass_common, spell_bytes, state_name
+from gateway.cli.common import Command, Common, pass_common, spell_bytes, spell_count, state_name
 from gateway.cli.progress import Reading, shown
 
 if TYPE_CHECKING:
@@ -81,7 +81,8 @@ def _document(done: "Warmed") -> dict[str, object]:
 def _lines(done: "Warmed", state: str) -> list[str]:
     lines = [
         f"{state} is warm" if done.fits else f"{state} is not warm",
-        f"{done.chunks} chunks, {spell_bytes(done.plain)}: {spell_bytes(done.fetched)} fetched, the rest was there",
+        f"{spell_count(done.chunks, 'chunk')}, {spell_bytes(done.plain)}: "
+        f"{spell_bytes(done.fetched)} fetched, the rest was there",
     ]
     if done.fits:
         return [*lines, f"takes at most {spell_bytes(done.needed)} of the cache's {spell_bytes(done.limit)}"]

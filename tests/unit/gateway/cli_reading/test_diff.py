@@ -1,5 +1,7 @@
 """`aetherfs diff`: what it prints."""
 
+import json
+import os
 from pathlib import Path
 
 from tests.unit.gateway.test_cli import Cli
@@ -45,3 +47,12 @@ def test_a_state_does_not_differ_from_itself(cli: Cli, two_versions: Path) -> No
 
 def test_a_reference_to_nothing_is_not_found_and_prints_nothing(cli: Cli, two_versions: Path) -> None:
     assert cli("diff", "data:1.0.0", "data:3.0.0", "--json", exits=3) == ""
+
+
+def test_names_that_are_no_text_are_told_exactly_beside(cli: Cli, two_versions: Path) -> None:
+    (two_versions / os.fsdecode(b"odd\xff\n")).write_bytes(b"")
+    cli("push", two_versions, "-t", "data:3.0.0")
+    assert "+ odd\\xff\\n  0 B" in cli("diff", "data:2.0.0", "data:3.0.0").splitlines()
+    out = cli("diff", "data:2.0.0", "data:3.0.0", "--json")
+    added = next(entry for entry in json.loads(out)["differences"] if entry["what"] == "added")
+    assert (added["path"], added["path_quoted"]) == ("odd\ufffd\n", "odd%FF%0A")

@@ -13,7 +13,7 @@ def test_dry_run_says_what_would_be_written_what_it_costs_and_what_is_shared(cli
     assert lines[0].startswith("data:3.0.0 would be b3-")
     assert lines[1] == "4 files, 6.4 KiB"
     assert lines[2].startswith("would write ")
-    assert lines[2].endswith(" in 1 new chunks, 1 packs and a manifest: 6 PUTs")
+    assert lines[2].endswith(" in 1 new chunk, 1 pack and a manifest: 6 PUTs")
     assert lines[3].endswith("$0.000030 once for requests (S3 Standard, us-east-1, as listed in 2025)")
     assert lines[4].startswith("shared with data:2.0.0 data:latest: 1.5 KiB of 6.4 KiB (23 %)")
     assert lines[5].startswith("shared with data:1.0.0: 10 B of ")

@@ -16,7 +16,7 @@ def packs(home: Path) -> list[Path]:
 
 
 def test_a_sound_store_is_well(cli: Cli, two_versions: Path) -> None:
-    assert cli("verify").startswith("all is well: 1 datasets, 2 states, 2 packs (--deep")
+    assert cli("verify").startswith("all is well: 1 dataset, 2 states, 2 packs (--deep")
     found = cli.json("verify", "--deep")
     assert (found["ok"], found["deep"], found["findings"], found["files"]) == (True, True, [], 4)
     assert cli.json("verify", "data:1.0.0")["states"] == 1

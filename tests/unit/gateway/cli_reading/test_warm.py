@@ -22,4 +22,4 @@ def test_warming_tells_what_was_fetched_and_a_second_time_nothing(
     assert (first["fits"], first["bytes"], first["cache"]) == (True, 1513, str(tmp_path / "cache" / "blocks"))
     assert first["fetched_bytes"] > 0
     assert cli.json("warm", "data:2.0.0")["fetched_bytes"] == 0
-    assert cli("warm", "data:2.0.0", "sub").splitlines()[1] == "1 chunks, 10 B: 0 B fetched, the rest was there"
+    assert cli("warm", "data:2.0.0", "sub").splitlines()[1] == "1 chunk, 10 B: 0 B fetched, the rest was there"
