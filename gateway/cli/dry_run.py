@@ -51,7 +51,8 @@ def written(dataset: str, plan: "Plan", prices: "Prices") -> tuple[dict[str, obj
     listed = f", as listed in {prices.listed}" if prices.listed else ""
     lines = [
         f"would write {spell_bytes(plan.stored)} in {spell_count(plan.chunks, 'new chunk')}, "
-        f"{spell_count(plan.packs, 'pack')} and {'a' if plan.manifest else 'no'} manifest: {spell_count(plan.puts, 'PUT')}",
+        f"{spell_count(plan.packs, 'pack')} and {'a' if plan.manifest else 'no'} manifest: "
+        f"{spell_count(plan.puts, 'PUT')}",
         f"would cost {_dollars(cost.storage_month)} a month for storage, {_dollars(cost.requests)} once for requests "
         f"({prices.name}{listed})",
     ]
