@@ -20,6 +20,7 @@ from store.errors import StoreMissing
 from store.objects.address import FolderAddress, open_objects, parse_address
 from store.objects.base import ObjectStore
 from store.objects.guard import Guarded
+from store.objects.patience import OnLong, Patient
 from store.objects.probe import Conditions
 from store.objects.retry import STANDARD, Backoff, OnWait, Retrying
 from store.root import StoreRoot, create_store
@@ -43,6 +44,7 @@ class Options(NamedTuple):
     create: bool = False  # make the embedded default store if it is not there (never another one)
     single_writer: bool = False  # write even where conditional writes are ignored
     on_wait: OnWait | None = None  # told why, and for how many seconds, before each retry
+    on_long: OnLong | None = None  # told what is waited for when it has taken half a minute, and again
     backoff: Backoff = STANDARD  # how often a call is repeated, and for how long
 
 
@@ -82,8 +84,9 @@ def connect(settings: Settings, options: Options, *, create: bool) -> tuple[Obje
     """
     bare = open_objects(settings.store_address, create=create, insecure_store=settings.store.insecure)
     note = _note_file(settings.cache_dir, bare.address)
+    retrying = Retrying(bare, options.backoff, on_wait=options.on_wait)
     guard = Guarded(
-        Retrying(bare, options.backoff, on_wait=options.on_wait),
+        Patient(retrying, options.on_long) if options.on_long else retrying,
         remembered=read_conditions(note),
         remember=lambda conditions: write_conditions(note, conditions),
         single_writer=options.single_writer,

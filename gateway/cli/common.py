@@ -68,7 +68,7 @@ class Common:
         from gateway.stores import Options, open_store
         from store.repository import Repository
 
-        options = Options(create=True, single_writer=single_writer, on_wait=self.waiting)
+        options = Options(create=True, single_writer=single_writer, on_wait=self.waiting, on_long=self.remark)
         opened = open_store(self.settings(), options)
         with contextlib.closing(opened.objects):
             yield Repository(opened.objects, opened.root)
