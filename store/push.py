@@ -229,7 +229,10 @@ class _Push:
         except DatasetMissing:
             return []
         contents = [entry.content for entry in reversed(head.history) if entry.content is not None]
-        return list({content.manifest: content for content in contents}.values())[:RECENT]
+        newest: dict[str, StateContent] = {}
+        for content in contents:  # of one id, the newest: earlier ones may lie at another key, that is no more
+            newest.setdefault(content.manifest, content)
+        return list(newest.values())[:RECENT]
 
     # reading and packing
 
