@@ -134,6 +134,7 @@ PUSHES: dict[str, Push] = {
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # some thousand runs
 @pytest.mark.parametrize("kind", PUSHES)
 def test_nothing_is_lost_in_any_order_of_a_push_and_a_deletion_that_waits_for_it(world: World, kind: str) -> None:
     def start() -> Interleaving:
@@ -143,6 +144,7 @@ def test_nothing_is_lost_in_any_order_of_a_push_and_a_deletion_that_waits_for_it
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # some thousand runs
 def test_nothing_is_lost_in_any_order_of_a_commit_and_a_deletion_that_takes_it_for_dead(world: World) -> None:
     def start() -> Interleaving:
         store = world.store()
