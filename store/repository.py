@@ -4,7 +4,7 @@ Any thread.
 """
 
 from store.cache import ByteCache
-from store.catalogue import Catalogue
+from store.catalogue.catalogue import Catalogue
 from store.manifest.view import Manifest, PageCache, open_manifest
 from store.objects.base import ObjectStore
 from store.objects.measure import Measuring

@@ -22,9 +22,9 @@ def cat(common: Common, place: str) -> None:
     Example:
       aetherfs cat maps:1.0.0/europe/cities.csv
     """
+    from store.catalogue.refs import split_location
     from store.errors import IsAFolder, NotAFolder, printable
     from store.kinds import Kind
-    from store.refs import split_location
     from store.vfs.opening import open_tree
 
     reference, path = split_location(place)

@@ -10,8 +10,8 @@ import click
 from gateway.cli.common import Command, Common, pass_common, spell_bytes, spell_count, spell_json, state_name
 
 if TYPE_CHECKING:
-    from store.catalogue import State
-    from store.diff import Difference, Needed, Side, Summary
+    from store.care.diff import Difference, Needed, Side, Summary
+    from store.catalogue.catalogue import State
     from store.manifest.view import Manifest
 
 MARKS: Final = {"added": "+", "removed": "-", "changed": "M", "touched": "t"}
@@ -32,8 +32,8 @@ def diff(common: Common, before: str, after: str, stat: bool, times: bool) -> No
       aetherfs diff maps:1.0.0 maps:1.1.0
       aetherfs diff maps@2026-11-01 maps --stat
     """
-    from store.diff import Summary, differences, needed
-    from store.refs import parse_reference
+    from store.care.diff import Summary, differences, needed
+    from store.catalogue.refs import parse_reference
 
     references = parse_reference(before), parse_reference(after)
     summary = Summary()

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 from gateway.cli.common import spell_bytes, spell_count, state_name
 
 if TYPE_CHECKING:
-    from store.cost import Prices
-    from store.plan import Plan
+    from store.push.cost import Prices
+    from store.push.plan import Plan
 
 
 def prices(storage_gb_month: float | None, put_1000: float | None) -> "Prices":
     """Return the list prices, with those that were given in their place."""
-    from store.cost import S3_STANDARD
+    from store.push.cost import S3_STANDARD
 
     given = {"storage_gb_month": storage_gb_month, "put_1000": put_1000}
     own = {name: price for name, price in given.items() if price is not None}
@@ -20,7 +20,7 @@ def prices(storage_gb_month: float | None, put_1000: float | None) -> "Prices":
 
 def written(dataset: str, plan: "Plan", prices: "Prices") -> tuple[dict[str, object], list[str]]:
     """Return a plan as a part of a JSON document, and as lines for people."""
-    from store.cost import cost_of
+    from store.push.cost import cost_of
 
     cost = cost_of(stored=plan.stored, puts=plan.puts, prices=prices)
     document: dict[str, object] = {

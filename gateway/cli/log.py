@@ -17,8 +17,8 @@ def log(common: Common, name: str, limit: int) -> None:
     Example:
       aetherfs log maps:latest
     """
+    from store.catalogue.refs import parse_dataset, parse_tag
     from store.errors import printable
-    from store.refs import parse_dataset, parse_tag
 
     dataset, colon, tag = name.partition(":")
     parse_dataset(dataset)

@@ -9,7 +9,7 @@ import click
 from gateway.cli.common import Command, Common, columns, pass_common, spell_bytes, spell_count, spell_time, state_name
 
 if TYPE_CHECKING:
-    from store.catalogue import Catalogue
+    from store.catalogue.catalogue import Catalogue
     from store.manifest.view import Manifest, Record
     from store.repository import Repository
 
@@ -25,7 +25,7 @@ def ls(common: Common, place: str) -> None:
       aetherfs ls maps
       aetherfs ls maps:1.0.0/europe
     """
-    from store.refs import Named, split_location
+    from store.catalogue.refs import Named, split_location
 
     reference, path = split_location(place) if place else (None, "")
     with common.repository() as repository:

@@ -9,7 +9,7 @@ from gateway.cli.common import Command, Common, LocalPath, pass_common, spell_by
 from gateway.cli.progress import Reading, shown
 
 if TYPE_CHECKING:
-    from store.pull import PullCounters
+    from store.pull.pull import PullCounters
 
 
 @click.command(cls=Command)
@@ -31,9 +31,9 @@ def pull(common: Common, ref: str, dest: Path, include: tuple[str, ...], verify:
     """
     from gateway.config import state_dir
     from gateway.overlap import refuse_dest
-    from store.pull import PullCounters, PullOptions
-    from store.pull import pull as fetch
-    from store.refs import parse_reference
+    from store.catalogue.refs import parse_reference
+    from store.pull.pull import PullCounters, PullOptions
+    from store.pull.pull import pull as fetch
 
     wanted = parse_reference(ref)
     options = PullOptions(include=include, verify=verify, force=force)

@@ -19,7 +19,7 @@ from gateway.cli.progress import Reading, shown
 from gateway.cli.tag import digits, split_tag
 
 if TYPE_CHECKING:
-    from store.push import PushCounters, Pushed
+    from store.push.push import PushCounters, Pushed
 
 
 @click.command(cls=Command)
@@ -59,8 +59,8 @@ def push(
     """
     from gateway.config import state_dir
     from gateway.overlap import refuse_source
-    from store.push import PushCounters, PushOptions
-    from store.push import push as publish
+    from store.push.push import PushCounters, PushOptions
+    from store.push.push import push as publish
 
     tags = [split_tag(name) for name in dict.fromkeys(names)]
     dataset = tags[0][0]

@@ -14,8 +14,8 @@ def show(common: Common, ref: str) -> None:
     Example:
       aetherfs show 'maps@^1.2'
     """
+    from store.catalogue.refs import parse_reference
     from store.errors import printable
-    from store.refs import parse_reference
 
     wanted = parse_reference(ref)
     with common.repository() as repository:

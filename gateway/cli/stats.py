@@ -11,9 +11,9 @@ from gateway.cli.common import Command, Common, columns, pass_common, spell_byte
 from gateway.cli.progress import Reading, shown
 
 if TYPE_CHECKING:
+    from store.care.stats import DatasetStats, Holder, Sizes, StatsCounters, StoreStats
+    from store.care.worst import WorstFile
     from store.repository import Repository
-    from store.stats import DatasetStats, Holder, Sizes, StatsCounters, StoreStats
-    from store.worst import WorstFile
 
 MEMORY: Final = 16 << 20  # bytes of chunks kept while files are looked at
 COMPARED: Final = 16  # other states that the files of the newest are held against
@@ -32,8 +32,8 @@ def stats(common: Common, name: str | None) -> None:
       aetherfs stats
       aetherfs stats maps
     """
-    from store.refs import parse_dataset
-    from store.stats import StatsCounters, statistics
+    from store.care.stats import StatsCounters, statistics
+    from store.catalogue.refs import parse_dataset
 
     counters = StatsCounters()
     names = [parse_dataset(name)] if name is not None else None
@@ -54,8 +54,8 @@ def _reading(counters: "StatsCounters") -> Reading:
 
 def _worst(repository: "Repository", dataset: "DatasetStats") -> "list[WorstFile]":
     from store.blocks import BlockReader
-    from store.stats import open_content
-    from store.worst import worst_files
+    from store.care.stats import open_content
+    from store.care.worst import worst_files
 
     states = [open_content(repository, holder.contents[0]) for holder in dataset.holders[: COMPARED + 1]]
     if not states:

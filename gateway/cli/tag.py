@@ -17,8 +17,8 @@ def tag(common: Common, ref: str, name: str, expect: str | None, message: str) -
     Example:
       aetherfs tag maps:1.0.0 maps:stable
     """
-    from store.refs import parse_reference
-    from store.reliance import standing
+    from store.catalogue.refs import parse_reference
+    from store.push.reliance import standing
 
     dataset, tag_name = split_tag(name)
     wanted = parse_reference(ref)
@@ -72,7 +72,7 @@ def rollback(common: Common, name: str, expect: str | None, message: str) -> Non
     Example:
       aetherfs rollback maps:latest
     """
-    from store.reliance import standing
+    from store.push.reliance import standing
 
     dataset, channel = split_tag(name)
     with common.repository() as repository:
@@ -92,8 +92,8 @@ def split_tag(name: str) -> tuple[str, str]:
     Raises:
         BadName: it is not that.
     """
+    from store.catalogue.refs import parse_dataset, parse_tag
     from store.errors import BadName
-    from store.refs import parse_dataset, parse_tag
 
     dataset, colon, tag_name = name.partition(":")
     if not colon:
@@ -107,8 +107,8 @@ def digits(state: str) -> str:
     Raises:
         BadName: it is not that.
     """
+    from store.catalogue.refs import is_state
     from store.errors import BadName
-    from store.refs import is_state
 
     found = state.removeprefix("b3-")
     if found and not is_state(found):

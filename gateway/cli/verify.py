@@ -11,8 +11,8 @@ from gateway.cli.common import Command, Common, pass_common, spell_bytes, spell_
 from gateway.cli.progress import Reading, shown
 
 if TYPE_CHECKING:
-    from store.findings import Finding
-    from store.verify import Verified, VerifyCounters
+    from store.care.findings import Finding
+    from store.care.verify import Verified, VerifyCounters
 
 
 @click.command(cls=Command)
@@ -32,9 +32,9 @@ def verify(ctx: click.Context, common: Common, ref: str | None, deep: bool) -> N
     """
     from gateway.exits import CORRUPT
     from gateway.stores import Options, connect
-    from store.refs import parse_reference
-    from store.verify import VerifyCounters
-    from store.verify import verify as check
+    from store.care.verify import VerifyCounters
+    from store.care.verify import verify as check
+    from store.catalogue.refs import parse_reference
 
     wanted = parse_reference(ref) if ref else None
     counters = VerifyCounters()
@@ -44,7 +44,7 @@ def verify(ctx: click.Context, common: Common, ref: str | None, deep: bool) -> N
         if wanted is None:
             done = check(objects, deep=deep, counters=counters)
         else:
-            from store.catalogue import Catalogue
+            from store.catalogue.catalogue import Catalogue
             from store.root import open_store
 
             state = Catalogue(objects, open_store(objects)).resolve(wanted)

@@ -9,7 +9,7 @@ from gateway.cli.common import Command, Common, pass_common, spell_bytes, spell_
 from gateway.cli.progress import Reading, shown
 
 if TYPE_CHECKING:
-    from store.warm import WarmCounters, Warmed
+    from store.care.warm import WarmCounters, Warmed
 
 
 @click.command(cls=Command)
@@ -29,10 +29,10 @@ def warm(ctx: click.Context, common: Common, ref: str, path: str) -> None:
     """
     from gateway.app import disk_cache
     from gateway.exits import OTHER
-    from store.refs import parse_reference
-    from store.stats import open_content
-    from store.warm import WarmCounters, check_path
-    from store.warm import warm as fill
+    from store.care.stats import open_content
+    from store.care.warm import WarmCounters, check_path
+    from store.care.warm import warm as fill
+    from store.catalogue.refs import parse_reference
 
     wanted, below = parse_reference(ref), os.fsencode(path).strip(b"/")
     settings = common.settings()

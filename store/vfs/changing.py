@@ -9,8 +9,8 @@ from typing import Final
 
 from blake3 import blake3
 
+from store.catalogue.head import TagState
 from store.errors import StaleNode
-from store.head import TagState
 from store.kinds import Kind
 from store.vfs.live import Names, View, cookie_of, digest64
 from store.vfs.tree import NO_VERIFIER, Entry, Listing, Node, Place, Space

@@ -3,7 +3,7 @@
 Snapshots are made on demand and count as fresh for `FRESH_S` seconds; a front end that asks within that time is
 answered from memory. To find out what is new below `/`, one listing of the change hints is enough; everything is
 listed only now and then, because hints are best effort. A dataset in use is asked for by a conditional request
-(`store.catalogue`).
+(`store.catalogue.catalogue`).
 
 A store that is away is bridged with the last snapshots for a while. Any thread; blocking calls share one request; no
 lock is held across one.
@@ -20,13 +20,13 @@ from typing import Final
 
 from blake3 import blake3
 
-from store.catalogue import Catalogue
+from store.catalogue.catalogue import Catalogue
+from store.catalogue.head import Content, TagState, looks_deleted
+from store.catalogue.refs import parse_dataset
 from store.errors import BadName, Unavailable
 from store.flight import SingleFlight
-from store.head import Content, TagState, looks_deleted
 from store.layout import DATASETS, dataset_of_key
 from store.objects.base import ObjectStore
-from store.refs import parse_dataset
 
 FRESH_S: Final = 1.0
 BRIDGED_S: Final = 3600.0  # a store that is away for less is bridged with what was known: versions never move anyhow

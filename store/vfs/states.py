@@ -12,9 +12,9 @@ from typing import Final, NamedTuple
 from blake3 import blake3
 
 from store.cache import ByteCache
+from store.catalogue.head import Content
 from store.digest import Digest
 from store.errors import NotAFolder, ObjectCorrupt, PathMissing, StaleNode
-from store.head import Content
 from store.kinds import Kind
 from store.manifest.view import Manifest, Record
 from store.pack import Block

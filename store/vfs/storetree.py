@@ -12,6 +12,8 @@ from typing import Final, TypeVar
 
 from store.blocks import BlockReader, Forget
 from store.cache import ByteCache
+from store.catalogue.head import Content, TagState
+from store.catalogue.refs import DIGEST_PREFIX, ByDigest, Reference, TagKind, parse_reference
 from store.errors import (
     BadName,
     Corrupt,
@@ -26,9 +28,7 @@ from store.errors import (
     StaleNode,
     TagMissing,
 )
-from store.head import Content, TagState
 from store.kinds import Kind
-from store.refs import DIGEST_PREFIX, ByDigest, Reference, TagKind, parse_reference
 from store.repository import Repository
 from store.vfs.ahead import ReadAhead
 from store.vfs.changing import ROOT_PLACE, ChangingFolders, inside, name_page, tag_of, tag_page

@@ -19,7 +19,7 @@ import store.pack
 from store.objects.address import open_objects
 from store.objects.base import Buffer, Fetched, ObjectInfo, ObjectStore
 from store.objects.wrapper import Wrapper
-from store.push import Pushed, PushOptions, push
+from store.push.push import Pushed, PushOptions, push
 from store.repository import Repository
 
 SMALL_PACK: Final = 64 << 10  # bytes at which a pack is closed, so that little data makes many packs

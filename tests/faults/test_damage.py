@@ -10,7 +10,7 @@ from gateway.exits import exit_code
 from store.errors import Corrupt, FeatureMissing, ObjectMissing, StoreError
 from store.layout import DATASETS, MANIFESTS, PACKS, ROOT_KEY
 from store.objects.memory import MemoryStore
-from store.pull import pull
+from store.pull.pull import pull
 from store.repository import Repository
 from tests.faults.steps import publish, small_packs, write_folder
 from tests.support.folders import held, latest, new_repository

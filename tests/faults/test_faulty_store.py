@@ -21,8 +21,8 @@ from store.layout import DATASETS, MANIFESTS, PACKS, ROOT_KEY
 from store.objects.address import S3Address, open_objects, parse_address
 from store.objects.retry import Backoff, Retrying
 from store.objects.s3 import S3Store
-from store.pull import pull
-from store.push import Pushed
+from store.pull.pull import pull
+from store.push.push import Pushed
 from store.repository import Repository
 from store.root import create_store
 from tests.faults.steps import publish, small_packs, write_folder

@@ -13,7 +13,7 @@ from gateway.exits import exit_code
 from store.errors import StoreFull
 from store.layout import PACKS
 from store.objects.local import FolderStore
-from store.pull import pull
+from store.pull.pull import pull
 from store.repository import Repository
 from store.root import create_store
 from tests.faults.steps import publish, small_packs, write_folder

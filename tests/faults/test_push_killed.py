@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from store.digest import PackId
-from store.journal import Journal
 from store.layout import PACKS
 from store.objects.address import open_objects
 from store.objects.base import ObjectStore
 from store.objects.local import FolderStore
 from store.pack import read_footer
-from store.pull import pull
-from store.push import Pushed
+from store.pull.pull import pull
+from store.push.journal import Journal
+from store.push.push import Pushed
 from store.repository import Repository
 from store.root import create_store
 from tests.faults.steps import DATASET, KILLED, Killed, Mortal, When, publish, small_packs, write_folder

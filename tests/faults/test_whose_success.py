@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from store.catalogue import Catalogue
+from store.catalogue.catalogue import Catalogue
+from store.catalogue.head import Content
 from store.errors import TagMoved
-from store.head import Content
 from store.layout import DATASETS, MANIFESTS, PACKS
 from store.objects.address import open_objects
 from store.objects.base import ObjectStore
 from store.objects.retry import Backoff, Retrying
-from store.pull import pull
+from store.pull.pull import pull
 from store.repository import Repository
 from store.root import create_store, open_store
 from tests.faults.steps import DATASET, publish, write_folder

@@ -12,9 +12,9 @@ import json
 import sys
 
 from gateway.exits import exit_code
-from store.catalogue import Catalogue
+from store.catalogue.catalogue import Catalogue
+from store.catalogue.head import Content
 from store.errors import DatasetMissing, StoreError, TagMissing
-from store.head import Content
 from store.objects.address import open_objects
 from store.objects.guard import Guarded
 from store.objects.retry import Retrying

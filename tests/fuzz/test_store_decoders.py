@@ -9,16 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store import unchanged
 from store.cache import ByteCache
-from store.catalogue import Catalogue
+from store.catalogue.catalogue import Catalogue
+from store.catalogue.head import Content as StateContent
+from store.catalogue.head import decode_head
 from store.digest import PackId
 from store.errors import Corrupt, FeatureMissing, ObjectMissing
 from store.frame import INDEX_MAGIC, MANIFEST_MAGIC, PACK_MAGIC, TRAILER, header, read_table, table_and_trailer
-from store.head import Content as StateContent
-from store.head import decode_head
 from store.index import read_segment, write_segment
-from store.journal import Journal
 from store.kinds import Kind
 from store.layout import ROOT_KEY, dataset_key, manifest_key, pack_key
 from store.manifest import layout
@@ -27,8 +25,10 @@ from store.manifest.layout import Section
 from store.manifest.view import Manifest, open_manifest
 from store.objects.memory import MemoryStore
 from store.pack import read_footer
+from store.push import unchanged
+from store.push.journal import Journal
+from store.push.source import Identity
 from store.root import create_store, decode_root
-from store.source import Identity
 from tests.support.manifests import forged, item_of, opened, pack_of, sections_of, tampered
 from tests.support.trees import Link
 

@@ -17,9 +17,9 @@ from store.layout import GC_STATE_KEY, MANIFESTS, PACKS
 from store.objects.base import Fetched
 from store.objects.memory import MemoryStore
 from store.objects.wrapper import Wrapper
-from store.pull import pull
-from store.push import Pushed, push
-from store.reliance import standing
+from store.pull.pull import pull
+from store.push.push import Pushed, push
+from store.push.reliance import standing
 from store.repository import Repository
 from store.root import create_store
 from tests.support.deletion import Deletion

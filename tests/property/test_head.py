@@ -5,11 +5,11 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
+from store.catalogue.head import HEAD_LIMIT, decode_head, encode_head
+from store.catalogue.history import Archive
+from store.catalogue.refs import TagKind, kind_of
 from store.errors import ObjectCorrupt, TagExists, TagMissing
-from store.head import HEAD_LIMIT, decode_head, encode_head
-from store.history import Archive
 from store.layout import dataset_key
-from store.refs import TagKind, kind_of
 from tests.unit.store.faults import FaultyStore
 from tests.unit.store.states import content, new_catalogue
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.pull import PullOptions, pull
-from store.push import push
+from store.pull.pull import PullOptions, pull
+from store.push.push import push
 from tests.support.folders import held, latest, new_repository
 
 NAMES = st.binary(min_size=1, max_size=12).filter(lambda name: name not in (b".", b"..") and not set(name) & {0, 47})

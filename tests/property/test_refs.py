@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from store.catalogue.refs import format_reference, kind_of, parse_dataset, parse_reference, parse_tag, split_location
+from store.catalogue.versions import parse_range, parse_version
 from store.errors import BadName
-from store.refs import format_reference, kind_of, parse_dataset, parse_reference, parse_tag, split_location
-from store.versions import parse_range, parse_version
 
 PARTS = st.sampled_from(
     ["geo", "@geo/", "@", "/", ":", "latest", "1.2.3", "v", "-rc.1", "+b", "2026", "-11-01", ".", "*", "^", "~", ">=",

@@ -9,14 +9,14 @@ from dataclasses import replace
 
 from store import jsondoc
 from store.cache import ByteCache
+from store.catalogue.head import Head, TagState, advance, decode_head, encode_head
 from store.commit import compare_and_set, remember
 from store.gc_state import DELETING, GONE, MARKED, Batch, GcState, decode_gc_state, encode_gc_state
-from store.head import Head, TagState, advance, decode_head, encode_head
 from store.layout import DATASETS, GC_STATE_KEY, MANIFESTS, PACKS, PUSHES, dataset_key, dataset_of_key, manifest_key
-from store.lease import HEARTBEAT_LIMIT
 from store.manifest.view import open_manifest
 from store.objects.base import ObjectStore
-from store.reliance import packs_of
+from store.push.lease import HEARTBEAT_LIMIT
+from store.push.reliance import packs_of
 
 Until = Callable[[str, Callable[[], bool]], None]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from store.catalogue import State
+from store.catalogue.catalogue import State
 from store.errors import StoreUnavailable
 from store.objects.base import ObjectStore
 from store.objects.memory import MemoryStore

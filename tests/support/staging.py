@@ -6,9 +6,9 @@ Threads: one test's own.
 import itertools
 from pathlib import Path
 
-from store.catalogue import Catalogue
+from store.catalogue.catalogue import Catalogue
 from store.objects.base import ObjectStore
-from store.push import push
+from store.push.push import push
 from store.repository import Repository
 from store.root import create_store
 from store.vfs.live import FRESH_S

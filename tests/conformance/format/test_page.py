@@ -13,23 +13,25 @@ from typing import Any, get_args
 import pytest
 
 import store
-from store import codec, frame, gc_state, head, index, lease, pack, root
-from store.catalogue import Catalogue
+from store import codec, frame, gc_state, index, pack, root
+from store.catalogue import head
+from store.catalogue.catalogue import Catalogue
+from store.catalogue.history import Archive
+from store.catalogue.refs import TagKind
 from store.chunker import Chunker
-from store.history import Archive
 from store.kinds import Kind
 from store.layout import name_prefix
 from store.manifest import layout
 from store.manifest.build import Item, build
 from store.objects.local import FolderStore
 from store.objects.memory import MemoryStore
-from store.refs import TagKind
+from store.push import lease
 from tests.conformance.format import page
 from tests.conformance.format.cutter import cut
 
 TEXT = page.PAGE.read_text(encoding="utf-8")
 IN_A_SENTENCE = {"store.pack._COUNT"}
-LOCAL = {"store.placed", "store.unchanged"}  # modules of files that never lie in a store
+LOCAL = {"store.pull.placed", "store.push.unchanged"}  # modules of files that never lie in a store
 CONTENT = head.Content("a" * 64, "b" * 64, 1, 1)
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from store.catalogue import Catalogue
-from store.head import Content
-from store.history import Archive
+from store.catalogue.catalogue import Catalogue
+from store.catalogue.head import Content
+from store.catalogue.history import Archive
 from store.objects.local import FolderStore
-from store.push import push
+from store.push.push import push
 from store.repository import Repository
 from store.root import create_store, open_store
 from tests.conformance.format import sample

@@ -9,7 +9,7 @@ from store.blocks import BlockReader
 from store.errors import ObjectCorrupt
 from store.kinds import Kind
 from store.objects.local import FolderStore
-from store.push import push
+from store.push.push import push
 from store.repository import Repository
 from tests.conformance.format import sample
 from tests.conformance.format.reader import read_store

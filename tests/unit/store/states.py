@@ -2,9 +2,9 @@
 
 import hashlib
 
-from store.catalogue import Catalogue
-from store.head import Content
-from store.history import Archive
+from store.catalogue.catalogue import Catalogue
+from store.catalogue.head import Content
+from store.catalogue.history import Archive
 from store.root import create_store
 from tests.unit.store.faults import FaultyStore
 

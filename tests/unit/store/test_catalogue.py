@@ -4,11 +4,11 @@ import functools
 
 import pytest
 
-from store.catalogue import Catalogue
+from store.catalogue.catalogue import Catalogue
+from store.catalogue.head import Content
+from store.catalogue.refs import TagKind
 from store.errors import BadName, DatasetMissing, ObjectCorrupt, TagMissing
-from store.head import Content
 from store.layout import ROOT_KEY, change_key, dataset_key, name_prefix
-from store.refs import TagKind
 from store.root import open_store
 from tests.unit.store.faults import FaultyStore
 from tests.unit.store.states import DAY_NS, content, new_catalogue

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from store import jsondoc
-from store.catalogue import Catalogue
+from store.catalogue.catalogue import Catalogue
+from store.catalogue.head import TagState, decode_head, encode_head
+from store.catalogue.refs import TagKind
 from store.errors import BadName, DatasetMissing, FeatureMissing, TagExists, TagMissing, TagMoved, TagNameTaken
-from store.head import TagState, decode_head, encode_head
 from store.layout import ROOT_KEY, dataset_key
-from store.refs import TagKind
 from tests.unit.store.faults import FaultyStore
 from tests.unit.store.states import content, new_catalogue
 

@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from store.catalogue import Catalogue
+from store.catalogue.catalogue import Catalogue
 from store.errors import TagMoved
 from store.objects.local import FolderStore
 from store.root import create_store

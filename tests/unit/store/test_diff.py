@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store import digestsets
-from store.diff import Difference, Summary, differences, needed
+from store.care import digestsets
+from store.care.diff import Difference, Summary, differences, needed
 from store.kinds import Kind
 from store.manifest.build import Item, build
 from store.manifest.view import Manifest

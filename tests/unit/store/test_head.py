@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from store import jsondoc
+from store.catalogue.head import HEAD_LIMIT, Head, Removed, TagState, advance, decode_head, encode_head, looks_deleted
+from store.catalogue.refs import TagKind
 from store.errors import ObjectCorrupt
-from store.head import HEAD_LIMIT, Head, Removed, TagState, advance, decode_head, encode_head, looks_deleted
-from store.refs import TagKind
 from tests.unit.store.states import content
 
 RAW_CONTENT = {"manifest": "a" * 64, "root": "b" * 64, "size": 1, "files": 1}

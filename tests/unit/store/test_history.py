@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from store.catalogue.head import HEAD_LIMIT, Head, HistoryEntry, Removed, TagState, encode_head
+from store.catalogue.history import FAN_OUT, SPILL_FROM, Archive
+from store.catalogue.refs import TagKind
 from store.errors import ObjectCorrupt, TagExists, TagMissing
-from store.head import HEAD_LIMIT, Head, HistoryEntry, Removed, TagState, encode_head
-from store.history import FAN_OUT, SPILL_FROM, Archive
 from store.layout import dataset_key
-from store.refs import TagKind
 from tests.unit.store.faults import FaultyStore
 from tests.unit.store.states import DAY_NS, content, new_catalogue
 

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from store import ingest as module
 from store.chunker import Chunker
 from store.codec import decode
 from store.digest import chunk_digest
-from store.ingest import HOLE_FROM, SMALL, Ingest, Read, data_runs
-from store.known import KnownBlocks
 from store.objects.memory import MemoryStore
+from store.push import ingest as module
+from store.push.ingest import HOLE_FROM, SMALL, Ingest, Read, data_runs
+from store.push.known import KnownBlocks
+from store.push.source import SourceFile, scan
+from store.push.source import identity as identity_now
 from store.root import ChunkerSettings
-from store.source import SourceFile, scan
-from store.source import identity as identity_now
 from tests.support.manifests import block_of
 
 MAX = ChunkerSettings().max

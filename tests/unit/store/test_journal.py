@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from store.digest import PackId
-from store.journal import Journal
+from store.push.journal import Journal
 
 A, B = PackId(b"a" * 16), PackId(b"b" * 16)
 HEX = "ab" * 32

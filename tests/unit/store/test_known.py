@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import pytest
 
-from store import known as module
 from store.digest import Digest, PackId
 from store.errors import StoreUnavailable
 from store.index import hooks_of, write_segment
-from store.known import KnownBlocks
 from store.layout import index_key, pack_key
 from store.objects.memory import MemoryStore
 from store.pack import Block
+from store.push import known as module
+from store.push.known import KnownBlocks
 from tests.support.manifests import block_of, stored_pack
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from store.errors import OutcomeUnknown, PushLost
 from store.layout import PUSHES
-from store.lease import Lease
+from store.push.lease import Lease
 from tests.unit.store.faults import FaultyStore
 
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from store.cost import S3_STANDARD, Prices, cost_of
 from store.errors import StoreDenied
 from store.objects.base import Buffer
 from store.objects.memory import MemoryStore
 from store.objects.wrapper import Wrapper
-from store.plan import NEWEST, Plan
-from store.push import PushOptions, push
+from store.push.cost import S3_STANDARD, Prices, cost_of
+from store.push.plan import NEWEST, Plan
+from store.push.push import PushOptions, push
 from store.repository import Repository
 from store.root import create_store
 from tests.support.folders import new_repository

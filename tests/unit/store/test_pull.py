@@ -14,8 +14,8 @@ from store.objects.base import ObjectStore
 from store.objects.local import FolderStore
 from store.objects.measure import Measuring, Snapshot
 from store.objects.memory import MemoryStore
-from store.pull import PullCounters, Pulled, PullOptions, pull
-from store.push import push
+from store.pull.pull import PullCounters, Pulled, PullOptions, pull
+from store.push.push import push
 from store.repository import Repository
 from tests.support.folders import HARD_NAMES, OLD_NS, Failing, held, latest, new_repository
 
@@ -395,8 +395,8 @@ def test_what_is_missing_is_noted_a_batch_at_a_time_and_fetched_once(
     for name in ("a", "b", "c"):
         (source / name).write_bytes(noise(4 << 20) + noise(4 << 20) + name.encode())
     publish(repository, source, tmp_path)
-    monkeypatch.setattr("store.assembly.BATCH", 7)
-    monkeypatch.setattr("store.sources._STRETCH", 100_000)  # shorter than some chunks
+    monkeypatch.setattr("store.pull.assembly.BATCH", 7)
+    monkeypatch.setattr("store.pull.sources._STRETCH", 100_000)  # shorter than some chunks
     pulled = fetch(repository, tmp_path)
     assert pulled.bytes_fetched < 5 << 20
     assert pulled.requests > 5

@@ -8,11 +8,11 @@ import pytest
 
 from store.digest import Digest
 from store.errors import ObjectCorrupt
-from store.exchange import exchange
 from store.manifest import layout
 from store.objects.base import Buffer
-from store.pull import PullOptions, pull
-from store.push import push
+from store.pull.exchange import exchange
+from store.pull.pull import PullOptions, pull
+from store.push.push import push
 from store.repository import Repository
 from tests.support.folders import held, latest, new_repository
 

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-import store.staging
+import store.pull.staging
 from store.errors import DestinationForeign, DestinationUnusable, StoreFull, StoreUnavailable
 from store.layout import PACKS
 from store.objects.local import FolderStore
 from store.objects.memory import MemoryStore
-from store.placed import note, recall
-from store.pull import Pulled, PullOptions, pull
-from store.push import push
+from store.pull.placed import note, recall
+from store.pull.pull import Pulled, PullOptions, pull
+from store.push.push import push
 from store.repository import Repository
 from tests.support.folders import OLD_NS, Failing, held, latest, new_repository
 
@@ -184,11 +184,11 @@ def test_a_pull_killed_after_the_exchange_leaves_nothing_foreign(bench: Bench, m
     bench.pull()
     bench.next_version()
 
-    def killed(place: store.staging.Staging) -> None:
+    def killed(place: store.pull.staging.Staging) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(store.staging.Staging, "clear", killed)
+        patched.setattr(store.pull.staging.Staging, "clear", killed)
         with pytest.raises(KeyboardInterrupt):
             bench.pull()
     assert bench.equal()
@@ -224,9 +224,9 @@ def test_a_damaged_record_is_as_good_as_none(bench: Bench) -> None:
 
 
 def test_settled_files_are_not_read_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store.staging.Staging, "now_ns", lambda place: 1 << 62)  # everything has settled
+    monkeypatch.setattr(store.pull.staging.Staging, "now_ns", lambda place: 1 << 62)  # everything has settled
     bench.pull()
-    monkeypatch.setattr("store.pull.hash_files", only_nothing)
+    monkeypatch.setattr("store.pull.pull.hash_files", only_nothing)
     assert bench.pull().changed is False
 
 
@@ -235,10 +235,10 @@ def test_an_identity_is_believed_only_once_its_times_have_settled(
 ) -> None:
     later_ns = [0]
 
-    def now_ns(place: store.staging.Staging) -> int:
+    def now_ns(place: store.pull.staging.Staging) -> int:
         return (bench.dest / "one").stat().st_ctime_ns + later_ns[0]
 
-    monkeypatch.setattr(store.staging.Staging, "now_ns", now_ns)
+    monkeypatch.setattr(store.pull.staging.Staging, "now_ns", now_ns)
     for later_ns[0], believed in ((0, False), (50_000_000, False), (3_000_000_000, True)):
         bench.pull()
         (record,) = (bench.tmp_path / "pull-state" / "pull").iterdir()
@@ -302,7 +302,7 @@ def test_two_pulls_of_one_destination_exclude_each_other(bench: Bench) -> None:
 
 
 def test_a_staging_folder_that_is_not_ours_to_use_is_refused(bench: Bench) -> None:
-    with store.staging.staging(os.fsencode(bench.dest), (bytes(32), bytes(32))) as place:
+    with store.pull.staging.staging(os.fsencode(bench.dest), (bytes(32), bytes(32))) as place:
         folder = Path(os.fsdecode(place.folder))
     bench.dest.mkdir()
     elsewhere = bench.tmp_path / "elsewhere"
@@ -315,7 +315,7 @@ def test_a_staging_folder_that_is_not_ours_to_use_is_refused(bench: Bench) -> No
 
 def test_the_lock_is_held_for_others_processes_too(bench: Bench) -> None:
     with (
-        store.staging.staging(os.fsencode(bench.dest), (bytes(32), bytes(32))) as place,
+        store.pull.staging.staging(os.fsencode(bench.dest), (bytes(32), bytes(32))) as place,
         open(os.path.join(place.folder, b"lock"), "rb") as lock,
         pytest.raises(BlockingIOError),
     ):
@@ -366,7 +366,7 @@ def test_where_folders_cannot_be_exchanged_two_renames_do_and_it_says_so(
 ) -> None:
     bench.pull()
     bench.next_version()
-    monkeypatch.setattr(store.staging, "exchange", lambda one, other: False)
+    monkeypatch.setattr(store.pull.staging, "exchange", lambda one, other: False)
     pulled = bench.pull()
     assert not pulled.exchanged
     assert bench.equal()
@@ -386,13 +386,13 @@ def test_a_pull_killed_between_two_renames_is_put_right_by_the_next(
         rename(source, target)
 
     with monkeypatch.context() as patched:
-        patched.setattr(store.staging, "exchange", lambda one, other: False)
-        patched.setattr("store.staging.os.rename", second_fails)
+        patched.setattr(store.pull.staging, "exchange", lambda one, other: False)
+        patched.setattr("store.pull.staging.os.rename", second_fails)
         with pytest.raises(KeyboardInterrupt):
             bench.pull()
     assert not bench.dest.exists()
     bench.objects.calls_left = 0
-    place = store.staging.staging(os.fsencode(bench.dest), (bytes(32), bytes(32)))
+    place = store.pull.staging.staging(os.fsencode(bench.dest), (bytes(32), bytes(32)))
     with place:
         assert held(bench.dest) == before
     bench.objects.calls_left = None
@@ -405,7 +405,7 @@ def test_a_full_disk_says_so_and_keeps_what_is_done(bench: Bench, monkeypatch: p
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("store.places.os.pwrite", full)
+        patched.setattr("store.pull.places.os.pwrite", full)
         with pytest.raises(StoreFull, match=str(bench.dest)):
             bench.pull()
     assert not bench.dest.exists()
@@ -418,7 +418,7 @@ PROGRAM = """
 import os, signal, sys
 from pathlib import Path
 from store.objects.local import FolderStore
-from store.pull import PullCounters, pull
+from store.pull.pull import PullCounters, pull
 from store.repository import Repository
 
 class Killing(PullCounters):

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from store import ingest, unchanged
 from store.errors import PathMissing, SourceChanged, SourceUnusable, StoreUnavailable, TagExists, TagMoved
 from store.index import INDEX
 from store.layout import MANIFESTS, PACKS
 from store.objects.base import ObjectStore
 from store.objects.memory import MemoryStore
-from store.pull import pull
-from store.push import PushCounters, Pushed, PushOptions, push
+from store.pull.pull import pull
+from store.push import ingest, unchanged
+from store.push.push import PushCounters, Pushed, PushOptions, push
+from store.push.source import SourceFile, identity
 from store.repository import Repository
-from store.source import SourceFile, identity
 from tests.support.folders import OLD_NS, Failing, held, latest, new_repository
 
 
@@ -191,7 +191,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(
                 late.write(b"more")
         return identity(status)
 
-    monkeypatch.setattr("store.ingest.identity", changing)
+    monkeypatch.setattr("store.push.ingest.identity", changing)
     assert bench.push().size == size + 4
     assert len(calls) > 2
     assert held(bench.arrives()) == held(bench.source)
@@ -207,7 +207,7 @@ def test_a_file_that_never_rests_is_refused(bench: Bench, monkeypatch: pytest.Mo
             late.write(b"more")
         return seen
 
-    monkeypatch.setattr("store.ingest.identity", changing)
+    monkeypatch.setattr("store.push.ingest.identity", changing)
     with pytest.raises(SourceChanged) as caught:
         bench.push()
     assert caught.value.path == b"file"

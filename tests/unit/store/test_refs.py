@@ -4,8 +4,7 @@ import datetime
 
 import pytest
 
-from store.errors import BadName
-from store.refs import (
+from store.catalogue.refs import (
     ByDigest,
     InRange,
     Named,
@@ -19,6 +18,7 @@ from store.refs import (
     parse_tag,
     split_location,
 )
+from store.errors import BadName
 
 VERSIONS = (
     "1.2.3",

@@ -10,7 +10,7 @@ import pytest
 from store.errors import PathMissing, SourceUnusable
 from store.kinds import Kind
 from store.manifest.build import Item, build
-from store.source import in_reach, scan
+from store.push.source import in_reach, scan
 
 NAMES = [b"plain", b"two words", b"\xff\xfe", "\u00e9".encode(), b"line\nbreak", b"n" * 255, b"-rf", b"..."]
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from store import digestsets
 from store.blocks import BlockReader
+from store.care import digestsets
+from store.care.stats import StoreStats, open_content, statistics
+from store.care.worst import WorstFile, worst_files
 from store.digest import Digest
 from store.errors import DatasetMissing
-from store.push import push
+from store.push.push import push
 from store.repository import Repository
-from store.stats import StoreStats, open_content, statistics
-from store.worst import WorstFile, worst_files
 from tests.support.folders import new_repository
 from tests.support.trees import Contents, lay_out
 from tests.unit.store.test_verify import noise

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from store import unchanged
 from store.errors import ObjectMissing, StoreUnavailable
 from store.manifest.build import Built, Item, build
 from store.manifest.view import Manifest
-from store.source import Identity
+from store.push import unchanged
+from store.push.source import Identity
 from tests.support.manifests import content_of, item_of, opened
 from tests.support.trees import Contents
 

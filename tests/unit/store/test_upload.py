@@ -9,11 +9,11 @@ import pytest
 from store.digest import chunk_digest
 from store.errors import StoreUnavailable
 from store.index import hooks_of
-from store.journal import Journal
 from store.objects.base import Buffer
 from store.objects.memory import MemoryStore
 from store.pack import TARGET_SIZE, read_footer
-from store.upload import PENDING, Uploader
+from store.push.journal import Journal
+from store.push.upload import PENDING, Uploader
 
 
 class Failing(MemoryStore):

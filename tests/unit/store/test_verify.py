@@ -8,21 +8,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from store.catalogue import Catalogue
+from store.care.findings import FILES, Finding
+from store.care.verify import Verified, verify
+from store.catalogue.catalogue import Catalogue
+from store.catalogue.head import Content, decode_head, encode_head
 from store.errors import FeatureMissing, StoreMissing, StoreUnavailable
-from store.findings import FILES, Finding
 from store.frame import PACK_MAGIC, header
-from store.head import Content, decode_head, encode_head
 from store.kinds import Kind
 from store.layout import DATASETS, MANIFESTS, PACKS, ROOT_KEY, dataset_key, manifest_key, pack_key
 from store.manifest.build import Item, build
 from store.objects.base import ObjectInfo
 from store.objects.memory import MemoryStore
 from store.objects.wrapper import Wrapper
-from store.push import push
+from store.push.push import push
 from store.repository import Repository
 from store.root import create_store, open_store
-from store.verify import Verified, verify
 from tests.support.folders import Failing
 from tests.support.manifests import content_of, item_of, pack_of, stored_pack
 from tests.support.trees import Contents, lay_out

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store.catalogue import Catalogue
+from store.care.findings import Finding
+from store.care.verify import verify
+from store.catalogue.catalogue import Catalogue
+from store.catalogue.head import Content
+from store.catalogue.history import Archive
 from store.errors import BadName, Conflict, Missing
-from store.findings import Finding
-from store.head import Content
-from store.history import Archive
 from store.layout import dataset_key, manifest_key
 from store.manifest.build import build
 from store.objects.memory import MemoryStore
 from store.root import create_store
-from store.verify import verify
 from tests.support.manifests import item_of
 
 STATES = 4

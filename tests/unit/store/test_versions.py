@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
+from store.catalogue.versions import Version, parse_range, parse_version
 from store.errors import BadName
-from store.versions import Version, parse_range, parse_version
 
 ASCENDING = (
     "0.0.1",

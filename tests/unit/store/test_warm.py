@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from store.catalogue import State
+from store.care.warm import Warmed, warm
+from store.catalogue.catalogue import State
 from store.errors import NotAFolder, PathMissing, StoreUnavailable
 from store.kinds import Kind
 from store.objects.pieces import SMALLEST
-from store.push import push
+from store.push.push import push
 from store.repository import Repository
 from store.vfs.opening import open_tree
 from store.vfs.storetree import StoreTree
 from store.vfs.tree import Node
-from store.warm import Warmed, warm
 from tests.support.folders import Failing, latest, new_repository
 from tests.support.trees import lay_out
 from tests.unit.store.test_verify import noise

@@ -63,7 +63,10 @@ def bench() -> Iterator[Bench]:
 def test_a_call_that_takes_long_is_told_of_again_and_again_with_what_it_waits_for(bench: Bench) -> None:
     bench.wait(29, 1, 29, 1)
     assert bench.patient.get("a") == b"1"
-    assert bench.said == ["still reading 'a' after 30 s (store memory:)", "still reading 'a' after 60 s (store memory:)"]
+    assert bench.said == [
+        "still reading 'a' after 30 s (store memory:)",
+        "still reading 'a' after 60 s (store memory:)",
+    ]
 
 
 def test_a_conditional_write_is_told_of_too(bench: Bench) -> None:

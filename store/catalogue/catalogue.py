@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from store import commit
-from store.errors import BadName, DatasetMissing, ObjectCorrupt, ObjectMissing, Refused, TagMissing, Unavailable
-from store.head import (
+from store.catalogue.head import (
     HEAD_LIMIT,
     Content,
     Head,
@@ -29,12 +28,19 @@ from store.head import (
     encode_head,
     looks_deleted,
 )
-from store.history import Archive
-from store.layout import DATASETS, change_key, dataset_key, dataset_of_key, name_prefix
-from store.objects.base import ObjectStore
-from store.refs import ByDigest, InRange, Named, OnDay, Reference, TagKind, fold, parse_dataset, parse_reference
-from store.root import StoreRoot, refreshed
-from store.tagging import (
+from store.catalogue.history import Archive
+from store.catalogue.refs import (
+    ByDigest,
+    InRange,
+    Named,
+    OnDay,
+    Reference,
+    TagKind,
+    fold,
+    parse_dataset,
+    parse_reference,
+)
+from store.catalogue.tagging import (
     Plan,
     Wish,
     check_texts,
@@ -46,7 +52,11 @@ from store.tagging import (
     plan_rollback,
     plan_set,
 )
-from store.versions import parse_version
+from store.catalogue.versions import parse_version
+from store.errors import BadName, DatasetMissing, ObjectCorrupt, ObjectMissing, Refused, TagMissing, Unavailable
+from store.layout import DATASETS, change_key, dataset_key, dataset_of_key, name_prefix
+from store.objects.base import ObjectStore
+from store.root import StoreRoot, refreshed
 
 HEADS_SIZE: Final = 32 * 1024 * 1024  # encoded bytes of remembered heads
 HEADS_COUNT: Final = 4096  # remembered heads, absent ones too

@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 from blake3 import blake3
 
 from store.kinds import Kind
-from store.source import Identity
+from store.push.source import Identity
 
 HEAD: Final = struct.Struct("<4sI32s32sQ")
 ROW: Final = struct.Struct("<BBHQQQqq32s")

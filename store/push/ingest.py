@@ -19,10 +19,10 @@ from typing import Final, NamedTuple
 from store.chunker import WINDOW, Chunker
 from store.codec import encode
 from store.digest import Digest, chunk_digest
-from store.known import KnownBlocks
 from store.objects.base import Buffer
 from store.pack import Block
-from store.source import Identity, SourceFile, identity, why
+from store.push.known import KnownBlocks
+from store.push.source import Identity, SourceFile, identity, why
 
 IN_FLIGHT: Final = 48 << 20
 SMALL: Final = 1 << 20  # files up to this size are read whole by the pool

@@ -15,8 +15,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
+from store.catalogue.versions import RANGE_HELP, Range, parse_day, parse_range, parse_version
 from store.errors import BadName
-from store.versions import RANGE_HELP, Range, parse_day, parse_range, parse_version
 
 _PART: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _TAG: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")

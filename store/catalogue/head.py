@@ -1,7 +1,7 @@
 """The head of a dataset: its tags, its recent history, and where the rest of both lies. Values and their JSON.
 
-A head is one compare-and-set object and stays below 256 KiB whatever the dataset grows to: `store.history` moves older
-history and rarely moved tags into immutable segments before the head is written, and looks them up again.
+A head is one compare-and-set object and stays below 256 KiB whatever the dataset grows to: `store.catalogue.history`
+moves older history and rarely moved tags into immutable segments before the head is written, and looks them up again.
 
     {"name", "seq", "operations": [[seq, id], ...], "created": ns, "changed": ns, "deleted": bool,
      "next": {"tag", "entry", "segment"},
@@ -24,10 +24,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from store import jsondoc
+from store.catalogue.refs import TagKind, fold, is_tag
 from store.commit import Operations, remember
 from store.errors import ObjectCorrupt
 from store.layout import dataset_key
-from store.refs import TagKind, fold, is_tag
 
 HEAD_LIMIT: Final = 256 * 1024  # bytes, of one head
 TAG_NUMBER_LIMIT: Final = 2**32 - 1  # a tag's number has 32 bits in NFS handles

@@ -17,15 +17,15 @@ from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from store.catalogue.head import Content, Head, TagState
 from store.digest import PACK_ID_SIZE, PackId
 from store.errors import ObjectMissing, StaleNode
 from store.gc_state import Doomed, keep
-from store.head import Content, Head, TagState
 from store.layout import pack_key
-from store.lease import Lease
 from store.manifest.layout import Section
 from store.manifest.view import Manifest
 from store.objects.base import ObjectStore
+from store.push.lease import Lease
 from store.repository import Repository
 
 _PARALLEL: Final = 8

@@ -19,10 +19,13 @@ from typing import Final, TypeVar
 
 from store.blocks import BlockReader
 from store.cache import ByteCache
-from store.catalogue import State
+from store.care.findings import Findings
+from store.care.verify_files import Files
+from store.care.verify_heads import Heads, Named
+from store.care.verify_packs import Packs, hold_header, reason
+from store.catalogue.catalogue import State
 from store.digest import PackId
 from store.errors import Corrupt, FeatureMissing, ObjectCorrupt, ObjectMissing
-from store.findings import Findings
 from store.frame import HEADER, INDEX_MAGIC, MANIFEST_MAGIC
 from store.index import INDEX, read_segment
 from store.kinds import Kind
@@ -30,9 +33,6 @@ from store.layout import MANIFESTS, PACKS, manifest_key, pack_key
 from store.manifest.layout import NODE, Section
 from store.manifest.view import Manifest, PageCache, open_manifest
 from store.objects.base import ObjectStore
-from store.verify_files import Files
-from store.verify_heads import Heads, Named
-from store.verify_packs import Packs, hold_header, reason
 
 PARALLEL: Final = 8  # objects read at a time
 _AHEAD: Final = 3 * PARALLEL

@@ -18,9 +18,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from store import jsondoc
-from store.digest import stored_digest
-from store.errors import ObjectCorrupt
-from store.head import (
+from store.catalogue.head import (
     Head,
     HistoryEntry,
     HistoryRef,
@@ -36,6 +34,8 @@ from store.head import (
     records_json,
     records_of,
 )
+from store.digest import stored_digest
+from store.errors import ObjectCorrupt
 from store.layout import history_key
 from store.objects.base import ObjectStore
 

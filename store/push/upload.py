@@ -10,10 +10,10 @@ from typing import Final
 
 from store.digest import Digest, PackId
 from store.index import hooks_of
-from store.journal import Journal
 from store.layout import pack_key
 from store.objects.base import Buffer, ObjectStore
 from store.pack import Block, PackBuilder
+from store.push.journal import Journal
 
 PENDING: Final = 4  # packs being written at a time, so at most about 2 x 4 x 16 MiB are held
 

@@ -12,9 +12,9 @@ from typing import Final
 
 from store.blocks import decode_block, extent, runs
 from store.cache import ByteCache
+from store.care.findings import Findings
 from store.digest import Digest, PackId
 from store.errors import BlockCorrupt, Corrupt, FeatureMissing, ObjectCorrupt, ObjectMissing
-from store.findings import Findings
 from store.frame import HEADER, PACK_MAGIC, check_header, header
 from store.layout import pack_key
 from store.objects.base import ObjectStore

@@ -22,7 +22,7 @@ from typing import Any, Final
 from blake3 import blake3
 
 from store.errors import DestinationUnusable
-from store.exchange import exchange
+from store.pull.exchange import exchange
 
 _LOCK: Final = b"lock"
 _OLD: Final = b"old"

@@ -22,7 +22,7 @@ from store.errors import Corrupt, FeatureMissing, Missing
 from store.kinds import Kind
 from store.manifest.build import Built, Content, Item
 from store.manifest.view import Manifest, Record
-from store.source import Identity
+from store.push.source import Identity
 
 HEAD: Final = struct.Struct("<4sI32s32sQ")
 ROW: Final = struct.Struct("<QQQqq")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from store.blocks import BlockReader
-from store.digestsets import blocks_of, parts_of
+from store.care.digestsets import blocks_of, parts_of
 from store.errors import Corrupt, Missing
 from store.kinds import Kind
 from store.manifest.layout import EXTENT, HOLE, Section

@@ -13,7 +13,7 @@ from store.blocks import decode_block, runs
 from store.layout import pack_key
 from store.objects.base import ObjectStore
 from store.pack import Block
-from store.places import Places
+from store.pull.places import Places
 
 PARALLEL: Final = 12
 _AHEAD: Final = 2 * PARALLEL  # requests handed out, done or not

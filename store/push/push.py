@@ -16,7 +16,9 @@ from typing import Final
 
 from blake3 import blake3
 
-from store import unchanged
+from store.catalogue.head import Content as StateContent
+from store.catalogue.head import Head
+from store.catalogue.refs import Named, Reference, TagKind, kind_of
 from store.chunker import Chunker
 from store.digest import Digest, PackId
 from store.errors import (
@@ -33,24 +35,22 @@ from store.errors import (
     TagMissing,
 )
 from store.gc_state import Doomed
-from store.head import Content as StateContent
-from store.head import Head
 from store.index import write_segment
-from store.ingest import Ingest, Read
-from store.journal import Journal
 from store.kinds import Kind
-from store.known import KnownBlocks
 from store.layout import GC_STATE_KEY, manifest_key, pack_key
-from store.lease import Lease
 from store.manifest.build import Built, Content, Item, build
 from store.manifest.view import Manifest
 from store.pack import Block
-from store.plan import Plan, foresee
-from store.refs import Named, Reference, TagKind, kind_of
-from store.reliance import Reliance, packs_of
+from store.push import unchanged
+from store.push.ingest import Ingest, Read
+from store.push.journal import Journal
+from store.push.known import KnownBlocks
+from store.push.lease import Lease
+from store.push.plan import Plan, foresee
+from store.push.reliance import Reliance, packs_of
+from store.push.source import Identity, Scan, SourceFile, scan
+from store.push.upload import Uploader
 from store.repository import Repository
-from store.source import Identity, Scan, SourceFile, scan
-from store.upload import Uploader
 
 ATTEMPTS: Final = 3  # to read a file that keeps changing
 RECENT: Final = 4  # states of the dataset whose blocks are known from the start

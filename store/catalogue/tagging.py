@@ -11,10 +11,10 @@ import datetime
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
+from store.catalogue.head import TAG_NUMBER_LIMIT, Content, Head, HistoryEntry, Record, Removed, TagState
+from store.catalogue.history import Archive
+from store.catalogue.refs import DIGEST_PREFIX, TagKind, fold, kind_of, parse_tag
 from store.errors import BadName, StoreFull, TagExists, TagMissing, TagMoved, TagNameTaken
-from store.head import TAG_NUMBER_LIMIT, Content, Head, HistoryEntry, Record, Removed, TagState
-from store.history import Archive
-from store.refs import DIGEST_PREFIX, TagKind, fold, kind_of, parse_tag
 
 TAGS_A_COMMIT: Final = 256  # bounds what one commit adds to a head
 MESSAGE_LIMIT: Final = 4096  # bytes of UTF-8

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from store.blocks import BlockReader
-from store.catalogue import State
+from store.catalogue.catalogue import State
 from store.errors import NotAFolder, PathMissing
 from store.kinds import Kind
 from store.layout import pack_key

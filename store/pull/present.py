@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
 from store.kinds import Kind
-from store.source import Identity, identity
+from store.push.source import Identity, identity
 
 _HASHERS: Final = 4
 

@@ -12,11 +12,11 @@ from typing import Final
 from blake3 import blake3
 
 from store.blocks import BlockReader
+from store.care.findings import Findings
+from store.care.verify_packs import Packs
 from store.errors import BlockCorrupt, Corrupt, ObjectMissing
-from store.findings import Findings
 from store.layout import pack_key
 from store.manifest.view import Manifest, Record, Span
-from store.verify_packs import Packs
 
 WINDOW: Final = 4 << 20  # plain bytes of a file held at a time
 REMEMBERED: Final = 500_000  # files that need not be read again, about 100 bytes each

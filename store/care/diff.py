@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
-from store.digestsets import blocks_of, parts_of
+from store.care.digestsets import blocks_of, parts_of
 from store.kinds import Kind
 from store.manifest.view import Manifest, Record
 

@@ -14,15 +14,15 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
 
-from store.ingest import data_runs
 from store.kinds import Kind
 from store.manifest.view import Manifest
 from store.pack import Block
-from store.places import Places, write_at
-from store.present import Found, look
-from store.sources import extents, opened, read_block
-from store.staging import remove_tree, sync
-from store.wanted import Entry, Wanted
+from store.pull.places import Places, write_at
+from store.pull.present import Found, look
+from store.pull.sources import extents, opened, read_block
+from store.pull.staging import remove_tree, sync
+from store.pull.wanted import Entry, Wanted
+from store.push.ingest import data_runs
 
 _FICLONE: Final = 0x40049409  # linux/fs.h
 _COPY: Final = 1 << 20  # bytes copied at a time

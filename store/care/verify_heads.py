@@ -12,10 +12,8 @@ from itertools import pairwise
 from typing import Any, Final
 
 from store import jsondoc
-from store.digest import stored_digest
-from store.errors import BadName, Corrupt, FeatureMissing, ObjectCorrupt, ObjectMissing, StoreMissing
-from store.findings import Findings
-from store.head import (
+from store.care.findings import Findings
+from store.catalogue.head import (
     HEAD_LIMIT,
     Content,
     Head,
@@ -30,10 +28,12 @@ from store.head import (
     looks_deleted,
     records_of,
 )
-from store.history import SEGMENT_LIMIT
+from store.catalogue.history import SEGMENT_LIMIT
+from store.catalogue.refs import fold, parse_dataset
+from store.digest import stored_digest
+from store.errors import BadName, Corrupt, FeatureMissing, ObjectCorrupt, ObjectMissing, StoreMissing
 from store.layout import DATASETS, ROOT_KEY, dataset_key, dataset_of_key, history_key
 from store.objects.base import ObjectStore
-from store.refs import fold, parse_dataset
 from store.root import encode_root, open_store
 
 HISTORY: Final = "history/"

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from store import digestsets
+from store.care import digestsets
+from store.catalogue.head import Content, TagState
 from store.digest import Digest
-from store.head import Content, TagState
 from store.layout import MANIFESTS, PACKS
 from store.manifest.view import Manifest
 from store.repository import Repository

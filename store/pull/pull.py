@@ -21,8 +21,7 @@ from typing import Final
 
 from blake3 import blake3
 
-from store.assembly import Assembly
-from store.catalogue import State
+from store.catalogue.catalogue import State
 from store.chunker import Chunker
 from store.errors import (
     Corrupt,
@@ -34,17 +33,18 @@ from store.errors import (
     StoreFull,
     printable,
 )
-from store.fetch import fetch
 from store.kinds import Kind
 from store.manifest.view import Manifest
 from store.objects.measure import Measuring
-from store.placed import Placed, Placement, note, recall
-from store.places import Places
-from store.present import Found, hash_files, look
+from store.pull.assembly import Assembly
+from store.pull.fetch import fetch
+from store.pull.placed import Placed, Placement, note, recall
+from store.pull.places import Places
+from store.pull.present import Found, hash_files, look
+from store.pull.sources import take_cut, take_known
+from store.pull.staging import Staging, resolve, staging
+from store.pull.wanted import Entry, read_wanted
 from store.repository import Repository
-from store.sources import take_cut, take_known
-from store.staging import Staging, resolve, staging
-from store.wanted import Entry, read_wanted
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _FINE_GRAIN_NS: Final = 100_000_000  # clocks of local file systems tick at least every 10 ms

@@ -6,12 +6,12 @@ Reads only. One thread.
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from store.catalogue.head import TagState
+from store.catalogue.refs import TagKind, fold
 from store.digest import Digest
 from store.errors import Corrupt, DatasetMissing, FeatureMissing, Missing
-from store.head import TagState
 from store.layout import manifest_key
 from store.manifest.build import Built
-from store.refs import TagKind, fold
 from store.repository import Repository
 
 NEWEST: Final = 8  # tags that the new state is held against

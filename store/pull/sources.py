@@ -13,11 +13,11 @@ from typing import Final
 from store.chunker import WINDOW, Chunker
 from store.digest import chunk_digest
 from store.errors import Corrupt, FeatureMissing, Missing
-from store.ingest import data_runs
 from store.kinds import Kind
 from store.manifest.view import Manifest, Record
 from store.pack import Block
-from store.places import Places
+from store.pull.places import Places
+from store.push.ingest import data_runs
 
 _STRETCH: Final = 1 << 30  # bytes of a file whose runs are held at a time
 

@@ -1,0 +1,1 @@
+"""Fetching: a folder is made equal to a state."""
