@@ -172,8 +172,9 @@ class _Verify:
         key = manifest_key(content.manifest)
         packs: set[PackId] | None = None
         try:
+            manifest = self._opened(named)
+            key = manifest.key  # the second one, where the state was pushed again while the first was being removed
             hold_header(self.objects.get(key, size=HEADER.size), MANIFEST_MAGIC, key)
-            manifest = open_manifest(self.objects, bytes.fromhex(content.manifest), None, self.pages)
             packs = _packs_of(manifest)
             for kind in manifest.contents.sections:
                 deque(manifest.pages(kind), maxlen=0)  # each page is held against its digest as it is read
@@ -250,7 +251,8 @@ class _Verify:
                 self._step()
 
     def _opened(self, named: Named) -> Manifest:
-        return open_manifest(self.objects, bytes.fromhex(named.content.manifest), None, self.pages)
+        content = named.content
+        return open_manifest(self.objects, bytes.fromhex(content.manifest), bytes.fromhex(content.root), self.pages)
 
     def _side_by_side(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
         """Run `work` on all items, a few at a time; yield (item, result) in order."""

@@ -15,8 +15,8 @@ from store.layout import PACKS
 from store.objects.address import open_objects
 from store.vfs.opening import open_tree
 from tests.support.s3 import S3Place
-from tests.unit.store.test_verify import noise
-from tests.unit.store.test_warm import Gone, read
+from tests.unit.store.care.test_verify import noise
+from tests.unit.store.care.test_warm import Gone, read
 
 pytestmark = pytest.mark.s3
 LIMIT_S = 120

@@ -444,7 +444,7 @@ def test_a_process_killed_hard_leaves_the_old_state_and_the_next_moves_only_the_
     (source / "large").write_bytes(noise(size))
     push(repository, source, "ds", ["latest"], tmp_path / "push-state")
     killed = subprocess.run(
-        [sys.executable, "-c", PROGRAM, tmp_path / "store", dest, state], cwd=Path(__file__).parents[3], check=False
+        [sys.executable, "-c", PROGRAM, tmp_path / "store", dest, state], cwd=Path(__file__).parents[4], check=False
     )
     assert killed.returncode == -signal.SIGKILL
     assert held(dest) == before

@@ -26,7 +26,7 @@ from store.root import create_store, open_store
 from tests.support.folders import Failing
 from tests.support.manifests import content_of, item_of, pack_of, stored_pack
 from tests.support.trees import Contents, lay_out
-from tests.unit.store.test_verify_history import without_sum
+from tests.unit.store.care.test_verify_history import without_sum
 
 
 class Filled(NamedTuple):

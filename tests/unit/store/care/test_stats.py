@@ -15,7 +15,7 @@ from store.push.push import push
 from store.repository import Repository
 from tests.support.folders import new_repository
 from tests.support.trees import Contents, lay_out
-from tests.unit.store.test_verify import noise
+from tests.unit.store.care.test_verify import noise
 
 
 class Bench:

@@ -14,7 +14,7 @@ from store.push.push import PushOptions, push
 from store.repository import Repository
 from store.root import create_store
 from tests.support.folders import new_repository
-from tests.unit.store.test_verify import noise
+from tests.unit.store.care.test_verify import noise
 
 
 class ReadOnly(Wrapper):

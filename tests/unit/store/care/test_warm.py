@@ -18,7 +18,7 @@ from store.vfs.storetree import StoreTree
 from store.vfs.tree import Node
 from tests.support.folders import Failing, latest, new_repository
 from tests.support.trees import lay_out
-from tests.unit.store.test_verify import noise
+from tests.unit.store.care.test_verify import noise
 
 FILES = {b"a": noise(1, 3_000_000), b"sub/b": noise(2, 700_000), b"sub/deep/c": b"c" * 400_000}
 
