@@ -9,6 +9,7 @@ A store that is away is bridged with the last snapshots for a while. Any thread;
 lock is held across one.
 """
 
+import logging
 import math
 import re
 import threading
@@ -23,7 +24,7 @@ from blake3 import blake3
 from store.catalogue.catalogue import Catalogue
 from store.catalogue.head import Content, TagState, looks_deleted
 from store.catalogue.refs import parse_dataset
-from store.errors import BadName, Unavailable
+from store.errors import BadName, StoreError, Unavailable
 from store.flight import SingleFlight
 from store.layout import DATASETS, dataset_of_key
 from store.objects.base import ObjectStore
@@ -36,6 +37,7 @@ VIEWS: Final = 4096  # datasets whose tags are kept in memory
 CHANGES: Final = "changes/"
 
 _PREFIX: Final = re.compile("[0-9a-f]{2}")
+_log = logging.getLogger(__name__)
 _TOP_COOKIE = (1 << 63) - 8
 
 
@@ -90,7 +92,9 @@ class LiveCatalogue:
         self._hints: dict[str, str] = {}
         self._groups: dict[str, dict[str, tuple[int, int]]] = {}  # prefix -> name -> (modified ns, size)
         self._views: OrderedDict[str, tuple[View, float]] = OrderedDict()
-        self._away_at = -math.inf  # when the store last failed to answer
+        self._away = False  # the store did not answer the last time it was asked
+        self._asked_at = -math.inf
+        self._asking: threading.Thread | None = None
         self._lock = threading.Lock()
         self._flights: SingleFlight[str, Names | View] = SingleFlight()
 
@@ -105,14 +109,12 @@ class LiveCatalogue:
         return self._names if self._clock() - self._names_at <= FRESH_S else None
 
     def names(self) -> Names:
-        """Return a fresh snapshot of names."""
-        try:
-            found = self.names_warm() or self._flights.do("/", self._list)
-        except Unavailable:
-            if self._clock() - self._names_at > BRIDGED_S:
-                raise
-            return self._names
-        assert isinstance(found, Names)  # noqa: S101  # only names fly under this key
+        """Return a fresh snapshot of names, or the last one while the store is away."""
+        found: Names | View | None = self.names_warm()
+        if found is None:
+            lately = self._clock() - self._names_at <= BRIDGED_S
+            found = self._ask("/", self._list, self._names if lately else None)
+        assert isinstance(found, Names)  # noqa: S101  # only names are asked for under this key
         return found
 
     def _list(self) -> Names:
@@ -156,33 +158,60 @@ class LiveCatalogue:
         return entry[0]
 
     def view(self, name: str) -> View:
-        """Return a dataset's tags, fresh.
+        """Return a dataset's tags, fresh, or as last known while the store is away.
 
         Raises:
             DatasetMissing: there is none of that name, or it is no name for one.
             Unavailable: the store can't be reached, and the dataset was not seen lately.
         """
-        found = self.view_warm(name) or self._bridged(name)
-        if found is not None:
-            return found
-        try:
-            looked = self._flights.do(name, lambda: self._look(name))
-        except Unavailable:
+        found: Names | View | None = self.view_warm(name)
+        if found is None:
             known = self._views.get(name)
-            if known is None or self._clock() - known[1] > BRIDGED_S:
-                raise
-            self._away_at = self._clock()
-            return known[0]
-        assert isinstance(looked, View)  # noqa: S101  # only views fly under a name
-        self._away_at = -math.inf
-        return looked
+            lately = known is not None and self._clock() - known[1] <= BRIDGED_S
+            found = self._ask(name, lambda: self._look(name), known[0] if known and lately else None)
+        assert isinstance(found, View)  # noqa: S101  # only views are asked for under a name
+        return found
 
-    def _bridged(self, name: str) -> View | None:
-        """Return what was last known while the store is away, so that not every caller waits for it."""
-        known = self._views.get(name)
-        if known is None or self._clock() - self._away_at > ASK_AGAIN_S:
-            return None
-        return known[0] if self._clock() - known[1] <= BRIDGED_S else None
+    # a store that is away
+
+    def _ask(self, key: str, look: Callable[[], Names | View], known: Names | View | None) -> Names | View:
+        """Ask the store. While it is away, return what was known, and ask behind the caller's back now and then."""
+        if self._away and known is not None:
+            self._ask_behind(key, look)
+            return known
+        try:
+            found = self._flights.do(key, look)
+        except Unavailable:
+            if known is None:
+                raise
+            self._away, self._asked_at = True, self._clock()
+            return known
+        self._away = False
+        return found
+
+    def _ask_behind(self, key: str, look: Callable[[], Names | View]) -> None:
+        with self._lock:
+            busy = self._asking is not None and self._asking.is_alive()
+            if busy or self._clock() - self._asked_at <= ASK_AGAIN_S:
+                return
+            self._asked_at = self._clock()
+            self._asking = threading.Thread(target=self._try, args=(key, look), name="catalogue", daemon=True)
+            self._asking.start()
+
+    def _try(self, key: str, look: Callable[[], Names | View]) -> None:
+        try:
+            self._flights.do(key, look)
+        except Unavailable:
+            return
+        except StoreError as error:  # it answers: whoever asks next is told the rest
+            _log.debug("the store is back, and says: %s", error)
+        self._away = False
+
+    def wait(self) -> None:
+        """Wait until nobody is asking behind the callers' backs."""
+        asking = self._asking
+        if asking is not None:
+            asking.join()
 
     def _look(self, name: str) -> View:
         asked = self._clock()

@@ -1,5 +1,6 @@
 """Snapshots of the catalogue: fresh within a second, cheap to keep so, and growing in time with every change."""
 
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ class Listings(MemoryStore):
         self.listed: Counter[str] = Counter()
         self.fetched = 0
         self.away = False
+        self.silent: threading.Event | None = None
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         self.listed[prefix] += 1
@@ -35,6 +37,8 @@ class Listings(MemoryStore):
         return super().fetch(key, unless=unless)
 
     def _answer(self) -> None:
+        if self.silent is not None:
+            self.silent.wait(30)
         if self.away:
             raise StoreUnavailable("memory:", "it is away")
 
@@ -134,10 +138,28 @@ def test_while_the_store_is_away_what_was_known_is_shown_and_not_everyone_asks(
     for _ in range(10):
         assert resolve(stage.tree, "maps/1.0.0/f").size == 3
         assert names(whole(stage.tree, stage.tree.root())) == [b"maps"]
+    stage.tree._live.wait()
     assert objects.fetched == 1
     stage.clock.now_s += 2 * ASK_AGAIN_S
-    resolve(stage.tree, "maps/1.0.0/f")
+    for _ in range(10):
+        resolve(stage.tree, "maps/1.0.0/f")
+    stage.tree._live.wait()
     assert objects.fetched == 2
+
+
+def test_while_the_store_is_away_nobody_waits_for_it_a_second_time(stage: StoreStage, objects: Listings) -> None:
+    stage.publish("maps", "1.0.0", {b"f": b"one"})
+    resolve(stage.tree, "maps/1.0.0/f")
+    objects.away = True
+    stage.clock.pass_freshness()
+    resolve(stage.tree, "maps/1.0.0/f")  # who finds out waits
+    stage.clock.now_s += 2 * ASK_AGAIN_S
+    objects.silent = threading.Event()
+    assert resolve(stage.tree, "maps/1.0.0/f").size == 3
+    assert stage.tree._live._asking is not None
+    assert stage.tree._live._asking.is_alive()
+    objects.silent.set()
+    stage.tree._live.wait()
 
 
 def test_what_was_never_seen_is_not_invented_while_the_store_is_away(stage: StoreStage, objects: Listings) -> None:
@@ -150,7 +172,7 @@ def test_what_was_never_seen_is_not_invented_while_the_store_is_away(stage: Stor
         stage.tree.children(stage.tree.root())
 
 
-def test_a_store_that_is_back_is_believed_at_once(stage: StoreStage, objects: Listings) -> None:
+def test_a_store_that_is_back_is_noticed_by_who_looks_behind(stage: StoreStage, objects: Listings) -> None:
     stage.publish("maps", "latest", {b"f": b"one"})
     resolve(stage.tree, "maps/latest/f")
     objects.away = True
@@ -159,6 +181,8 @@ def test_a_store_that_is_back_is_believed_at_once(stage: StoreStage, objects: Li
     objects.away = False
     stage.publish("maps", "latest", {b"f": b"two!"})
     stage.clock.now_s += 2 * ASK_AGAIN_S
+    resolve(stage.tree, "maps/latest/f")  # the first to ask makes somebody look
+    stage.tree._live.wait()
     assert resolve(stage.tree, "maps/latest/f").size == 4
 
 
