@@ -17,7 +17,6 @@ from nfs.wire.nfs3types import FATTR3_BYTES, NFS3_FHSIZE, NFS_PROGRAM, NFS_V3, R
 from nfs.wire.record import LAST_FRAGMENT
 from nfs.wire.rpc import ACCEPTED_SUCCESS, CALL, HEADER_BYTES, RPC_VERSION
 from nfs.wire.xdr import PADDING, TRUE, Buffer
-from store.errors import StoreError
 from store.vfs.tree import Kind
 
 READ: Final = 6
@@ -95,7 +94,7 @@ class FastLane:
         count = min(count, RTMAX, max(0, size - offset))
         try:
             data = self._read_warm(node, offset, count) if count else []
-        except StoreError:
+        except Exception:
             return False  # the table meets it again, and says it properly
         if data is None:
             return False
