@@ -95,7 +95,7 @@ class FastLane:
         try:
             data = self._read_warm(node, offset, count) if count else []
         except Exception:
-            return False  # the table meets it again, and says it properly
+            return False  # whatever it is, the table meets it again, logs it and answers; a bug costs one answer
         if data is None:
             return False
         got = sum(map(len, data))
