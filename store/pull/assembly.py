@@ -9,6 +9,7 @@ import ctypes
 import errno
 import fcntl
 import functools
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +18,7 @@ from typing import Final, NamedTuple
 from store.kinds import Kind
 from store.manifest.view import Manifest
 from store.pack import Block
-from store.pull.places import Places, write_at
+from store.pull.places import Places, Whole, create, write_at
 from store.pull.present import Found, look
 from store.pull.sources import extents, opened, read_block
 from store.pull.staging import remove_tree, sync
@@ -35,6 +36,7 @@ class _Missing(NamedTuple):
 
     block: Block
     offset: int  # in the file
+    whole: Whole | None = None  # the file is this block alone, and is not there yet
 
 
 class Assembly:
@@ -44,6 +46,7 @@ class Assembly:
         self._tree, self._wanted, self._id_key = tree, wanted, id_key
         self._manifest = manifest.near()  # its extents are read in order
         self._linked: set[bytes] = set()
+        self._timed: set[bytes] = set()  # made with their time
         self.filled: set[bytes] = set()  # files that hold something; relative paths
 
     def prepare(
@@ -83,7 +86,7 @@ class Assembly:
                 self.filled.add(entry.path)
             begun.append(entry.path)
             for missing in self._make_room(entry, old, taken):
-                places.add(missing.block, self._at(entry.path), missing.offset)
+                places.add(missing.block, self._at(entry.path), missing.offset, missing.whole)
                 if len(places) >= BATCH:
                     yield places
                     places = Places()
@@ -101,7 +104,8 @@ class Assembly:
                 os.utime(self._at(entry.path), ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
         written = [entry for entry in self._wanted.files() if entry.path not in self._linked]
         for entry in written:
-            os.utime(self._at(entry.path), ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
+            if entry.path not in self._timed:
+                os.utime(self._at(entry.path), ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
         folders = [entry for entry in entries.values() if entry.kind == Kind.FOLDER]
         for entry in reversed(folders):
             os.utime(self._at(entry.path), ns=(entry.mtime_ns, entry.mtime_ns))
@@ -149,7 +153,7 @@ class Assembly:
             else:
                 self._linked.add(entry.path)
                 return
-        descriptor = self._create(entry)
+        descriptor = create(target, executable=entry.executable)
         try:
             with opened(source) as given:
                 if given is None:
@@ -158,12 +162,8 @@ class Assembly:
         finally:
             os.close(descriptor)
 
-    def _create(self, entry: Entry) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(self._at(entry.path), flags, 0o777 if entry.executable else 0o666)
-
     def _make_room(self, entry: Entry, old: Found | None, taken: Callable[[int], None]) -> Iterator[_Missing]:
-        """Give a file its size, and yield which of its blocks are missing."""
+        """Yield which blocks of a file are missing; give it its size, unless it is one block whole and not there."""
         target = self._at(entry.path)
         record = self._manifest.record(entry.number)
         if old is not None:
@@ -180,12 +180,18 @@ class Assembly:
                             taken(block.plain)
                     return
             os.unlink(target)
-        descriptor = self._create(entry)
+        runs = extents(self._manifest, record)
+        first = next(runs, None)
+        if first is not None and first[1] == entry.size and first[2] is not None:
+            self._timed.add(entry.path)
+            yield _Missing(first[2], 0, Whole(entry.executable, entry.mtime_ns))
+            return
+        descriptor = create(target, executable=entry.executable)
         try:
             os.ftruncate(descriptor, entry.size)
         finally:
             os.close(descriptor)
-        for offset, _, block in extents(self._manifest, record):
+        for offset, _, block in itertools.chain(() if first is None else (first,), runs):
             if block is not None:
                 yield _Missing(block, offset)
 
