@@ -2,8 +2,14 @@
 
 A request's blocks are decoded and written one by one, so that what is held is bounded by the stored bytes of the
 requests under way (`PARALLEL` times 4 MiB) and one chunk each. The caller's thread only hands out work and counts.
+
+Requests wait side by side, but runs of small blocks are decoded and written by one thread at a time: each small file is
+a handful of short system calls, and threads that make such calls together spend more on passing the interpreter's lock
+to one another than on the calls (measured: twice the CPU for 20,000 files, on two CPUs).
 """
 
+import contextlib
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +23,7 @@ from store.pull.places import Places
 
 PARALLEL: Final = 12
 _AHEAD: Final = 2 * PARALLEL  # requests handed out, done or not
+_SMALL: Final = 32 << 10  # plain bytes; runs whose blocks have less on average go one at a time
 
 
 def fetch(
@@ -37,14 +44,17 @@ def fetch(
     if not len(places):
         return
 
+    turn = threading.Lock()
+
     def one(run: Sequence[Block]) -> tuple[int, int]:
         key = pack_key(run[0].pack.hex())
         start = run[0].offset
         data = memoryview(objects.get(key, offset=start, size=max(b.offset + b.stored for b in run) - start))
         plain = 0
-        for block in run:
-            stored = data[block.offset - start : block.offset - start + block.stored]
-            plain += places.fill(block.digest, decode_block(block, stored, key, id_key))
+        with turn if sum(block.plain for block in run) < len(run) * _SMALL else contextlib.nullcontext():
+            for block in run:
+                stored = data[block.offset - start : block.offset - start + block.stored]
+                plain += places.fill(block.digest, decode_block(block, stored, key, id_key))
         return sum(block.stored for block in run), plain
 
     pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="pull")
