@@ -1,6 +1,6 @@
 """Makes a manifest's bytes from a tree of entries. Pure; one thread a build."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -43,7 +43,7 @@ class Built(NamedTuple):
 
     id: Digest
     root: Digest  # digest of its table
-    data: bytes
+    data: bytes  # none of a state that the store holds already
     records: int
     files: int
     size: int  # plain bytes of all files
@@ -51,8 +51,32 @@ class Built(NamedTuple):
     packs: frozenset[PackId] = frozenset()  # in which its blocks lie
 
 
+class Outline(NamedTuple):
+    """What a tree's identity rests on, but for the digests of its files."""
+
+    order: list[Item]  # the items in the order of their records
+    files: int
+    size: int  # plain bytes of all files
+    nodes: bytearray
+    names: bytearray
+    links: bytearray
+
+    @property
+    def header(self) -> bytes:
+        """The content header."""
+        return layout.content_header(len(self.order), len(self.names), len(self.links), self.files)
+
+    def id(self, sha256: Iterable[Buffer]) -> Digest:
+        """Return the manifest's id.
+
+        Args:
+            sha256: the section SHA256, in pieces: the digest of each file, in the order of the records.
+        """
+        return layout.manifest_id(self.header, (self.nodes, self.names, self.links, *sha256))
+
+
 def build(top: Item, *, salt: bytes = b"") -> Built:
-    """Encode a tree.
+    """Encode a tree, all of whose files have their content.
 
     Args:
         top: its root, a folder with an empty name.
@@ -61,15 +85,46 @@ def build(top: Item, *, salt: bytes = b"") -> Built:
     Raises:
         BadName: a name that cannot stand in a manifest (the walk refuses those earlier, with their paths).
     """
+    outlined = outline(top)
+    sha256, md5 = bytearray(), bytearray()
+    spots = _Spots()
+    for item in outlined.order:
+        if item.kind == Kind.FILE:
+            assert item.content is not None, "a file without content"  # noqa: S101  # a caller's mistake, not bad input
+            sha256 += item.content.sha256
+            md5 += item.content.md5
+            spots.add(item.content)
+    id = outlined.id([sha256])
+    sections: dict[int, Buffer] = {
+        Section.NODES: outlined.nodes,
+        Section.NAMES: outlined.names,
+        Section.LINKS: outlined.links,
+        Section.SHA256: sha256,
+        Section.MD5: md5,
+        **spots.sections(),
+    }
+    if salt:
+        sections[Section.SALT] = salt
+    data, root = _paged(id, outlined.header, sections)
+    order = outlined.order
+    return Built(id, root, data, len(order), outlined.files, outlined.size, order, frozenset(spots.packs))
+
+
+def outline(top: Item) -> Outline:
+    """Lay a tree's records out; no file needs its content.
+
+    Args:
+        top: its root, a folder with an empty name.
+
+    Raises:
+        BadName: as `build`.
+    """
     order = list(breadth_first(top))
     if len(order) > layout.MAX_RECORDS:
         raise BadName("", f"{len(order)} entries are more than one manifest holds ({layout.MAX_RECORDS})")
     nodes, names, links = bytearray(), bytearray(), bytearray()
-    sha256, md5 = bytearray(), bytearray()
-    spots = _Spots()
-    parent_of = _parents(order)
     next_child, files, size = 1, 0, 0
-    for record, item in enumerate(order):
+    for item, parent in zip(order, _parents(order), strict=True):
         entry_size = item.size
         first = 0
         if item.kind == Kind.FOLDER:
@@ -79,34 +134,17 @@ def build(top: Item, *, salt: bytes = b"") -> Built:
             first, entry_size = len(links), len(item.target)
             links += item.target
         else:
-            assert item.content is not None, "a file without content"  # noqa: S101  # a caller's mistake, not bad input
             first = files
             files += 1
             size += item.size
-            sha256 += item.content.sha256
-            md5 += item.content.md5
-            spots.add(item.content)
         flags = layout.EXECUTABLE if item.executable else 0
         nodes += layout.NODE.pack(
-            entry_size, item.mtime_ns, first, parent_of[record], len(names), len(item.name), item.kind, flags
+            entry_size, item.mtime_ns, first, parent, len(names), len(item.name), item.kind, flags
         )
         names += item.name
     if len(names) > layout.MAX_NAMES or len(links) > layout.MAX_NAMES:
         raise BadName("", "all names together are more than one manifest holds (4 GiB)")
-    head = layout.content_header(len(order), len(names), len(links), files)
-    id = layout.manifest_id(head, (nodes, names, links, sha256))
-    sections: dict[int, Buffer] = {
-        Section.NODES: nodes,
-        Section.NAMES: names,
-        Section.LINKS: links,
-        Section.SHA256: sha256,
-        Section.MD5: md5,
-        **spots.sections(),
-    }
-    if salt:
-        sections[Section.SALT] = salt
-    data, root = _paged(id, head, sections)
-    return Built(id, root, data, len(order), files, size, order, frozenset(spots.packs))
+    return Outline(order, files, size, nodes, names, links)
 
 
 def breadth_first(top: Item) -> Iterator[Item]:

@@ -161,16 +161,18 @@ class _Push:
         with _alone(self.record) as alone:
             journal = Journal(self.record.with_suffix(".journal") if alone and not self.options.dry_run else None)
             parents = self._parents(journal)
-            self._learn(found, journal)
+            same = self._whole(found, started_ns)
+            if same is None:
+                self._learn(found, journal)
             try:
-                built = self._read(found, journal)
+                built = same or self._read(found, journal)
                 pushed, built = self._publish(built, parents, journal, found)
             except Conflict:
                 journal.forget_parents()
                 raise
             finally:
                 self.lease.end()
-            if alone and not self.options.dry_run:
+            if alone and not self.options.dry_run and built is not same:
                 unchanged.remember(self.record, built, self.identities, started_ns)
         return replace(pushed, puts=self.objects.snapshot().since(before).puts)
 
@@ -191,6 +193,22 @@ class _Push:
             return self.repository.catalogue.resolve(Reference(self.dataset, Named(tag))).manifest
         except (DatasetMissing, TagMissing):
             return ""
+
+    def _whole(self, found: Scan, started_ns: int) -> Built | None:
+        """Return the state that was pushed last if the folder is still just that, so that nothing is left to be done.
+
+        A dry run goes the long way: it tells what the new state shares with others, chunk by chunk.
+        """
+        if self.options.reread or self.options.dry_run:
+            return None
+        self.counters.phase = "comparing"
+        identities = {id(file.item): file.identity for file in found.files}
+        same = unchanged.whole(self.record, found.top, identities, started_ns, self.repository.manifest)
+        if same is None:
+            return None
+        self._note(same.manifest)
+        self.counters.bytes_read = self.counters.bytes_reused = found.size
+        return same.built
 
     def _learn(self, found: Scan, journal: Journal) -> None:
         """Fill in unchanged files, and collect the blocks that the store has already."""
@@ -397,6 +415,9 @@ class _Push:
         since the deletion of what stands there may come at any time.
         """
         self.second = True
+        if not self.identities:  # the folder was taken as a whole so far
+            self.counters.bytes_read = self.counters.bytes_reused = 0
+            self._learn(found, journal)
         self.known.forget(doomed.packs)
         self.fresh = {digest: block for digest, block in self.fresh.items() if block.pack not in doomed.packs}
         for file in found.files:

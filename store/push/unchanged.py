@@ -16,11 +16,12 @@ import os
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from store.errors import Corrupt, FeatureMissing, Missing
 from store.kinds import Kind
-from store.manifest.build import Built, Content, Item
+from store.manifest.build import Built, Content, Item, outline
+from store.manifest.layout import Section
 from store.manifest.view import Manifest, Record
 from store.push.source import Identity
 
@@ -30,6 +31,79 @@ MAGIC: Final = b"AFUN"
 SETTLED_NS: Final = 2_000_000_000
 
 Open = Callable[[bytes, bytes], Manifest]  # (id, root) -> manifest
+
+
+class _Last(NamedTuple):
+    id: bytes
+    root: bytes
+    records: int
+    rows: memoryview
+
+
+def _read(path: Path) -> _Last | None:
+    try:
+        data = path.read_bytes()
+        magic, version, id, root, count = HEAD.unpack_from(data)
+    except (OSError, struct.error):
+        return None
+    if magic != MAGIC or version != 1 or len(data) != HEAD.size + count * ROW.size:
+        return None
+    return _Last(id, root, count, memoryview(data)[HEAD.size :])
+
+
+class Whole(NamedTuple):
+    """A tree that is, as a whole, what was pushed last."""
+
+    manifest: Manifest  # of the last push
+    built: Built  # the same state; without bytes to be written, as it is there
+
+
+def whole(
+    path: Path, top: Item, identities: Mapping[int, Identity], started_ns: int, open_manifest: Open
+) -> Whole | None:
+    """Tell whether a scanned tree is entirely what was pushed last; its items need no content for that.
+
+    It is when each file looks as it is written down for the same record, and the id, which covers every name, kind,
+    size, time, executable bit and link, is the last one's too. What is written down then stays as it is.
+
+    Args:
+        path: where the last push's record lies.
+        top: the tree.
+        identities: how each file looks now, by `id(item)`.
+        started_ns: the local clock before anything was looked at.
+        open_manifest: opens the manifest of the last push.
+
+    Returns:
+        `None` where anything differs, is doubtful or damaged; `fill_in` then finds what is the same.
+    """
+    last = _read(path)
+    if last is None:
+        return None
+    outlined = outline(top)
+    if len(outlined.order) != last.records:
+        return None
+    trusted_until = started_ns - SETTLED_NS
+    looks = map(identities.get, map(builtin_id, outlined.order))
+    for item, seen, row in zip(outlined.order, looks, ROW.iter_unpack(last.rows), strict=True):
+        if seen is None:
+            if item.kind == Kind.FILE:
+                return None
+        elif seen != row or seen.mtime_ns >= trusted_until or seen.ctime_ns >= trusted_until:
+            return None
+    try:
+        manifest = open_manifest(last.id, last.root)
+        same = manifest.root == last.root and outlined.id(manifest.pages(Section.SHA256)) == manifest.id
+        if not same:
+            return None
+        for kind in manifest.contents.sections:  # a damaged page must not get another tag
+            for _ in manifest.pages(kind):
+                pass
+    except (Missing, Corrupt, FeatureMissing):
+        return None
+    return Whole(
+        manifest,
+        Built(manifest.id, manifest.root, b"", last.records, outlined.files, outlined.size, outlined.order),
+    )
 
 
 def fill_in(path: Path, top: Item, identities: Mapping[int, Identity], open_manifest: Open) -> Manifest | None:
@@ -44,22 +118,17 @@ def fill_in(path: Path, top: Item, identities: Mapping[int, Identity], open_mani
     Returns:
         The last push's manifest, or `None` where there is nothing to compare with.
     """
-    try:
-        data = path.read_bytes()
-        magic, version, id, root, count = HEAD.unpack_from(data)
-    except (OSError, struct.error):
-        return None
-    if magic != MAGIC or version != 1 or len(data) != HEAD.size + count * ROW.size:
+    last = _read(path)
+    if last is None:
         return None
     try:
-        manifest = open_manifest(id, root)
-        if manifest.records != count:
+        manifest = open_manifest(last.id, last.root)
+        if manifest.records != last.records:
             return None
-        rows = memoryview(data)[HEAD.size :]
         near = manifest.near()
         for item, number, record in _pairs(top, manifest):
             seen = identities.get(builtin_id(item))
-            if seen is not None and seen == Identity(*ROW.unpack_from(rows, number * ROW.size)):
+            if seen is not None and seen == Identity(*ROW.unpack_from(last.rows, number * ROW.size)):
                 extents = near.extents(record)
                 item.content = Content(near.sha256(record.first), near.md5(record.first), extents)
                 item.size = record.size

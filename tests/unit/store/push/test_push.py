@@ -17,6 +17,7 @@ from store.push import ingest, unchanged
 from store.push.push import PushCounters, Pushed, PushOptions, push
 from store.push.source import SourceFile, identity
 from store.repository import Repository
+from tests.support.deletion import Deletion
 from tests.support.folders import OLD_NS, Failing, held, latest, new_repository
 
 
@@ -130,6 +131,59 @@ def test_a_change_with_the_time_set_back_is_seen(bench: Bench, opened: list[byte
     os.utime(bench.source / "file", ns=(OLD_NS, OLD_NS))
     assert bench.push().manifest != first.manifest
     assert opened == [b"file"]
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_folder_that_is_as_it_was_costs_no_file_and_no_pack(bench: Bench, opened: list[bytes]) -> None:
+    (bench.source / "file").write_bytes(noise(1000))
+    (bench.source / "empty").mkdir()
+    first = bench.push()
+    opened.clear()
+    counters = PushCounters()
+    repository = Repository.open(bench.objects)
+    again = push(repository, bench.source, "ds", ["1.0.0"], bench.tmp_path / "state", counters=counters)
+    assert (opened, again.puts) == ([], 2), "head and hint"
+    assert (again.manifest, again.entries, again.files, again.size) == (first.manifest, 2, 1, 1000)
+    assert (again.bytes_new, again.bytes_reused, counters.bytes_read) == (0, 1000, 1000)
+    assert not bench.push().changed
+
+
+@pytest.mark.usefixtures("settled")
+@pytest.mark.parametrize("entry", ["empty", "link", "time of a folder", "executable"])
+def test_a_change_of_what_is_no_files_bytes_makes_another_state(bench: Bench, entry: str) -> None:
+    (bench.source / "file").write_bytes(noise(1000))
+    (bench.source / "folder").mkdir()
+    (bench.source / "link").symlink_to("file")
+    first = bench.push()
+    if entry == "empty":
+        (bench.source / "folder" / "empty").mkdir()
+    elif entry == "link":
+        (bench.source / "link").unlink()
+        (bench.source / "link").symlink_to("folder")
+    elif entry == "executable":
+        (bench.source / "file").chmod(0o755)
+    else:
+        os.utime(bench.source / "folder", ns=(OLD_NS, OLD_NS))
+    assert bench.push().manifest != first.manifest
+    assert held(bench.arrives()) == held(bench.source)
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_folder_that_is_as_it_was_is_read_again_when_the_removal_of_its_state_has_begun(
+    bench: Bench, opened: list[bytes]
+) -> None:
+    (bench.source / "file").write_bytes(noise(1000))
+    first = bench.push()
+    (bench.tmp_path / "other").mkdir()
+    bench.push(source=bench.tmp_path / "other")
+    deletion = Deletion(bench.memory, bench.memory, until=None)
+    deletion.mark()
+    deletion.condemn()
+    opened.clear()
+    again = bench.push()
+    assert (again.manifest, again.bytes_new, again.bytes_reused, opened) == (first.manifest, 1000, 0, [b"file"])
+    deletion.delete()
+    assert held(bench.arrives()) == held(bench.source)
 
 
 def test_files_that_have_not_settled_are_read_again(bench: Bench, opened: list[bytes]) -> None:
