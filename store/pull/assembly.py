@@ -5,19 +5,17 @@ hash to their names. A file that shares its inode with the destination is never 
 """
 
 import contextlib
-import ctypes
 import errno
 import fcntl
-import functools
 import itertools
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from store.kinds import Kind
 from store.manifest.view import Manifest
 from store.pack import Block
+from store.pull.flush import sync_file_system
 from store.pull.places import Places, Whole, create, write_at
 from store.pull.present import Found, look
 from store.pull.sources import extents, opened, read_block
@@ -232,27 +230,3 @@ def zeros_between(descriptor: int, start: int, end: int) -> bool:
             return False
         start = max(stop, start)
     return True
-
-
-def sync_file_system(path: bytes) -> bool:
-    """Make everything of one file system durable by one call; false where the system has none for it."""
-    call = _syncfs()
-    if call is None:
-        return False
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return call(descriptor) == 0
-    finally:
-        os.close(descriptor)
-
-
-@functools.cache
-def _syncfs() -> Callable[[int], int] | None:
-    if sys.platform != "linux":
-        return None
-    try:
-        call = ctypes.CDLL(None).syncfs
-    except (OSError, AttributeError):
-        return None
-    call.argtypes = (ctypes.c_int,)
-    return lambda descriptor: int(call(descriptor))

@@ -19,7 +19,7 @@ from store.blocks import decode_block, runs
 from store.layout import pack_key
 from store.objects.base import ObjectStore
 from store.pack import Block
-from store.pull.places import Places
+from store.pull.places import LastFile, Places
 
 PARALLEL: Final = 12
 _AHEAD: Final = 2 * PARALLEL  # requests handed out, done or not
@@ -51,10 +51,11 @@ def fetch(
         start = run[0].offset
         data = memoryview(objects.get(key, offset=start, size=max(b.offset + b.stored for b in run) - start))
         plain = 0
-        with turn if sum(block.plain for block in run) < len(run) * _SMALL else contextlib.nullcontext():
+        small = sum(block.plain for block in run) < len(run) * _SMALL
+        with turn if small else contextlib.nullcontext(), LastFile() as last:
             for block in run:
                 stored = data[block.offset - start : block.offset - start + block.stored]
-                plain += places.fill(block.digest, decode_block(block, stored, key, id_key))
+                plain += places.fill(block.digest, decode_block(block, stored, key, id_key), last)
         return sum(block.stored for block in run), plain
 
     pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="pull")

@@ -2,16 +2,19 @@
 
 A block is written to all its places at once, so that it is got once. A file that is one block whole is made only then,
 with its content and its time in one go; every other has its size already. `fill` may be called from any thread, for
-different blocks. All offsets in bytes.
+different blocks; a `LastFile` is one thread's. All offsets in bytes.
 """
 
 import os
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from store.digest import Digest
 from store.objects.base import Buffer
 from store.pack import Block
+from store.pull.flush import start_writing
+
+_MUCH: Final = 1 << 20  # bytes written into a file before it is worth a call to have them written out
 
 
 class Whole(NamedTuple):
@@ -49,8 +52,13 @@ class Places:
         """Return the missing blocks."""
         return [need.block for need in self._needs.values()]
 
-    def fill(self, digest: Digest, plain: Buffer) -> int:
+    def fill(self, digest: Digest, plain: Buffer, last: "LastFile | None" = None) -> int:
         """Write a block, whose digest was checked, wherever it is missing; return the bytes written.
+
+        Args:
+            digest: its name.
+            plain: its bytes.
+            last: holds the file that was written last, where one file after another gets many blocks.
 
         Raises:
             OSError: it can't be written.
@@ -59,17 +67,65 @@ class Places:
         if need is None:
             return 0
         for path, offset, whole in need.places:
-            if whole is None:
-                descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            if whole is not None:
+                make(path, plain, whole)
+            elif last is not None:
+                last.write(path, plain, offset)
             else:
-                descriptor = create(path, executable=whole.executable)
-            try:
-                write_at(descriptor, plain, offset)
-                if whole is not None:
-                    os.utime(descriptor, ns=(whole.mtime_ns, whole.mtime_ns))
-            finally:
-                os.close(descriptor)
+                with LastFile() as file:
+                    file.write(path, plain, offset)
         return len(plain) * len(need.places)
+
+
+class LastFile:
+    """Keeps the file open that was written last, and has what was written on its way to the disk when it is let go."""
+
+    def __init__(self) -> None:
+        self._path = b""
+        self._descriptor = -1
+        self._written = 0
+
+    def __enter__(self) -> "LastFile":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._let_go()
+
+    def write(self, path: bytes, data: Buffer, offset: int) -> None:
+        """Write into a file that is there.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        if path != self._path:
+            self._let_go()
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            self._path = path
+        write_at(self._descriptor, data, offset)
+        self._written += len(data)
+
+    def _let_go(self) -> None:
+        if self._descriptor >= 0:
+            try:
+                if self._written >= _MUCH:
+                    start_writing(self._descriptor)
+            finally:
+                os.close(self._descriptor)
+                self._path, self._descriptor, self._written = b"", -1, 0
+
+
+def make(path: bytes, plain: Buffer, whole: Whole) -> None:
+    """Make a file with its content and its time.
+
+    Raises:
+        OSError: it is there, or can't be made or written.
+    """
+    descriptor = create(path, executable=whole.executable)
+    try:
+        write_at(descriptor, plain, 0)
+        os.utime(descriptor, ns=(whole.mtime_ns, whole.mtime_ns))
+    finally:
+        os.close(descriptor)
 
 
 def create(path: bytes, *, executable: bool) -> int:
