@@ -1,4 +1,7 @@
-"""Media types by file name, and which of them a browser may show: nothing in a dataset may run script in our origin."""
+"""Media types by file name, and which of them a browser may show: nothing in a dataset may run script in our origin.
+
+Threads: a table is filled once and then only read, by any.
+"""
 
 from mimetypes import MimeTypes
 from typing import Final

@@ -2,6 +2,7 @@
 
 Bodies yield `bytes` or `memoryview`: file content is passed on as views of the cache, without a copy, which the server
 in `gateway.web.server` takes. A body that has a `close` method is closed by the server, also when the client vanished.
+Threads: values; a body is used by one thread at a time.
 """
 
 from collections.abc import Callable, Iterable, Mapping

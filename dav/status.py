@@ -1,6 +1,6 @@
 """The one table from errors to HTTP status codes (RFC 9110 section 15), for `/webdav/` and `/fs/` alike.
 
-A test walks the leaves of `StoreError` and `WireError` and proves that each has its row.
+A test walks the leaves of `StoreError` and `WireError` and proves that each has its row. Threads: constant.
 """
 
 from collections.abc import Mapping

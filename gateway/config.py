@@ -1,8 +1,8 @@
 """The one table of settings, and how a value is found: flag, else environment, else file, else default.
 
-Every setting has a name, type, default, unit and help here and nowhere else; `conf/aetherfs.toml` repeats them for
-people, and a test compares the two. Environment names are `AETHERFS_<SECTION>_<KEY>`, and a few short ones
-(`SHORT_NAMES`). Only this package reads the environment; below it, code takes values.
+Every setting has a name, type, default, unit and help here and nowhere else; `conf/aetherfs.toml` and
+docs/operations.md repeat them for people, and tests compare. Environment names are `AETHERFS_<SECTION>_<KEY>`, and a
+few short ones (`SHORT_NAMES`). Only this package reads the environment; below it, code takes values.
 
 Threads: `Settings` is frozen; `load` reads one file and keeps nothing.
 """

@@ -1,7 +1,7 @@
 """The one table from errors to exit codes: what scripts may rely on.
 
 0 done; 1 anything else; 2 wrong usage; 3 not found; 4 refused; 5 conflict; 6 corrupt data; 7 unreachable.
-A leaf of `store.errors` that is not listed here fails a test.
+A leaf of `store.errors` that is not listed here fails a test. Threads: constant.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,7 @@
 """The one interface to where objects lie, and the values that cross it.
 
-Implementations: `local` (a folder), `s3`, `memory`. Wrappers of the same shape: `retry`, `measure`.
+Implementations: `local` (a folder), `s3`, `memory`. Wrappers of the same shape: `retry`, `patience`, `measure`, `guard`
+(conditional writes), `cached` (on disk).
 Keys are `/`-separated ASCII paths without empty, `.` or `..` parts. Methods may be called from any thread, and block.
 Every method may raise `StoreUnavailable`, `StoreDenied` or `StoreFull`; other errors are named at each.
 """

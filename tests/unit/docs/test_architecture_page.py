@@ -53,12 +53,13 @@ def test_the_map_says_what_to_read_first_where_it_is() -> None:
 
 
 def test_docstrings_and_comments_name_modules_that_are_there() -> None:
-    wrong = []
-    for package in PACKAGES:
-        for source in sorted((PROJECT / package).rglob("*.py")):
-            for name in MODULE.findall(source.read_text(encoding="utf-8")):
-                if not _known(name):
-                    wrong.append(f"{source.relative_to(PROJECT)}: {name}")
+    wrong = [
+        f"{source.relative_to(PROJECT)}: {name}"
+        for package in PACKAGES
+        for source in sorted((PROJECT / package).rglob("*.py"))
+        for name in MODULE.findall(source.read_text(encoding="utf-8"))
+        if not _known(name)
+    ]
     assert wrong == []
 
 
