@@ -51,6 +51,15 @@ def test_every_common_option_is_named() -> None:
     assert [option.opts for option in COMMON_OPTIONS if not any(f"`{name}" in page for name in option.opts)] == []
 
 
+def test_commands_without_json_are_those_that_the_page_excepts() -> None:
+    without = {
+        name for name, command in commands().items() if not any("--json" in option.opts for option in command.params)
+    }
+    excepted = re.search(r"`--json` prints one JSON document; (.*?) have none", section(PAGE, "Options"), re.DOTALL)
+    assert excepted is not None
+    assert without == set(marked(excepted[1]))
+
+
 def test_settings_and_defaults_are_those_of_the_table() -> None:
     shown = {row[0].strip("`"): row[1].strip("`") for row in rows(section(PAGE, "Settings")) if "." in row[0]}
     assert list(shown) == [setting.name for setting in table()]
