@@ -4,18 +4,19 @@ Every setting has a name, type, default, unit and help here and nowhere else; `c
 docs/operations.md repeat them for people, and tests compare. Environment names are `AETHERFS_<SECTION>_<KEY>`, and a
 few short ones (`SHORT_NAMES`). Only this package reads the environment; below it, code takes values.
 
-Threads: `Settings` is frozen; `load` reads one file and keeps nothing.
+Threads: `Settings` is frozen; `load` reads one file and keeps nothing. The sections are plain dataclasses with readers
+of our own, since every command waits for this module, and importing a validating library took half of that time.
 """
 
+import dataclasses
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import platformdirs
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, field_validator
 
 from gateway.config_file import read_config_file
 
@@ -24,6 +25,10 @@ OFF: Final = "off"
 SHORT_NAMES: Final = {"AETHERFS_STORE": "store.url", "AETHERFS_KEY_FILE": "store.key_file"}
 PATHS: Final = ("store.key_file", "cache.dir")  # given in a file, they start at that file's folder
 _SIZE: Final = re.compile(r"(\d{1,18})(?:\.(\d{1,3}))?\s*([KMGT]i?)?B?", re.IGNORECASE | re.ASCII)
+_SWITCHES: Final = {
+    **dict.fromkeys(("true", "yes", "on", "1", "t", "y"), True),
+    **dict.fromkeys(("false", "no", "off", "0", "f", "n"), False),
+}
 _POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
@@ -85,70 +90,111 @@ def spell_size(size: int) -> str:
     return str(size)
 
 
-def _check_address(value: object) -> object:
-    if isinstance(value, str):
-        parse_address(value)
+def read_text(value: object) -> str:
+    """Take text as it is.
+
+    Raises:
+        ValueError: anything else; or bytes of an environment that are no UTF-8, which no worker could be told.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"input should be a valid string, got {value!r}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"input should be UTF-8, got {value!r}") from error
     return value
 
 
-Size = Annotated[int, BeforeValidator(parse_size), PlainSerializer(spell_size, return_type=str)]
-Listen = Annotated[str, BeforeValidator(_check_address)]
+def read_switch(value: object) -> bool:
+    """Read true or false: itself, or a word for it as environment and flags have it.
+
+    Raises:
+        ValueError: anything else.
+    """
+    switch = value if isinstance(value, bool) else _SWITCHES.get(str(value).lower())
+    if switch is None:
+        raise ValueError(f"input should be true or false, got {value!r}")
+    return switch
 
 
-def _setting(default: object, unit: str, text: str) -> Any:  # a field's default has the field's type, which is Any here
-    return Field(default=default, description=text, json_schema_extra={"unit": unit})
+def read_listen(value: object) -> str:
+    """Take where an interface listens, as text that `parse_address` understands.
+
+    Raises:
+        ValueError: anything else.
+    """
+    text = read_text(value)
+    parse_address(text)
+    return text
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+def _no_portmap(value: object) -> bool:
+    if read_switch(value):
+        raise ValueError("this version has no portmapper: give clients the port (port=P,mountport=P)")
+    return False
 
 
-class StoreSettings(_Section):
+def _setting(read: Callable[[object], object], default: object, unit: str, text: str) -> Any:  # a field of any type
+    more = {"read": read, "written": default, "unit": unit, "help": text}
+    return dataclasses.field(default=read(default), metadata=more)
+
+
+@dataclasses.dataclass(frozen=True)
+class StoreSettings:
     """Where everything durable lies."""
 
     url: str = _setting(
+        read_text,
         "",
         "store address",
         "Where the store lies: /some/folder, or s3://bucket/prefix?endpoint=URL&region=NAME (credentials come from the "
         "standard AWS chain). Empty: the folder aetherfs/store in the user's data directory, made at first use.",
     )
-    key_file: str = _setting("", "path", "File with the key of an encrypted store. Empty: the store is not encrypted.")
-    insecure: bool = _setting(False, "true or false", "Allow an http:// S3 endpoint on another machine.")
+    key_file: str = _setting(
+        read_text, "", "path", "File with the key of an encrypted store. Empty: the store is not encrypted."
+    )
+    insecure: bool = _setting(read_switch, False, "true or false", "Allow an http:// S3 endpoint on another machine.")
 
 
-class CacheSettings(_Section):
+@dataclasses.dataclass(frozen=True)
+class CacheSettings:
     """What is kept near, only to be faster: it may be deleted at any time."""
 
     dir: str = _setting(
-        "", "path", "Folder of the disk cache. Empty: aetherfs in the user's cache directory; none for a folder store."
+        read_text,
+        "",
+        "path",
+        "Folder of the disk cache. Empty: aetherfs in the user's cache directory; none for a folder store.",
     )
-    memory: Size = _setting("512MiB", "bytes", "Most memory for plain chunks, in each worker process.")
-    disk: Size = _setting("10GiB", "bytes", "Most disk for stored blocks, shared by all workers. 0: no disk cache.")
+    memory: int = _setting(parse_size, "512MiB", "bytes", "Most memory for plain chunks, in each worker process.")
+    disk: int = _setting(
+        parse_size, "10GiB", "bytes", "Most disk for stored blocks, shared by all workers. 0: no disk cache."
+    )
 
 
-class HttpSettings(_Section):
+@dataclasses.dataclass(frozen=True)
+class HttpSettings:
     """Plain files, folder pages and WebDAV."""
 
-    listen: Listen = _setting(
-        "127.0.0.1:8080", "HOST:PORT", "Where HTTP and WebDAV answer; port 0 picks one, off: not."
+    listen: str = _setting(
+        read_listen, "127.0.0.1:8080", "HOST:PORT", "Where HTTP and WebDAV answer; port 0 picks one, off: not."
     )
 
 
-class NfsSettings(_Section):
+@dataclasses.dataclass(frozen=True)
+class NfsSettings:
     """NFSv3 and MOUNT v3, on one TCP port."""
 
-    listen: Listen = _setting("127.0.0.1:2049", "HOST:PORT", "Where NFS and MOUNT answer; port 0 picks one, off: not.")
-    portmap: bool = _setting(False, "true or false", "Answer the portmapper on port 111 too. This version cannot yet.")
-
-    @field_validator("portmap")
-    @classmethod
-    def _not_yet(cls, value: bool) -> bool:
-        if value:
-            raise ValueError("this version has no portmapper: give clients the port (port=P,mountport=P)")
-        return value
+    listen: str = _setting(
+        read_listen, "127.0.0.1:2049", "HOST:PORT", "Where NFS and MOUNT answer; port 0 picks one, off: not."
+    )
+    portmap: bool = _setting(
+        _no_portmap, False, "true or false", "Answer the portmapper on port 111 too. This version cannot yet."
+    )
 
 
-class Settings(_Section):
+@dataclasses.dataclass(frozen=True)
+class Settings:
     """All settings of a gateway and of the commands."""
 
     store: StoreSettings = StoreSettings()
@@ -174,6 +220,7 @@ class Setting(NamedTuple):
     default: object  # as it is written in a file
     unit: str
     help: str
+    read: Callable[[object], object]  # as it is given -> as the settings hold it; raises ValueError
 
     @property
     def environment(self) -> str:
@@ -201,9 +248,20 @@ def default_config_file() -> Path:
 
 def table() -> Iterator[Setting]:
     """Yield every setting, in the order of the file."""
-    for section, field in Settings.model_fields.items():
-        for key, entry in type(field.default).model_fields.items():
-            yield Setting(f"{section}.{key}", entry.default, entry.json_schema_extra["unit"], entry.description)
+    for section, kind in _sections().items():
+        for entry in dataclasses.fields(kind):
+            more = entry.metadata
+            yield Setting(f"{section}.{entry.name}", more["written"], more["unit"], more["help"], more["read"])
+
+
+def spelled(settings: Settings) -> dict[str, dict[str, object]]:
+    """Return all settings by section and key, each as it is written in a file."""
+    found: dict[str, dict[str, object]] = dataclasses.asdict(settings)
+    for setting in table():
+        section, _, key = setting.name.partition(".")
+        if setting.read is parse_size:
+            found[section][key] = spell_size(getattr(getattr(settings, section), key))
+    return found
 
 
 def load(
@@ -263,7 +321,7 @@ def _from_file(file: Path) -> dict[str, tuple[object, str]]:
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[object, str]]:
     names = {setting.environment: setting.name for setting in table()} | SHORT_NAMES
-    sections = tuple(f"AETHERFS_{section.upper()}_" for section in Settings.model_fields)
+    sections = tuple(f"AETHERFS_{section.upper()}_" for section in _sections())
     for variable in environ:
         # Only names below a section are claimed: others may be another tool's.
         if variable.startswith(sections) and variable not in names:
@@ -272,18 +330,22 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[object, str
 
 
 def _validate(found: Mapping[str, tuple[object, str]]) -> Settings:
-    sections: dict[str, dict[str, object]] = {}
-    for name, (value, _) in found.items():
+    sections = _sections()
+    values: dict[str, dict[str, Any]] = {section: {} for section in sections}
+    readers = {setting.name: setting.read for setting in table()}
+    for name, (value, where) in found.items():
+        if name not in readers:
+            raise ConfigError(f"{where}: there is no setting {name!r}{_nearest(name, list(readers))}")
         section, _, key = name.partition(".")
-        sections.setdefault(section, {})[key] = value
-    try:
-        return Settings.model_validate(sections)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        cause = first.get("ctx", {}).get("error")
-        why = str(cause) if cause else f"{first['msg'].lower()}, got {first['input']!r}"
-        raise ConfigError(f"{found[name][1]}: {name}: {why}") from error
+        try:
+            values[section][key] = readers[name](value)
+        except ValueError as error:
+            raise ConfigError(f"{where}: {name}: {error}") from error
+    return Settings(**{section: kind(**values[section]) for section, kind in sections.items()})
+
+
+def _sections() -> dict[str, Any]:
+    return {section.name: type(section.default) for section in dataclasses.fields(Settings)}
 
 
 def _nearest(name: str, known: list[str]) -> str:

@@ -28,7 +28,7 @@ def check(common: Common, file: Path) -> None:
     Example:
       aetherfs config check conf/aetherfs.toml
     """
-    from gateway.config import check_file
+    from gateway.config import check_file, spelled
 
     settings = check_file(file)
-    common.result({"file": str(file), "ok": True, "settings": settings.model_dump(mode="json")}, f"{file}: all is well")
+    common.result({"file": str(file), "ok": True, "settings": spelled(settings)}, f"{file}: all is well")

@@ -130,6 +130,24 @@ def test_version_imports_neither_the_s3_client_nor_the_settings() -> None:
         assert f"'{heavy}'" not in modules
 
 
+def test_a_push_into_a_folder_imports_no_more_than_it_uses(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    program = (
+        "import sys; from gateway.cli.main import run; store = sys.argv[1]; "
+        "codes = [run(['--store', store, 'init']), run(['--store', store, 'push', sys.argv[2], '-t', 'ds:1.0.0'])]; "
+        "print(codes, sorted(sys.modules))"
+    )
+    home = {f"XDG_{kind}_HOME": str(tmp_path / kind.lower()) for kind in ("STATE", "CACHE", "CONFIG", "DATA")}
+    said = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "store"), str(tmp_path / "data")],
+        capture_output=True, text=True, check=True, cwd=PROJECT, env=os.environ | home,
+    ).stdout  # fmt: skip
+    modules = said.splitlines()[-1]
+    assert modules.startswith("[0, 0] ")
+    for heavy in ("boto3", "pydantic", "rich", "importlib.metadata"):
+        assert f"'{heavy}'" not in modules
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_prints_a_script_for_the_shell(cli: Cli, shell: str) -> None:
     assert "_AETHERFS_COMPLETE" in cli("completion", shell)

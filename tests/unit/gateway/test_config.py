@@ -20,8 +20,10 @@ from gateway.config import (
     parse_address,
     parse_size,
     spell_size,
+    spelled,
     table,
 )
+from gateway.worker import Order
 
 PROJECT = Path(__file__).parents[3]
 
@@ -218,8 +220,40 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 
 
 def test_settings_survive_the_pipe_to_a_worker() -> None:
-    settings = load(flags={"cache.memory": "5MiB", "http.listen": "off"}, environ={})
-    assert Settings.model_validate_json(settings.model_dump_json()) == settings
+    settings = load(flags={"cache.memory": "5MiB", "http.listen": "off", "store.insecure": "true"}, environ={})
+    order = Order(name="w", entry="m:f", listener_fd=3, status_fd=4, drain_s=1.0, log_level=20, settings=settings)
+    told = Order.model_validate_json(order.model_dump_json()).settings
+    assert told == settings
+    assert (told.cache.memory, told.http.listen, told.store.insecure) == (5 << 20, "off", True)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("true", True), ("ON", True), ("1", True), ("no", False), ("0", False), ("False", False)]
+)
+def test_switches_are_read_as_people_write_them(text: str, value: bool) -> None:
+    assert load(environ={"AETHERFS_STORE_INSECURE": text}).store.insecure is value
+
+
+@pytest.mark.parametrize("text", ["", "2", "maybe", "truely"])
+def test_what_is_no_switch_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=f"AETHERFS_STORE_INSECURE: .*true or false, got '{text}'"):
+        load(environ={"AETHERFS_STORE_INSECURE": text})
+
+
+def test_text_that_no_worker_could_be_told_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"AETHERFS_STORE: store\.url: input should be UTF-8"):
+        load(environ={"AETHERFS_STORE": "/data/\udcff"})
+
+
+def test_settings_are_spelt_as_they_are_written() -> None:
+    written_down = {setting.name: setting.default for setting in table()}
+    flat = {f"{s}.{key}": value for s, keys in spelled(Settings()).items() for key, value in keys.items()}
+    assert flat == written_down
+
+
+def test_a_flag_that_is_no_setting_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"there is no setting 'http.listn'; the nearest is 'http.listen'"):
+        load(flags={"http.listn": "off"}, environ={})
 
 
 @given(st.text(max_size=200))
