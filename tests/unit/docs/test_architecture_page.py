@@ -5,11 +5,13 @@ import re
 
 import pytest
 
+from gateway.config import table
 from tests.unit.docs.pages import DOCS, PROJECT, marked, rows, section, text
 
+SETTINGS = {setting.name for setting in table()}  # such as `store.url`: no module
 PACKAGES = ("store", "nfs", "dav", "gateway", "auth")
 MODULE = re.compile(rf"`((?:{'|'.join(PACKAGES)})(?:\.[a-z_0-9]+)+)`")
-PAGES = ["README.md", "CHANGELOG.md", *(f"docs/{page.name}" for page in sorted(DOCS.glob("*.md")))]
+PAGES = ["README.md", "CHANGELOG.md", *(str(page.relative_to(PROJECT)) for page in sorted(DOCS.rglob("*.md")))]
 
 
 def exists(path: str, *below: str) -> bool:
@@ -50,6 +52,11 @@ def test_the_map_says_what_to_read_first_where_it_is() -> None:
     for folder, _, first in rows(section("docs/architecture.md", "Where things are")):
         for name in marked(first):
             assert (PROJECT / marked(folder)[0] / name).exists(), name
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_module_named_in_a_page_is_there(page: str) -> None:
+    assert [name for name in MODULE.findall(text(page)) if not _known(name) and name not in SETTINGS] == []
 
 
 def test_docstrings_and_comments_name_modules_that_are_there() -> None:
