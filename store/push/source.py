@@ -18,6 +18,7 @@ from store.kinds import Kind
 from store.manifest.build import Item
 
 NOT_ALLOWED: Final = "not allowed to read it"
+FARTHEST_NS: Final = 1 << 63
 _EFFECTIVE: Final = os.access in os.supports_effective_ids
 
 
@@ -40,7 +41,7 @@ def identity(status: os.stat_result) -> Identity:
 
 def in_reach(time_ns: int) -> int:
     """Return a time, cut to what 64 bits of ns hold (years 1677 to 2262): some file systems keep stranger ones."""
-    return max(-(1 << 63), min(time_ns, (1 << 63) - 1))
+    return time_ns if -FARTHEST_NS <= time_ns < FARTHEST_NS else max(-FARTHEST_NS, min(time_ns, FARTHEST_NS - 1))
 
 
 @dataclass(slots=True)
@@ -122,14 +123,14 @@ class _Walk:
         except OSError as error:
             self._problem(shown or b".", error)
             return
+        base = os.path.join(path, b"")
+        shown_base = shown + b"/" if shown else b""
         for name in names:
-            below = b"/".join((shown, name)) if shown else name
-            if not self._excluded(name, below):
-                yield os.path.join(path, name), below, name, into
+            below = shown_base + name
+            if not self._exclude or not self._excluded(name, below):
+                yield base + name, below, name, into
 
     def _excluded(self, name: bytes, shown: bytes) -> bool:
-        if not self._exclude:
-            return False
         texts = (os.fsdecode(name), os.fsdecode(shown))
         return any(fnmatch.fnmatchcase(text, pattern) for pattern in self._exclude for text in texts)
 
@@ -140,11 +141,10 @@ class _Walk:
             if not os.access(path, os.R_OK, effective_ids=_EFFECTIVE):
                 self._found.problems.append((shown, NOT_ALLOWED))
                 return None
-            item = Item(
-                name, Kind.FILE, in_reach(status.st_mtime_ns), size=status.st_size, executable=bool(mode & stat.S_IXUSR)
-            )
-            self._found.files.append(SourceFile(item, path, shown, identity(status)))
-            self._found.size += status.st_size
+            seen = identity(status)
+            item = Item(name, Kind.FILE, seen.mtime_ns, size=seen.size, executable=bool(mode & stat.S_IXUSR))
+            self._found.files.append(SourceFile(item, path, shown, seen))
+            self._found.size += seen.size
             self._found.hard_links += status.st_nlink > 1
         elif stat.S_ISDIR(mode):
             item = Item(name, Kind.FOLDER, in_reach(status.st_mtime_ns))
