@@ -6,7 +6,7 @@ BIN := .venv/bin
 SOURCES := gateway dav nfs store auth tests bench
 APT := qemu-system-x86 busybox-static nfs-common kmod cpio libnfs-utils cadaver curl unzip $(if $(shell command -v npm),,npm)
 
-.PHONY: help setup lock run format check test interop bench apt
+.PHONY: help setup lock run format check test interop fuzz bench apt
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
