@@ -7,14 +7,13 @@ hash to their names. A file that shares its inode with the destination is never 
 import contextlib
 import errno
 import fcntl
-import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from store.kinds import Kind
-from store.manifest.view import Manifest
-from store.pack import Block
+from store.manifest.view import Manifest, Record
+from store.pack import MAX_PLAIN, Block
 from store.pull.flush import sync_file_system
 from store.pull.places import Places, Whole, create, write_at
 from store.pull.present import Found, look
@@ -115,7 +114,7 @@ class Assembly:
         sync(self._tree)
 
     def _at(self, path: bytes) -> bytes:
-        return os.path.join(self._tree, path)
+        return b"%b/%b" % (self._tree, path)
 
     def _stays(self, donor: bytes, contents: Mapping[bytes, bytes]) -> bool:
         """Tell whether a file of the destination is itself wanted as it is, so that it can't move."""
@@ -178,20 +177,26 @@ class Assembly:
                             taken(block.plain)
                     return
             os.unlink(target)
-        runs = extents(self._manifest, record)
-        first = next(runs, None)
-        if first is not None and first[1] == entry.size and first[2] is not None:
+        block = self._only_block(record)
+        if block is not None:
             self._timed.add(entry.path)
-            yield _Missing(first[2], 0, Whole(entry.executable, entry.mtime_ns))
+            yield _Missing(block, 0, Whole(entry.executable, entry.mtime_ns))
             return
         descriptor = create(target, executable=entry.executable)
         try:
             os.ftruncate(descriptor, entry.size)
         finally:
             os.close(descriptor)
-        for offset, _, block in itertools.chain(() if first is None else (first,), runs):
+        for offset, _, block in extents(self._manifest, record):
             if block is not None:
                 yield _Missing(block, offset)
+
+    def _only_block(self, record: Record) -> Block | None:
+        """Return the block that is the whole file, where it is one."""
+        if not 0 < record.size <= MAX_PLAIN:
+            return None
+        runs = self._manifest.extents(record)
+        return runs[0][1] if len(runs) == 1 else None
 
 
 def copy(source: int, target: int, size: int) -> None:

@@ -36,13 +36,14 @@ def look(folder: bytes) -> dict[bytes, Found]:
     waiting = [b""]
     while waiting:
         base = waiting.pop()
+        above = b"%b/%b" % (folder, base) if base else folder
         try:
-            names = sorted(os.listdir(os.path.join(folder, base) if base else folder))
+            names = sorted(os.listdir(above))
         except FileNotFoundError:
             continue
         for name in names:
-            path = base + b"/" + name if base else name
-            entry = look_at(os.path.join(folder, path))
+            path = b"%b/%b" % (base, name) if base else name
+            entry = look_at(b"%b/%b" % (above, name))
             if entry is not None:
                 found[path] = entry
                 if entry.kind == Kind.FOLDER:

@@ -151,14 +151,18 @@ class _Pull:
         if self._equal(before, contents):
             self.counters.bytes_reused = self.size
             exchanged, changed = True, False
+            placement = self._placement()
         else:
             self._build(place, before, contents, placements)
             self._refuse_changed(before)
             self.counters.phase = "exchanging"
-            note(self.intent, self._placement({}, 0))
+            placement = self._placement()
+            note(self.intent, placement)
             exchanged, changed = place.swap(), True
         place.clear()
-        note(self.record, self._placement(look(self.dest), place.now_ns()))
+        now = look(self.dest)
+        self._identify(placement, now, place.now_ns())
+        note(self.record, placement)
         self.intent.unlink(missing_ok=True)
         self.counters.bytes_done = self.size
         return Pulled(
@@ -292,22 +296,22 @@ class _Pull:
 
     # remembering
 
-    def _placement(self, now: dict[bytes, Found], now_ns: int) -> Placement:
-        """Return what is to be noted; identities where no later write could leave them as they are."""
-        stamps = [found.identity.ctime_ns for found in now.values()]
-        fine = any(stamp % 1_000_000 for stamp in stamps)
+    def _placement(self) -> Placement:
+        """Return what is to be noted, without identities."""
+        entries = {path: _placed(entry) for path, entry in self.wanted.entries.items()}
+        return Placement(self.manifest.id, self.manifest.root, entries)
+
+    def _identify(self, placement: Placement, now: dict[bytes, Found], now_ns: int) -> None:
+        """Note the identities of files where no later write could leave them as they are."""
+        fine = any(found.identity.ctime_ns % 1_000_000 for found in now.values())
         settled = now_ns - (_FINE_GRAIN_NS if fine else _COARSE_GRAIN_NS)
-        placement = Placement(self.manifest.id, self.manifest.root)
-        for path, entry in self.wanted.entries.items():
-            placed = _placed(entry)
-            found = now.get(path)
-            if found is not None and entry.kind == Kind.FILE == found.kind:
+        for entry in self.wanted.files():
+            found = now.get(entry.path)
+            if found is not None and found.kind == Kind.FILE:
                 seen = found.identity
                 as_made = (seen.size, seen.mtime_ns, found.executable) == (entry.size, entry.mtime_ns, entry.executable)
                 if as_made and max(seen.ctime_ns, seen.mtime_ns) < settled:
-                    placed = placed._replace(identity=seen)
-            placement.entries[path] = placed
-        return placement
+                    placement.entries[entry.path] = Placed(Kind.FILE, entry.executable, entry.sha256, seen)
 
 
 def _at(path: bytes, placements: Iterable[Placement]) -> Iterable[Placed]:
