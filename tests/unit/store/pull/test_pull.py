@@ -579,3 +579,30 @@ def test_counters_end_at_the_whole(source: Path, tmp_path: Path) -> None:
     pull(repository, latest(repository), tmp_path / "dest", tmp_path / "pull-state", counters=counters)
     assert (counters.files_total, counters.bytes_total, counters.bytes_done) == (2, 220_000, 220_000)
     assert counters.bytes_fetched > 0
+
+
+@pytest.mark.parametrize("size", [1, 20_000])
+def test_small_files_keep_mode_and_time_with_one_content_at_many_places(
+    source: Path, tmp_path: Path, size: int
+) -> None:
+    """Each is made when its block is there: as often as it is wanted, each time with its own bit and time."""
+    repository = new_repository()
+    for number in range(6):
+        path = source / f"file {number}"
+        path.write_bytes(noise(size))
+        path.chmod(0o755 if number % 2 else 0o644)
+        os.utime(path, ns=(1, OLD_NS + number * 1_000_000_007))
+    publish(repository, source, tmp_path)
+    fetch(repository, tmp_path)
+    assert held(tmp_path / "dest") == held(source)
+    assert len({path.stat().st_ino for path in (tmp_path / "dest").iterdir()}) == 6
+
+
+def test_a_file_that_grew_out_of_one_block_and_back_is_right_each_time(source: Path, tmp_path: Path) -> None:
+    repository = new_repository()
+    for turn, size in enumerate((5_000, 3 << 20, 5_000, 0, 5_000)):
+        (source / "file").write_bytes(noise(size, seed=turn))
+        os.utime(source / "file", ns=(1, OLD_NS + turn))
+        publish(repository, source, tmp_path)
+        fetch(repository, tmp_path)
+        assert held(tmp_path / "dest") == held(source)
