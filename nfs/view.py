@@ -7,11 +7,14 @@ where memory does not suffice; the call then runs again, on a pool, on a `Blocki
 Threads: a view belongs to one thread at a time.
 """
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from typing import Protocol, TypeVar
 
 from nfs.export import Export
 from store.errors import NotWarm
-from store.vfs.tree import FileTree, Listing, Node, Usage
+from store.vfs.tree import FileTree, Listing, Node, Place, Usage
+
+T = TypeVar("T")
 
 
 class View(Protocol):
@@ -54,8 +57,8 @@ class View(Protocol):
         ...
 
 
-class WarmView:
-    """Answers from memory, or raises `NotWarm`; never waits."""
+class _TreeView(ABC):
+    """What both views share: handles and parents that are remembered, `.` and `..`, and what makes an answer pass."""
 
     def __init__(self, export: Export, host: bytes) -> None:
         self.export, self.host, self.lasting = export, host, True
@@ -64,44 +67,48 @@ class WarmView:
     def node(self, fh: bytes) -> Node:
         node = self.export.remembered_node(fh)
         if node is None:
-            node = self._met(self._tree.node_warm(self.export.place_of(fh)))
+            node = self._met(self._find(self.export.place_of(fh)))
             self.export.remember_node(fh, node)
         return node
 
     def lookup(self, folder: Node, name: bytes) -> Node:
         if name == b".":
             return folder
-        if name == b"..":
-            return self._met(self._tree.parent_warm(folder))
-        return self._met(self._tree.lookup_warm(folder, name))
+        return self._met(self._parent(folder) if name == b".." else self._entry(folder, name))
 
     def parent_fileid(self, folder: Node) -> int:
         fileid = self.export.remembered_parent_fileid(folder)
-        if fileid is not None:
-            return fileid
-        parent = self._tree.parent_warm(folder)
-        if parent is None:
-            raise NotWarm
-        self.export.remember_parent_fileid(folder, parent.fileid)
-        return parent.fileid
+        if fileid is None:
+            fileid = self._parent(folder).fileid
+            self.export.remember_parent_fileid(folder, fileid)
+        return fileid
+
+    @abstractmethod
+    def _find(self, place: Place) -> Node: ...
+
+    @abstractmethod
+    def _entry(self, folder: Node, name: bytes) -> Node: ...
+
+    @abstractmethod
+    def _parent(self, folder: Node) -> Node: ...
+
+    def _met(self, node: Node) -> Node:
+        if node.changing:
+            self.lasting = False
+        return node
+
+
+class WarmView(_TreeView):
+    """Answers from memory, or raises `NotWarm`; never waits."""
 
     def children(self, folder: Node, after: int, limit: int, verifier: bytes) -> Listing:
-        listing = self._tree.children_warm(folder, after=after, limit=limit, verifier=verifier)
-        if listing is None:
-            raise NotWarm
-        return listing
+        return _warm(self._tree.children_warm(folder, after=after, limit=limit, verifier=verifier))
 
     def read(self, file: Node, offset: int, size: int) -> list[memoryview]:
-        views = self._tree.read_warm(file, offset, size)
-        if views is None:
-            raise NotWarm
-        return views
+        return _warm(self._tree.read_warm(file, offset, size))
 
     def readlink(self, link: Node) -> bytes:
-        target = self._tree.readlink_warm(link)
-        if target is None:
-            raise NotWarm
-        return target
+        return _warm(self._tree.readlink_warm(link))
 
     def usage(self, node: Node) -> Usage:
         raise NotWarm
@@ -109,41 +116,18 @@ class WarmView:
     def blocking_tree(self) -> FileTree:
         raise NotWarm
 
-    def _met(self, node: Node | None) -> Node:
-        if node is None:
-            raise NotWarm
-        if node.changing:
-            self.lasting = False
-        return node
+    def _find(self, place: Place) -> Node:
+        return _warm(self._tree.node_warm(place))
+
+    def _entry(self, folder: Node, name: bytes) -> Node:
+        return _warm(self._tree.lookup_warm(folder, name))
+
+    def _parent(self, folder: Node) -> Node:
+        return _warm(self._tree.parent_warm(folder))
 
 
-class BlockingView:
+class BlockingView(_TreeView):
     """Answers whatever it takes."""
-
-    def __init__(self, export: Export, host: bytes) -> None:
-        self.export, self.host, self.lasting = export, host, True
-        self._tree = export.tree
-
-    def node(self, fh: bytes) -> Node:
-        node = self.export.remembered_node(fh)
-        if node is None:
-            node = self._met(self._tree.node(self.export.place_of(fh)))
-            self.export.remember_node(fh, node)
-        return node
-
-    def lookup(self, folder: Node, name: bytes) -> Node:
-        if name == b".":
-            return folder
-        if name == b"..":
-            return self._met(self._tree.parent(folder))
-        return self._met(self._tree.lookup(folder, name))
-
-    def parent_fileid(self, folder: Node) -> int:
-        fileid = self.export.remembered_parent_fileid(folder)
-        if fileid is None:
-            fileid = self._tree.parent(folder).fileid
-            self.export.remember_parent_fileid(folder, fileid)
-        return fileid
 
     def children(self, folder: Node, after: int, limit: int, verifier: bytes) -> Listing:
         return self._tree.children(folder, after=after, limit=limit, verifier=verifier)
@@ -161,7 +145,18 @@ class BlockingView:
         self.lasting = False
         return self._tree
 
-    def _met(self, node: Node) -> Node:
-        if node.changing:
-            self.lasting = False
-        return node
+    def _find(self, place: Place) -> Node:
+        return self._tree.node(place)
+
+    def _entry(self, folder: Node, name: bytes) -> Node:
+        return self._tree.lookup(folder, name)
+
+    def _parent(self, folder: Node) -> Node:
+        return self._tree.parent(folder)
+
+
+def _warm(answer: T | None) -> T:
+    """Return what memory had; an empty answer is one."""
+    if answer is None:
+        raise NotWarm
+    return answer
