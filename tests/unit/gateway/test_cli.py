@@ -19,16 +19,6 @@ from store import errors
 PROJECT = Path(__file__).parents[3]
 
 
-@pytest.fixture(autouse=True)
-def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Keep the user's own settings, store and cache out."""
-    for variable in [name for name in os.environ if name.startswith("AETHERFS_")]:
-        monkeypatch.delenv(variable)
-    for variable in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "HOME"):
-        monkeypatch.setenv(variable, str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     source = tmp_path / "source"

@@ -6,7 +6,6 @@ import pytest
 
 from tests.unit.gateway.cli_reading.conftest import cli as cli
 from tests.unit.gateway.cli_reading.conftest import folder as folder
-from tests.unit.gateway.cli_reading.conftest import home as home
 from tests.unit.gateway.test_cli import Cli
 
 
