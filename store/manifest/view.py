@@ -243,10 +243,13 @@ class Manifest:
 
     # whole sections
 
-    def pages(self, kind: int) -> Iterator[Buffer]:
-        """Yield a whole section, plain, page by page: a section may be larger than memory."""
+    def pages(self, kind: int, first: int = 0, count: int | None = None) -> Iterator[Buffer]:
+        """Yield a section, plain, page by page: all of it, or `count` pages from its page `first` on.
+
+        A section may be larger than memory.
+        """
         pages = self.contents.sections[kind]
-        return self._source.run(pages.first, pages.pages)
+        return self._source.run(pages.first + first, pages.pages - first if count is None else count)
 
     @property
     def cost(self) -> int:

@@ -8,195 +8,280 @@ import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from store.kinds import Kind
-from store.manifest.view import Manifest, Record
+from store.manifest import layout
+from store.manifest.view import Manifest
 from store.pack import MAX_PLAIN, Block
+from store.pull.columns import Columns
+from store.pull.compare import Donor, together
+from store.pull.content import Row
 from store.pull.flush import sync_file_system
+from store.pull.placed import Identities
 from store.pull.places import Places, Whole, create, write_at
-from store.pull.present import Found, look
-from store.pull.sources import extents, opened, read_block
+from store.pull.present import Found, look, look_at
+from store.pull.sources import opened, read_block
 from store.pull.staging import remove_tree, sync
-from store.pull.wanted import Entry, Wanted
+from store.pull.wanted import Standing, Wanted
 from store.push.ingest import data_runs
 
 _FICLONE: Final = 0x40049409  # linux/fs.h
 _COPY: Final = 1 << 20  # bytes copied at a time
-BATCH: Final = 200_000  # missing blocks noted at a time, about 600 bytes each
 _ONE_BY_ONE: Final = 64  # files synced each for itself; more are synced by one call where the system has it
+_REUSED: Final = (Standing.LINKED, Standing.KEPT)
+
+Taken = Callable[[int], None]  # told the bytes of what was reused
 
 
-class _Missing(NamedTuple):
-    """A block that a file lacks."""
+class Batch(NamedTuple):
+    """Blocks that are missing."""
 
-    block: Block
-    offset: int  # in the file
-    whole: Whole | None = None  # the file is this block alone, and is not there yet
+    places: Places
+    repeated: bool  # they were in an earlier batch too: filled from where they went, once those are done
 
 
 class Assembly:
     """A tree under construction."""
 
-    def __init__(self, tree: bytes, wanted: Wanted, manifest: Manifest, id_key: bytes | None = None) -> None:
-        self._tree, self._wanted, self._id_key = tree, wanted, id_key
-        self._manifest = manifest.near()  # its extents are read in order
-        self._linked: set[bytes] = set()
-        self._timed: set[bytes] = set()  # made with their time
-        self.filled: set[bytes] = set()  # files that hold something; relative paths
-
-    def prepare(
-        self, dest: bytes, before: Mapping[bytes, Found], contents: Mapping[bytes, bytes], taken: Callable[[int], None]
-    ) -> Iterator[Places]:
-        """Make folders, reuse whole files of the destination, give all others their size.
-
-        Yields what is missing, to be filled before going on, so that no more than `BATCH` blocks are noted at a time.
+    def __init__(
+        self, tree: bytes, dest: bytes, wanted: Wanted, manifest: Manifest, identities: Identities,
+        donors: dict[bytes, Donor], taken: Taken, id_key: bytes | None = None,
+    ) -> None:  # fmt: skip
+        """Prepare.
 
         Args:
+            tree: where it is built.
             dest: the destination.
-            before: what lies there.
-            contents: SHA-256 of those files of it whose content is known, by path.
+            wanted: what is to be there, and how it stands; kept up to date.
+            manifest: the state.
+            identities: those of files that are made or moved are noted.
+            donors: files of the destination whose content other paths want, by SHA-256; used up.
             taken: told the bytes of what was reused.
+            id_key: the store's id key, where it is encrypted.
+        """
+        self._tree, self._dest, self._wanted, self._identities = tree, dest, wanted, identities
+        self._donors, self._taken, self._id_key = donors, taken, id_key
+        self._columns = Columns(manifest)
+        self.reuses = False  # whether the tree gets files that are here already; known once the first batch is there
+        self._noted = bytearray(self._columns.blocks)  # rows of blocks that were found missing
+        self._fresh, self._repeated = self._places(), self._places()
+
+    def prepare(self, size: int) -> Iterator[Batch]:
+        """Make folders, reuse whole files of the destination, give all others their size.
+
+        Yields what is missing, `size` blocks at a time, or few more.
         """
         with contextlib.suppress(FileExistsError):
             os.mkdir(self._tree)
-        here = self._kept(look(self._tree))
-        donors = {digest: path for path, digest in contents.items()}
-        for entry in self._wanted.entries.values():
-            if entry.kind == Kind.FOLDER and entry.path not in here:
-                os.mkdir(self._at(entry.path))
-        places = Places()
-        begun: list[bytes] = []  # files of this batch
-        for entry in self._wanted.files():
-            old = here.get(entry.path)
-            donor = entry.path if contents.get(entry.path) == entry.sha256 else donors.get(entry.sha256)
-            if donor is not None:
-                shared = donor != entry.path and self._stays(donor, contents)
-                self._reuse(entry, os.path.join(dest, donor), before[donor], old, may_link=not shared)
-                if donor != entry.path and not shared:
-                    del donors[entry.sha256]  # moved: a second name of it would be a hard link
-                self.filled.add(entry.path)
-                taken(entry.size)
-                continue
-            if old is not None:
-                self.filled.add(entry.path)
-            begun.append(entry.path)
-            for missing in self._make_room(entry, old, taken):
-                places.add(missing.block, self._at(entry.path), missing.offset, missing.whole)
-                if len(places) >= BATCH:
-                    yield places
-                    places = Places()
-                    self.filled.update(begun)
-                    begun = [entry.path]
-        if len(places):
-            yield places
+        self._sort_out()
+        reusable = (Standing.SAME, Standing.ALIKE, Standing.STAGED)
+        self.reuses = bool(self._donors) or any(map(self._wanted.standing.count, reusable))
+        content, standing = self._wanted.content, self._wanted.standing
+        for folder in self._wanted.folders:
+            base = self._at(content.path(folder))
+            with contextlib.suppress(FileExistsError):  # it is a folder: all else was removed
+                os.mkdir(base)
+            for number, name, row in content.children(folder):
+                if standing[number] < Standing.MISSING:
+                    continue
+                target = b"%b/%b" % (base, name)
+                if standing[number] != Standing.MISSING or not self._note_whole(number, row, target):
+                    for _ in self._begin(number, row, target):
+                        if len(self._fresh) >= size or len(self._repeated) >= size:
+                            yield from self._full()
+                elif len(self._fresh) >= size or len(self._repeated) >= size:
+                    yield from self._full()
+        yield from self._full()
 
     def finish(self) -> None:
-        """Make the links, set all times, and make everything durable: files first, then folders from the deepest up."""
-        entries = self._wanted.entries
-        for entry in entries.values():
-            if entry.kind == Kind.LINK:
-                os.symlink(entry.target, self._at(entry.path))
-                os.utime(self._at(entry.path), ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
-        written = [entry for entry in self._wanted.files() if entry.path not in self._linked]
-        for entry in written:
-            if entry.path not in self._timed:
-                os.utime(self._at(entry.path), ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
-        folders = [entry for entry in entries.values() if entry.kind == Kind.FOLDER]
-        for entry in reversed(folders):
-            os.utime(self._at(entry.path), ns=(entry.mtime_ns, entry.mtime_ns))
-        os.utime(self._tree, ns=(self._wanted.mtime_ns, self._wanted.mtime_ns))
-        if len(written) + len(folders) > _ONE_BY_ONE and sync_file_system(self._tree):
+        """Make the links, set all times, and make everything durable."""
+        wanted, content = self._wanted, self._wanted.content
+        for number in wanted.numbers(Standing.LINK):
+            path, row = self._at(content.path(number)), content.row(number)
+            os.symlink(content.target(row), path)
+            os.utime(path, ns=(row[1], row[1]), follow_symlinks=False)
+        for standing in (Standing.WRITTEN, Standing.KEPT):
+            for number in wanted.numbers(standing):
+                mtime_ns = content.row(number)[1]
+                os.utime(self._at(content.path(number)), ns=(mtime_ns, mtime_ns), follow_symlinks=False)
+        for number in wanted.folders:
+            mtime_ns = content.row(number)[1]
+            os.utime(self._at(content.path(number)), ns=(mtime_ns, mtime_ns))
+        own = (Standing.MADE, Standing.WRITTEN, Standing.KEPT)
+        if sum(map(wanted.standing.count, own)) + len(wanted.folders) > _ONE_BY_ONE and sync_file_system(self._tree):
             return
-        for entry in (*written, *reversed(folders)):
-            sync(self._at(entry.path))
-        sync(self._tree)
+        for standing in own:
+            for number in wanted.numbers(standing):
+                sync(self._at(content.path(number)))
+        for number in reversed(wanted.folders):
+            sync(self._at(content.path(number)))
+
+    def holds(self, number: int) -> bool:
+        """Tell of a record whether its file holds blocks that this pull did not write."""
+        return self._wanted.standing[number] in _REUSED
 
     def _at(self, path: bytes) -> bytes:
-        return b"%b/%b" % (self._tree, path)
+        return b"%b/%b" % (self._tree, path) if path else self._tree
 
-    def _stays(self, donor: bytes, contents: Mapping[bytes, bytes]) -> bool:
-        """Tell whether a file of the destination is itself wanted as it is, so that it can't move."""
-        entry = self._wanted.entries.get(donor)
-        return entry is not None and entry.kind == Kind.FILE and entry.sha256 == contents[donor]
+    def _places(self) -> Places:
+        return Places(self._identities.note)
 
-    def _kept(self, here: dict[bytes, Found]) -> dict[bytes, Found]:
-        """Remove what has no place in the tree; return the rest. Links are made anew at the end."""
-        kept = {}
-        for path, found in reversed(list(here.items())):
-            entry = self._wanted.entries.get(path)
+    def _full(self) -> Iterator[Batch]:
+        fresh, self._fresh = self._fresh, self._places()
+        repeated, self._repeated = self._repeated, self._places()
+        if len(fresh):
+            yield Batch(fresh, repeated=False)
+        if len(repeated):
+            yield Batch(repeated, repeated=True)
+
+    def _sort_out(self) -> None:
+        """Remove what has no place in the tree, and note what has. Links are made anew at the end."""
+        if not os.listdir(self._tree):
+            return
+        standing = self._wanted.standing
+        for path, (found, entry) in together((look(self._tree), self._wanted.entries())):
+            if found is None:
+                continue
             if entry is None or entry.kind != found.kind or found.kind == Kind.LINK:
                 remove_tree(self._at(path))
-            else:
-                kept[path] = found
-        return kept
+            elif standing[entry.number] == Standing.MISSING:
+                standing[entry.number] = Standing.STAGED
+            elif standing[entry.number] == Standing.ALIKE:
+                os.unlink(self._at(path))
 
-    def _reuse(self, entry: Entry, source: bytes, seen: Found, old: Found | None, *, may_link: bool) -> None:
-        """Take a whole file of the destination: the same inode where mode and time agree, else its content."""
-        target = self._at(entry.path)
-        same = seen.executable == entry.executable and seen.identity.mtime_ns == entry.mtime_ns and may_link
-        if old is not None:
-            if same and old.identity.inode == seen.identity.inode:
-                self._linked.add(entry.path)
+    def _note_whole(self, number: int, row: Row, target: bytes) -> bool:
+        """Note a file that is one block whole, which is made when that is there; false for any other."""
+        size, mtime_ns, file, _, _, _, _, flags = row
+        if self._donors and self._wanted.content.sha256(file) in self._donors:
+            return False
+        only = self._columns.only_block(file, size) if 0 < size <= MAX_PLAIN else None
+        if only is None:
+            return False
+        self._note(*only, target, 0, (number, bool(flags & layout.EXECUTABLE), mtime_ns))
+        self._wanted.standing[number] = Standing.MADE
+        return True
+
+    def _note(self, block: Block, row: int, target: bytes, offset: int, whole: Whole | None = None) -> None:
+        if self._noted[row] and block.digest not in self._fresh:
+            self._repeated.add(block, target, offset, whole)
+        else:
+            self._noted[row] = 1
+            self._fresh.add(block, target, offset, whole)
+
+    def _begin(self, number: int, row: Row, target: bytes) -> Iterator[None]:
+        """Reuse a file, or give it its size and note what is missing in it; yields after each block noted."""
+        content, standing = self._wanted.content, self._wanted.standing
+        match standing[number]:
+            case Standing.SAME:
+                self._link(number, row, target)
                 return
+            case Standing.ALIKE:
+                self._copy(number, row, target, os.path.join(self._dest, content.path(number)))
+                return
+            case Standing.STAGED if self._fits(row, target):
+                standing[number] = Standing.KEPT
+                yield from self._note_damaged(row, target)
+                return
+            case Standing.STAGED:
+                os.unlink(target)
+        digest = content.sha256(row[2])
+        donor = self._donors.get(digest)
+        if donor is not None:
+            self._reuse(number, row, target, digest, donor)
+            return
+        standing[number] = Standing.WRITTEN
+        descriptor = create(target, executable=bool(row[7] & layout.EXECUTABLE))
+        try:
+            os.ftruncate(descriptor, row[0])
+        finally:
+            os.close(descriptor)
+        for run in self._columns.runs(row[2], row[0]):
+            if run.block is not None:
+                self._note(run.block, run.row, target, run.offset)
+                yield
+
+    def _link(self, number: int, row: Row, target: bytes) -> None:
+        """Take a file of the destination that is just so: the same inode, or where that can't be a copy."""
+        source = os.path.join(self._dest, self._wanted.content.path(number))
+        staged = look_at(target)
+        if staged is not None and staged.identity.inode != self._identities.inodes[number]:
             os.unlink(target)
-        if same:
-            try:
-                os.link(source, target, follow_symlinks=False)
-            except OSError as error:
-                if error.errno not in (errno.EMLINK, errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP):
-                    raise
-            else:
-                self._linked.add(entry.path)
-                return
-        descriptor = create(target, executable=entry.executable)
+        elif staged is None and not _linked(source, target):
+            self._copy(number, row, target, source)
+            return
+        self._linked(number, row)
+
+    def _linked(self, number: int, row: Row) -> None:
+        self._wanted.standing[number] = Standing.LINKED
+        self._identities.drop(number)  # its ctime is no longer what it was
+        self._taken(row[0])
+
+    def _reuse(self, number: int, row: Row, target: bytes, digest: bytes, donor: Donor) -> None:
+        """Take a file that lies elsewhere in the destination: moved where mode and time agree, else its content."""
+        source = os.path.join(self._dest, donor.path)
+        seen = look_at(source)
+        if not donor.stays and seen is not None and as_wanted(seen, row) and _linked(source, target):
+            del self._donors[digest]  # a second name of it would be a hard link
+            self._linked(number, row)
+        else:
+            self._copy(number, row, target, source)
+
+    def _copy(self, number: int, row: Row, target: bytes, source: bytes) -> None:
+        self._wanted.standing[number] = Standing.KEPT
+        self._identities.drop(number)
+        descriptor = create(target, executable=bool(row[7] & layout.EXECUTABLE))
         try:
             with opened(source) as given:
                 if given is None:
                     raise FileNotFoundError(errno.ENOENT, "removed while it was being reused", os.fsdecode(source))
-                copy(given, descriptor, entry.size)
+                copy(given, descriptor, row[0])
         finally:
             os.close(descriptor)
+        self._taken(row[0])
 
-    def _make_room(self, entry: Entry, old: Found | None, taken: Callable[[int], None]) -> Iterator[_Missing]:
-        """Yield which blocks of a file are missing; give it its size, unless it is one block whole and not there."""
-        target = self._at(entry.path)
-        record = self._manifest.record(entry.number)
-        if old is not None:
-            fits = old.links == 1 and old.executable == entry.executable and old.identity.size == entry.size
-            with opened(target) as descriptor:
-                if fits and descriptor is not None and all(
-                    block is not None or zeros_between(descriptor, offset, offset + size)
-                    for offset, size, block in extents(self._manifest, record)
-                ):  # fmt: skip
-                    for offset, _, block in extents(self._manifest, record):
-                        if block is not None and read_block(descriptor, offset, block, self._id_key) is None:
-                            yield _Missing(block, offset)
-                        elif block is not None:
-                            taken(block.plain)
-                    return
-            os.unlink(target)
-        block = self._only_block(record)
-        if block is not None:
-            self._timed.add(entry.path)
-            yield _Missing(block, 0, Whole(entry.executable, entry.mtime_ns))
-            return
-        descriptor = create(target, executable=entry.executable)
-        try:
-            os.ftruncate(descriptor, entry.size)
-        finally:
-            os.close(descriptor)
-        for offset, _, block in extents(self._manifest, record):
-            if block is not None:
-                yield _Missing(block, offset)
+    def _fits(self, row: Row, target: bytes) -> bool:
+        """Tell whether a staged file may be written to, and holds nothing where a hole is to be."""
+        found = look_at(target)
+        executable = bool(row[7] & layout.EXECUTABLE)
+        if found is None or (found.links, found.executable, found.identity.size) != (1, executable, row[0]):
+            return False
+        with opened(target) as descriptor:
+            return descriptor is not None and all(
+                run.block is not None or zeros_between(descriptor, run.offset, run.offset + run.size)
+                for run in self._columns.runs(row[2], row[0])
+            )
 
-    def _only_block(self, record: Record) -> Block | None:
-        """Return the block that is the whole file, where it is one."""
-        if not 0 < record.size <= MAX_PLAIN:
-            return None
-        runs = self._manifest.extents(record)
-        return runs[0][1] if len(runs) == 1 else None
+    def _note_damaged(self, row: Row, target: bytes) -> Iterator[None]:
+        """Note the blocks of a staged file that are not there, or not what they should be."""
+        with opened(target) as descriptor:
+            for run in self._columns.runs(row[2], row[0]):
+                if run.block is None:
+                    continue
+                if descriptor is None or read_block(descriptor, run.offset, run.block, self._id_key) is None:
+                    self._note(run.block, run.row, target, run.offset)
+                    yield
+                else:
+                    self._taken(run.size)
+
+
+def as_wanted(found: Found, row: Row) -> bool:
+    """Tell whether an entry may be the file that a record says."""
+    return (found.kind, found.executable, found.identity.size, found.identity.mtime_ns) == (
+        Kind.FILE, bool(row[7] & layout.EXECUTABLE), row[0], row[1],
+    )  # fmt: skip
+
+
+def _linked(source: bytes, target: bytes) -> bool:
+    """Give a file a second name; false where the file system does not."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in (errno.EMLINK, errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP):
+            raise
+        return False
+    return True
 
 
 def copy(source: int, target: int, size: int) -> None:

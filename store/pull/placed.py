@@ -1,36 +1,37 @@
 """Remembers what the last pull put into a folder, so that the next one knows what is not the user's own.
 
-A small file in the user's state directory, one for each destination, whatever the store. Without it, only what equals
-the new state counts as ours. It holds
+A file in the user's state directory, one for each destination, whatever the store: the state's content
+(`store.pull.content`), and behind it
 
-    "AFPL", u32 version 1, id of the manifest (32), its root (32), u64 number of entries, then one after another
-    u8 kind, u8 flags (bit 0 executable, bit 1 identity may be trusted), u16 length of the path,
-    device, inode, size (u64), mtime, ctime (ns, i64), SHA-256 (of a file's content or a link's target; else zeros), the
-    path and at the end the BLAKE3 (32) of all that
+    taken       a byte for each record: 1 where the pull put it there
+    digest      BLAKE3 (32) of the file's head and of `taken`
+    device      u64, of the folder's file system
+    identities  of all records the inodes, then the ctimes in ns (u64 each; 0: nothing is known), in the machine's byte
+                order; then BLAKE3 (32) from `device` on
 
-Paths longer than 65,535 bytes are left out. An identity is trusted when its times had settled as it was noted: a write
-since then must show in them. One thread.
+What is behind the first digest is written once the folder is shown; where it is missing or damaged, contents have to be
+read. Size and mtime of an identity are the state's. An identity is noted only where its times had settled as it was: a
+write since then must show in them. One thread.
 """
 
-import contextlib
+import hashlib
 import os
 import struct
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import IO, Final, NamedTuple
 
 from blake3 import blake3
 
+from store.errors import ObjectCorrupt
 from store.kinds import Kind
-from store.push.source import Identity
+from store.manifest import layout
+from store.pull.content import HEAD, MAGIC, VERSION, Content, numbers
+from store.push.source import Identity, in_reach
 
-HEAD: Final = struct.Struct("<4sI32s32sQ")
-ROW: Final = struct.Struct("<BBHQQQqq32s")
-MAGIC: Final = b"AFPL"
-EXECUTABLE: Final = 1
-TRUSTED: Final = 2
+_DEVICE: Final = struct.Struct("<Q")
 _DIGEST: Final = 32
-_NOTHING: Final = Identity(0, 0, 0, 0, 0)
+_MOST: Final = 1 << 40  # bytes of all that is noted; more was written by something else
 
 
 class Placed(NamedTuple):
@@ -42,60 +43,123 @@ class Placed(NamedTuple):
     identity: Identity | None  # None: it says nothing, the content must be read
 
 
-@dataclass(slots=True)
-class Placement:
-    """Everything that a pull put into a folder."""
+class Identities:
+    """Inode and ctime of files by record; what is 0 is not known."""
 
-    manifest: bytes
-    root: bytes
-    entries: dict[bytes, Placed] = field(default_factory=dict)
+    def __init__(self, records: int) -> None:
+        self.inodes, self.ctimes = numbers(records), numbers(records)
+
+    def note(self, number: int, inode: int, ctime_ns: int) -> None:
+        """Note one file, unless its ctime cannot be."""
+        if ctime_ns == in_reach(ctime_ns) > 0:
+            self.inodes[number], self.ctimes[number] = inode, ctime_ns
+
+    def drop(self, number: int) -> None:
+        """Forget one file."""
+        self.inodes[number] = self.ctimes[number] = 0
+
+
+class Placement:
+    """Everything that a pull put into a folder. Use as a context: it holds a file open."""
+
+    def __init__(self, content: Content, taken: bytes, device: int, identities: Identities | None) -> None:
+        self.content, self.taken, self._device, self._identities = content, taken, device, identities
+        self.id, self.root = content.manifest.id, content.manifest.root
+
+    def __enter__(self) -> "Placement":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.content.file.close()
+
+    def entries(self) -> Iterator[tuple[bytes, Placed]]:
+        """Yield what was put there by path, in the order of the records."""
+        content, known = self.content, self._identities
+        for number, path, record in content.manifest.walk():
+            if not self.taken[number]:
+                continue
+            identity, executable, digest = None, False, bytes(32)
+            if record.kind == Kind.FILE:
+                digest, executable = content.sha256(record.first), record.executable
+                if known is not None and known.ctimes[number]:
+                    identity = Identity(
+                        self._device, known.inodes[number], record.size, record.mtime_ns, known.ctimes[number]
+                    )
+            elif record.kind == Kind.LINK:
+                digest = hashlib.sha256(content.manifest.link(record)).digest()
+            yield path, Placed(record.kind, executable, digest, identity)
 
 
 def recall(path: Path) -> Placement | None:
     """Read what was noted; `None` where nothing was, or it is damaged."""
     try:
-        data = path.read_bytes()
-        magic, version, manifest, root, count = HEAD.unpack_from(data)
-    except (OSError, struct.error):
+        file = path.open("rb")
+    except OSError:
         return None
-    if magic != MAGIC or version != 1 or blake3(data[:-_DIGEST]).digest() != data[-_DIGEST:]:
-        return None
-    placement = Placement(manifest, root)
-    at = HEAD.size
     try:
-        for _ in range(count):
-            kind, flags, size, *fields, digest = ROW.unpack_from(data, at)
-            at += ROW.size
-            identity = Identity(*fields) if flags & TRUSTED else None
-            placement.entries[data[at : at + size]] = Placed(Kind(kind), bool(flags & EXECUTABLE), digest, identity)
-            at += size
-    except (struct.error, ValueError):  # written by something else: as good as none
+        head = file.read(HEAD.size)
+        magic, version, id, root, records, names, links, files = HEAD.unpack(head)
+        if magic != MAGIC or version != VERSION or max(records, names, links, files) > _MOST:
+            raise ObjectCorrupt(str(path), "not what a pull of this version notes")
+        content = Content(file, id, root, (records, names, links, files))
+        header = layout.content_header(records, names, links, files)
+        pages = (page for kind in layout.CONTENT for page in content.manifest.pages(kind))
+        file.seek(content.end)
+        taken, digest = file.read(records), file.read(_DIGEST)
+        if blake3(head).update(taken).digest() != digest or layout.manifest_id(header, pages) != id:
+            raise ObjectCorrupt(str(path), "it does not match its digest")
+        return Placement(content, taken, *_identities(file, records))
+    except (OSError, struct.error, ObjectCorrupt):
+        file.close()
         return None
-    return placement
 
 
-def note(path: Path, placement: Placement) -> None:
-    """Write down what was put there, atomically.
+def note_taken(content: Content, path: Path, taken: bytearray, to: Path) -> None:
+    """Note what is going to be put there, durably, in the file that holds the content already.
+
+    Args:
+        content: of the state.
+        path: the file that it lies in.
+        taken: a byte for each record, 1 or 0.
+        to: what the file is called from now on.
 
     Raises:
         OSError: it can't be written.
     """
-    rows = [HEAD.pack(MAGIC, 1, placement.manifest, placement.root, 0)]
-    for name, placed in placement.entries.items():
-        if len(name) <= 0xFFFF:
-            flags = EXECUTABLE * placed.executable | TRUSTED * (placed.identity is not None)
-            rows.append(ROW.pack(placed.kind, flags, len(name), *(placed.identity or _NOTHING), placed.digest) + name)
-    rows[0] = HEAD.pack(MAGIC, 1, placement.manifest, placement.root, len(rows) - 1)
-    data = b"".join(rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data + blake3(data).digest())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+    file = content.file
+    file.seek(0)
+    head = file.read(HEAD.size)
+    file.seek(content.end)
+    file.write(taken)
+    file.write(blake3(head).update(taken).digest())
+    _keep(content, path, to)
+
+
+def note_identities(content: Content, path: Path, device: int, identities: Identities, to: Path) -> None:
+    """Note by what the files that were put there can be known again; arguments and errors as for `note_taken`."""
+    parts = (_DEVICE.pack(device), identities.inodes.tobytes(), identities.ctimes.tobytes())
+    hasher = blake3()
+    content.file.seek(content.end + content.records + _DIGEST)
+    for part in parts:
+        hasher.update(part)
+        content.file.write(part)
+    content.file.write(hasher.digest())
+    _keep(content, path, to)
+
+
+def _keep(content: Content, path: Path, to: Path) -> None:
+    content.file.flush()
+    os.fsync(content.file.fileno())
+    path.replace(to)
+
+
+def _identities(file: IO[bytes], records: int) -> tuple[int, Identities | None]:
+    """Read (device, identities) from where the file stands; 0 and `None` where they are missing or damaged."""
+    device = file.read(_DEVICE.size)
+    inodes, ctimes = file.read(8 * records), file.read(8 * records)
+    if len(ctimes) != 8 * records or blake3(device).update(inodes).update(ctimes).digest() != file.read(_DIGEST):
+        return 0, None
+    found = Identities(0)
+    found.inodes.frombytes(inodes)
+    found.ctimes.frombytes(ctimes)
+    return int(_DEVICE.unpack(device)[0]), found

@@ -6,14 +6,18 @@ Links are never followed. Walking is one thread's work; hashing is done by a sma
 import hashlib
 import os
 import stat
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final, NamedTuple
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final, NamedTuple, TypeVar
 
 from store.kinds import Kind
 from store.push.source import Identity, identity
 
 _HASHERS: Final = 4
+_AHEAD: Final = 256  # files whose turn has not come
+
+T = TypeVar("T")
 
 
 class Found(NamedTuple):
@@ -26,29 +30,30 @@ class Found(NamedTuple):
     target: bytes  # of a link
 
 
-def look(folder: bytes) -> dict[bytes, Found]:
-    """Return everything below a folder by its path in it, folders before what lies in them; nothing if it is absent.
+def look(folder: bytes) -> Iterator[tuple[bytes, Found]]:
+    """Yield everything below a folder by its path in it, in the order of a manifest's records; nothing if it is absent.
+
+    No more than one folder's names are held, and the paths of the folders that are still to be looked at.
 
     Raises:
         OSError: a folder in it can't be read.
     """
-    found: dict[bytes, Found] = {}
-    waiting = [b""]
+    waiting = deque([b""])
     while waiting:
-        base = waiting.pop()
+        base = waiting.popleft()
         above = b"%b/%b" % (folder, base) if base else folder
         try:
-            names = sorted(os.listdir(above))
+            names = os.listdir(above)
         except FileNotFoundError:
             continue
+        names.sort()
         for name in names:
-            path = b"%b/%b" % (base, name) if base else name
             entry = look_at(b"%b/%b" % (above, name))
             if entry is not None:
-                found[path] = entry
+                path = b"%b/%b" % (base, name) if base else name
                 if entry.kind == Kind.FOLDER:
                     waiting.append(path)
-    return found
+                yield path, entry
 
 
 def look_at(path: bytes) -> Found | None:
@@ -70,12 +75,29 @@ def _kind(mode: int) -> Kind | None:
     return Kind.LINK if stat.S_ISLNK(mode) else None
 
 
-def hash_files(folder: bytes, paths: Iterable[bytes]) -> dict[bytes, bytes]:
-    """Return the SHA-256 of files by path; those that can't be read, or change meanwhile, are left out."""
-    with ThreadPoolExecutor(_HASHERS, thread_name_prefix="hash") as pool:
-        listed = list(paths)
-        hashes = pool.map(lambda path: sha256_of(os.path.join(folder, path)), listed)
-        return {path: digest for path, digest in zip(listed, hashes, strict=True) if digest is not None}
+def hash_files(folder: bytes, paths: Iterable[tuple[T, bytes | None]]) -> Iterator[tuple[T, bytes | None]]:
+    """Yield what came with each path, and the SHA-256 of the file there, in the same order.
+
+    Args:
+        folder: where the files lie.
+        paths: of each something to be handed on, and its path in the folder, or `None`, which is answered by `None`.
+
+    Yields:
+        `None` too where a file can't be read, or changes meanwhile.
+    """
+    under_way: deque[tuple[T, Future[bytes | None] | None]] = deque()
+    pool = ThreadPoolExecutor(_HASHERS, thread_name_prefix="hash")
+    try:
+        for which, path in paths:
+            job = None if path is None else pool.submit(sha256_of, b"%b/%b" % (folder, path))
+            under_way.append((which, job))
+            while under_way and (len(under_way) >= _AHEAD or under_way[0][1] is None):
+                first, job = under_way.popleft()
+                yield first, None if job is None else job.result()
+        for first, job in under_way:
+            yield first, None if job is None else job.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def sha256_of(path: bytes) -> bytes | None:

@@ -11,10 +11,10 @@ times; modes are 0666 or 0777 less the umask.
 The caller's thread does all but hashing and fetching, which have small pools.
 """
 
+import contextlib
 import errno
-import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -36,19 +36,25 @@ from store.errors import (
 from store.kinds import Kind
 from store.manifest.view import Manifest
 from store.objects.measure import Measuring
-from store.pull.assembly import Assembly
-from store.pull.fetch import fetch
-from store.pull.placed import Placed, Placement, note, recall
+from store.pull.assembly import Assembly, as_wanted
+from store.pull.compare import Comparison, changed, compare
+from store.pull.content import fetch_content
+from store.pull.fetch import Fetcher
+from store.pull.placed import Identities, Placement, note_identities, note_taken, recall
 from store.pull.places import Places
-from store.pull.present import Found, hash_files, look
+from store.pull.present import hash_files, look_at
 from store.pull.sources import take_cut, take_known
 from store.pull.staging import Staging, resolve, staging
-from store.pull.wanted import Entry, read_wanted
+from store.pull.wanted import FILES, Standing, Wanted
+from store.pull.workers import Workers
 from store.repository import Repository
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _FINE_GRAIN_NS: Final = 100_000_000  # clocks of local file systems tick at least every 10 ms
 _COARSE_GRAIN_NS: Final = 2_000_000_000  # FAT
+_BATCH: Final = 1 << 15  # missing blocks noted at a time, about 600 bytes each
+_LARGE_BATCH: Final = 200_000  # the same, where all files of the destination have to be cut for each batch
+_MANY: Final = 4096  # files to be made from which on other processes are worth their start (0.1 s of a CPU each)
 
 
 @dataclass(slots=True)
@@ -129,146 +135,103 @@ class _Pull:
         self.objects = Measuring(repository.objects)
         self.record = state_dir / "pull" / blake3(self.dest).hexdigest()[:32]
         self.intent = self.record.with_suffix(".next")  # written just before the exchange
+        self.begun = self.record.with_suffix(".new")
 
     def run(self) -> Pulled:
-        content = self.state.content
-        self.manifest = self.repository.manifest(bytes.fromhex(content.manifest), bytes.fromhex(content.root))
-        self.wanted = read_wanted(self.manifest, self.options.include)
-        self.files = sum(1 for _ in self.wanted.files())
-        self.size = sum(entry.size for entry in self.wanted.files())
-        self.counters.files_total, self.counters.bytes_total = self.files, self.size
-        with staging(self.dest, (self.manifest.id, self.manifest.root)) as place:
-            return self._into(place)
+        stored = self.state.content
+        self.manifest = self.repository.manifest(bytes.fromhex(stored.manifest), bytes.fromhex(stored.root))
+        with contextlib.ExitStack() as held:
+            place = held.enter_context(staging(self.dest, (self.manifest.id, self.manifest.root)))
+            held.callback(self.begun.unlink, missing_ok=True)
+            self.content = fetch_content(self.manifest, self.begun)
+            held.enter_context(self.content.file)
+            self.wanted = Wanted(self.content, self.options.include)
+            self.identities = Identities(self.content.records)
+            self.counters.files_total, self.counters.bytes_total = self.wanted.files, self.wanted.size
+            placements = [
+                held.enter_context(found) for path in (self.record, self.intent) if (found := recall(path)) is not None
+            ]
+            return self._into(place, placements)
 
-    def _into(self, place: Staging) -> Pulled:
-        placements = [found for path in (self.record, self.intent) if (found := recall(path)) is not None]
-        before = look(self.dest)
-        contents = self._contents(before, placements)
-        if not self.options.force:
-            foreign = [path for path, found in before.items() if not self._ours(path, found, contents, placements)]
-            if foreign:
-                raise DestinationForeign(self.shown, foreign)
-        if self._equal(before, contents):
-            self.counters.bytes_reused = self.size
-            exchanged, changed = True, False
-            placement = self._placement()
-        else:
-            self._build(place, before, contents, placements)
+    def _into(self, place: Staging, placements: Sequence[Placement]) -> Pulled:
+        looked_ns = place.now_ns()
+        manifests = [self._manifest(placement.id, placement.root) for placement in placements]
+        before = compare(
+            self.dest, self.wanted, placements, [manifest is not None for manifest in manifests], self.identities,
+            verify=self.options.verify, force=self.options.force,
+        )  # fmt: skip
+        if before.foreign:
+            raise DestinationForeign(self.shown, before.foreign)
+        exchanged, has_changed = True, not before.equal
+        if has_changed:
+            self._build(place, before, [manifest for manifest in manifests if manifest is not None])
             self._refuse_changed(before)
             self.counters.phase = "exchanging"
-            placement = self._placement()
-            note(self.intent, placement)
-            exchanged, changed = place.swap(), True
+        else:
+            self.counters.bytes_reused = self.wanted.size
+        note_taken(self.content, self.begun, self.wanted.taken(), self.intent)
+        if has_changed:
+            looked_ns = place.now_ns()
+            exchanged = place.swap()
         place.clear()
-        now = look(self.dest)
-        self._identify(placement, now, place.now_ns())
-        note(self.record, placement)
-        self.intent.unlink(missing_ok=True)
-        self.counters.bytes_done = self.size
+        self._identify(looked_ns, place)
+        device = os.stat(self.dest).st_dev
+        note_identities(self.content, self.intent, device, self.identities, self.record)
+        self.counters.bytes_done = self.wanted.size
         return Pulled(
-            self.state.dataset, self.state.manifest, changed, self.files, self.size, self.counters.bytes_reused,
-            self.counters.bytes_fetched, self.objects.snapshot().requests, exchanged,
+            self.state.dataset, self.state.manifest, has_changed, self.wanted.files, self.wanted.size,
+            self.counters.bytes_reused, self.counters.bytes_fetched, self.objects.snapshot().requests, exchanged,
         )  # fmt: skip
 
-    # what lies there
-
-    def _contents(self, before: dict[bytes, Found], placements: Sequence[Placement]) -> dict[bytes, bytes]:
-        """Return the SHA-256 of the destination's files, as far as it matters: as remembered, else by reading them."""
-        contents: dict[bytes, bytes] = {}
-        unknown = []
-        for path, found in before.items():
-            if found.kind != Kind.FILE:
-                continue
-            placed = [entry for entry in _at(path, placements) if entry.kind == Kind.FILE]
-            trusted = [entry.digest for entry in placed if entry.identity == found.identity]
-            entry = self.wanted.entries.get(path)
-            if trusted and not self.options.verify:
-                contents[path] = trusted[0]
-            elif (placed and not self.options.force) or (entry is not None and entry.size == found.identity.size):
-                unknown.append(path)
-        contents.update(hash_files(self.dest, unknown))
-        return contents
-
-    def _ours(
-        self, path: bytes, found: Found, contents: dict[bytes, bytes], placements: Sequence[Placement]
-    ) -> bool:  # fmt: skip
-        """Tell whether nothing is lost when an entry is replaced: a pull put it there, or it is wanted just so."""
-        has = _digest(found, contents.get(path))
-        entry = self.wanted.entries.get(path)
-        known = [*_at(path, placements)]
-        if entry is not None:
-            known.append(_placed(entry))
-        return any((one.kind, one.executable, one.digest) == (found.kind, found.executable, has) for one in known)
-
-    def _equal(self, before: dict[bytes, Found], contents: dict[bytes, bytes]) -> bool:
-        try:
-            if os.stat(self.dest).st_mtime_ns != self.wanted.mtime_ns or before.keys() != self.wanted.entries.keys():
-                return False
-        except FileNotFoundError:
-            return False
-        for path, found in before.items():
-            entry = self.wanted.entries[path]
-            is_so = (found.kind, found.executable, found.identity.mtime_ns, _digest(found, contents.get(path)))
-            if is_so != (entry.kind, entry.executable, entry.mtime_ns, _placed(entry).digest):
-                return False
-        return True
-
-    def _refuse_changed(self, before: dict[bytes, Found]) -> None:
-        """Refuse when somebody changed the destination meanwhile. Not by ctime, which our own links have moved."""
-        if self.options.force:
-            return
-        now = look(self.dest)
-        changed = [path for path, found in now.items() if path not in before or _seen(found) != _seen(before[path])]
-        if changed:
-            raise DestinationForeign(self.shown, changed)
+    def _refuse_changed(self, before: Comparison) -> None:
+        """Refuse when somebody changed the destination meanwhile."""
+        if not self.options.force:
+            foreign = changed(self.dest, before.seen)
+            if foreign:
+                raise DestinationForeign(self.shown, foreign)
 
     # building
 
-    def _build(
-        self, place: Staging, before: dict[bytes, Found], contents: dict[bytes, bytes], placements: Sequence[Placement]
-    ) -> None:  # fmt: skip
+    def _build(self, place: Staging, before: Comparison, manifests: Sequence[Manifest]) -> None:
         self.counters.phase = "reusing"
-        assembly = Assembly(place.tree, self.wanted, self.manifest)
-        for places in assembly.prepare(self.dest, before, contents, self._reused):
-            self._take_local(places, place, assembly.filled, before, contents, placements)
-            self.counters.phase = "fetching"
-            fetch(self.objects, places, self._fetched)
+        assembly = Assembly(
+            place.tree, self.dest, self.wanted, self.manifest, self.identities, before.donors, self._reused
+        )
+        known = [(self.dest, manifest) for manifest in manifests if before.seen]
+        for folder, id, root in place.leftovers():
+            manifest = self._manifest(id, root)
+            if manifest is not None:
+                known.append((folder, manifest))
+        with contextlib.ExitStack() as held:
+            workers = None
+            if self.wanted.standing.count(Standing.MISSING) >= _MANY:
+                workers = held.enter_context(Workers(self.shown, place.lock))
+            fetcher = held.enter_context(Fetcher(self.objects, self._fetched, workers))
+            for places, repeated in assembly.prepare(_LARGE_BATCH if before.to_cut else _BATCH):
+                if repeated:
+                    fetcher.finish()
+                    take_known(place.tree, self.manifest, places, self._reused)
+                elif assembly.reuses:
+                    take_known(place.tree, self.manifest, places, self._reused, only=assembly.holds)
+                for folder, manifest in known:
+                    if len(places):
+                        take_known(folder, manifest, places, self._reused)
+                self._take_cut(before.to_cut, places)
+                self.counters.phase = "fetching"
+                fetcher.begin(places)
+            fetcher.finish()
         self.counters.phase = "finishing"
         assembly.finish()
         if self.options.verify:
             self._verify(place.tree)
 
-    def _take_local(
-        self, places: Places, place: Staging, filled: set[bytes], before: dict[bytes, Found],
-        contents: dict[bytes, bytes], placements: Sequence[Placement],
-    ) -> None:  # fmt: skip
-        """Fill places from files that are here: of the new tree, of the destination, of pulls that were killed."""
-        if filled:
-            take_known(place.tree, self.manifest, places, self._reused, only=filled)
-        states = [(self.dest, placement.manifest, placement.root) for placement in placements if before]
-        covered: set[bytes] = set()
-        for folder, id, root in (*states, *place.leftovers()):
-            manifest = self._manifest(id, root)
-            if manifest is not None and len(places):
-                seen = take_known(folder, manifest, places, self._reused)
-                covered |= seen if folder == self.dest else set()
+    def _take_cut(self, paths: bytearray, places: Places) -> None:
         chunker = Chunker(self.repository.root.chunker)
-        for path, found in before.items():
-            if (
-                len(places)
-                and found.kind == Kind.FILE
-                and not self._looked_through(path, covered, contents, placements)
-            ):
-                take_cut(os.path.join(self.dest, path), chunker, places, self._reused)
-
-    def _looked_through(
-        self, path: bytes, covered: set[bytes], contents: dict[bytes, bytes], placements: Sequence[Placement]
-    ) -> bool:
-        """Tell whether a file of the destination has nothing more to give, as a manifest said where its blocks lie."""
-        content = contents.get(path)
-        entry = self.wanted.entries.get(path)
-        as_placed = path in covered and any(placed.digest == content for placed in _at(path, placements))
-        return content is not None and (as_placed or (entry is not None and entry.sha256 == content))
+        start = 0
+        while len(places) and start < len(paths):
+            end = paths.index(0, start)
+            take_cut(os.path.join(self.dest, bytes(paths[start:end])), chunker, places, self._reused)
+            start = end + 1
 
     def _manifest(self, id: bytes, root: bytes) -> Manifest | None:
         try:
@@ -286,52 +249,34 @@ class _Pull:
 
     def _verify(self, tree: bytes) -> None:
         self.counters.phase = "verifying"
-        entries = list(self.wanted.files())
-        hashes = hash_files(tree, (entry.path for entry in entries))
-        for entry in entries:
-            if hashes.get(entry.path) != entry.sha256:
-                raise ObjectCorrupt(
-                    self.manifest.key, f"{printable(entry.path)} does not have the SHA-256 that it says"
-                )
+        entries = ((entry.file, path) for path, entry in self.wanted.entries() if entry.kind == Kind.FILE)
+        for (file, path), digest in hash_files(tree, (((file, path), path) for file, path in entries)):
+            if digest != self.content.sha256(file):
+                raise ObjectCorrupt(self.manifest.key, f"{printable(path)} does not have the SHA-256 that it says")
 
     # remembering
 
-    def _placement(self) -> Placement:
-        """Return what is to be noted, without identities."""
-        entries = {path: _placed(entry) for path, entry in self.wanted.entries.items()}
-        return Placement(self.manifest.id, self.manifest.root, entries)
+    def _identify(self, looked_ns: int, place: Staging) -> None:
+        """Note the identities of files where no later write could leave them as they are.
 
-    def _identify(self, placement: Placement, now: dict[bytes, Found], now_ns: int) -> None:
-        """Note the identities of files where no later write could leave them as they are."""
-        fine = any(found.identity.ctime_ns % 1_000_000 for found in now.values())
-        settled = now_ns - (_FINE_GRAIN_NS if fine else _COARSE_GRAIN_NS)
-        for entry in self.wanted.files():
-            found = now.get(entry.path)
-            if found is not None and found.kind == Kind.FILE:
-                seen = found.identity
-                as_made = (seen.size, seen.mtime_ns, found.executable) == (entry.size, entry.mtime_ns, entry.executable)
-                if as_made and max(seen.ctime_ns, seen.mtime_ns) < settled:
-                    placement.entries[entry.path] = Placed(Kind.FILE, entry.executable, entry.sha256, seen)
+        Args:
+            looked_ns: when nobody could yet have changed the files whose identities are known already.
+            place: tells the time.
+        """
+        self._drop_unsettled(looked_ns)
+        looked_ns = place.now_ns()
+        for standing in FILES:
+            for number in self.wanted.numbers(standing):
+                if not self.identities.inodes[number]:
+                    found = look_at(os.path.join(self.dest, self.content.path(number)))
+                    if found is not None and as_wanted(found, self.content.row(number)):
+                        self.identities.note(number, found.identity.inode, found.identity.ctime_ns)
+        self._drop_unsettled(looked_ns)
 
-
-def _at(path: bytes, placements: Iterable[Placement]) -> Iterable[Placed]:
-    """Return what pulls put at one path."""
-    return [placed for placement in placements if (placed := placement.entries.get(path)) is not None]
-
-
-def _placed(entry: Entry) -> Placed:
-    digest = hashlib.sha256(entry.target).digest() if entry.kind == Kind.LINK else entry.sha256
-    return Placed(entry.kind, entry.executable, digest or bytes(32), None)
-
-
-def _digest(found: Found, content: bytes | None) -> bytes | None:
-    """Return what `Placed.digest` says of an entry; `None` where it is not known."""
-    if found.kind == Kind.FILE:
-        return content
-    return hashlib.sha256(found.target).digest() if found.kind == Kind.LINK else bytes(32)
-
-
-def _seen(found: Found) -> tuple[object, ...]:
-    folder = found.kind == Kind.FOLDER
-    identity = found.identity
-    return found.kind, identity.inode, 0 if folder else identity.size, 0 if folder else identity.mtime_ns, found.target
+    def _drop_unsettled(self, looked_ns: int) -> None:
+        ctimes = self.identities.ctimes
+        fine = any(ctime_ns % 1_000_000 for ctime_ns in ctimes)
+        settled_ns = looked_ns - (_FINE_GRAIN_NS if fine else _COARSE_GRAIN_NS)
+        for number, ctime_ns in enumerate(ctimes):
+            if ctime_ns >= settled_ns:
+                self.identities.drop(number)

@@ -1,33 +1,38 @@
 """Finds missing blocks in local files, so that they need not be fetched; every block is hashed before it is used.
 
-Files of a known state are read just where a missing block lay in that state. Other files are cut as a push would cut
-them. One thread; holes are not read.
+Files of a known state are read just where a missing block lay in that state: its manifest is searched for the blocks,
+section by section, which costs little where it has none of them. Other files are cut as a push would cut them. One
+thread; holes are not read.
 """
 
 import contextlib
-import itertools
 import os
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Final
 
 from store.chunker import WINDOW, Chunker
-from store.digest import chunk_digest
+from store.digest import Digest, chunk_digest
 from store.errors import Corrupt, FeatureMissing, Missing
 from store.kinds import Kind
-from store.manifest.view import Manifest, Record
+from store.manifest import layout
+from store.manifest.layout import HOLE, Section
+from store.manifest.view import Manifest, plausible
 from store.pack import Block
-from store.pull.places import Places
+from store.pull.places import LastFile, Places
 from store.push.ingest import data_runs
 
-_STRETCH: Final = 1 << 30  # bytes of a file whose runs are held at a time
+_TRIES: Final = 4  # places at which one block is looked for: the file at one of them may have been changed
+_FOLDERS: Final = 4096  # paths of folders remembered
 
 Taken = Callable[[int], None]  # told the plain bytes written
 
 
 def take_known(
     folder: bytes, manifest: Manifest, places: Places, taken: Taken,
-    *, only: Container[bytes] | None = None, id_key: bytes | None = None,
-) -> set[bytes]:  # fmt: skip
+    *, only: Callable[[int], bool] | None = None, id_key: bytes | None = None,
+) -> None:  # fmt: skip
     """Fill places from a folder that should hold a state, or part of it.
 
     Args:
@@ -35,30 +40,102 @@ def take_known(
         manifest: the state.
         places: what is missing.
         taken: told what was filled.
-        only: paths to look at; `None`: all.
+        only: tells of a record whether to look at its file; `None`: all.
         id_key: the store's id key, where it is encrypted.
-
-    Returns:
-        The paths of the files of that state that are there, whatever is in them.
 
     Raises:
         OSError: writing failed; files that can't be read are passed over.
     """
-    seen: set[bytes] = set()
     with contextlib.suppress(Missing, Corrupt, FeatureMissing):  # gone or damaged: it is fetched then
-        for _, path, record in manifest.walk():
-            if not len(places):
+        spots = _spots(manifest, places)
+        for file, path in _paths(manifest.near(), spots, only):
+            with opened(os.path.join(folder, path)) as descriptor, LastFile() as last:
+                if descriptor is None:
+                    continue
+                for offset, digest in spots[file]:
+                    if digest in places:
+                        plain = read_block(descriptor, offset, places.block(digest), id_key)
+                        if plain is not None:
+                            taken(places.fill(digest, plain, last))
+
+
+def _spots(manifest: Manifest, places: Places) -> dict[int, list[tuple[int, Digest]]]:
+    """Return by number of a file of a state where in it missing blocks lie: (offset, digest)."""
+    rows: dict[int, Digest] = {}
+    row = 0
+    for page in manifest.pages(Section.DIGESTS):
+        data = bytes(page)
+        for at in range(0, len(data), 32):
+            digest = data[at : at + 32]
+            if digest in places:
+                rows[row] = Digest(digest)
+            row += 1
+    if not rows:
+        return {}
+    rows.pop(HOLE, None)
+    tries: Counter[int] = Counter()
+    spots: dict[int, list[tuple[int, Digest]]] = {}
+    files = _FileOf(manifest)
+    at = 0
+    for page in manifest.pages(Section.EXTENTS):
+        for offset, row in layout.EXTENT.iter_unpack(page):
+            if row in rows and tries[row] < _TRIES:
+                tries[row] += 1
+                spots.setdefault(files.of(at), []).append((offset, rows[row]))
+            at += 1
+    return spots
+
+
+class _FileOf:
+    """Tells to which file an extent belongs; asked in rising order."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._pages = manifest.pages(Section.FILES)
+        self._starts = memoryview(b"").cast("I")
+        self._first = 0  # number of the file whose extents begin at `_starts[0]`
+
+    def of(self, extent: int) -> int:
+        while not len(self._starts) or self._starts[-1] <= extent:
+            page = next(self._pages, None)
+            if page is None:
                 break
-            if record.kind == Kind.FILE and record.size and (only is None or path in only):
-                seen.add(path)
-                with opened(os.path.join(folder, path)) as descriptor:
-                    if descriptor is not None:
-                        for offset, _, block in extents(manifest, record):
-                            if block is not None and block.digest in places:
-                                plain = read_block(descriptor, offset, block, id_key)
-                                if plain is not None:
-                                    taken(places.fill(block.digest, plain))
-    return seen
+            self._first += len(self._starts)
+            self._starts = memoryview(page).cast("I")
+        return self._first + bisect_right(self._starts, extent) - 1
+
+
+def _paths(
+    manifest: Manifest, files: Container[int], only: Callable[[int], bool] | None
+) -> Iterator[tuple[int, bytes]]:
+    """Yield (number of the file, path) of those files of a state that are wanted."""
+    if not files:
+        return
+    folders: dict[int, bytes] = {}
+    number = 0
+    for page in manifest.pages(Section.NODES):
+        for row in layout.NODE.iter_unpack(page):
+            if row[6] == Kind.FILE and row[2] in files and (only is None or only(number)):
+                path = _path(manifest, number, folders)
+                if path is not None:
+                    yield row[2], path
+            number += 1
+
+
+def _path(manifest: Manifest, number: int, folders: dict[int, bytes]) -> bytes | None:
+    """Return the path of a record, or `None` where a name in it cannot be."""
+    record = manifest.record(number)
+    name = manifest.name(record)
+    if not plausible(name):
+        return None
+    if not record.parent:
+        return name
+    above = folders.get(record.parent) or _path(manifest, record.parent, folders)
+    if above is None:
+        return None
+    if len(folders) >= _FOLDERS:
+        folders.clear()
+    folders[record.parent] = above
+    return b"%b/%b" % (above, name)
 
 
 def take_cut(path: bytes, chunker: Chunker, places: Places, taken: Taken, id_key: bytes | None = None) -> None:
@@ -73,26 +150,6 @@ def take_cut(path: bytes, chunker: Chunker, places: Places, taken: Taken, id_key
                 digest = chunk_digest(chunk, id_key)
                 if digest in places:
                     taken(places.fill(digest, chunk))
-
-
-def extents(manifest: Manifest, record: Record) -> Iterator[tuple[int, int, Block | None]]:
-    """Yield (offset, size, block or `None` for a hole) of a file's runs, a stretch of the file at a time.
-
-    A hole may come in several runs.
-    """
-    if record.size <= _STRETCH:
-        starts = manifest.extents(record)
-        ends = itertools.chain((start for start, _ in starts[1:]), (record.size,))
-        yield from ((start, end - start, block) for (start, block), end in zip(starts, ends, strict=False))
-        return
-    for start in range(0, record.size, _STRETCH):
-        at = start
-        for span in manifest.spans(record, start, _STRETCH):
-            if span.block is None:
-                yield at, span.size, None
-            elif not span.start:  # else it began in the stretch before
-                yield at, span.block.plain, span.block
-            at += span.size
 
 
 def read_block(descriptor: int, offset: int, block: Block, id_key: bytes | None = None) -> bytes | None:

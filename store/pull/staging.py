@@ -55,8 +55,9 @@ def resolve(dest: str) -> bytes:
 class Staging:
     """The staging folder of one destination; use `staging`."""
 
-    def __init__(self, dest: bytes, folder: bytes, state: tuple[bytes, bytes]) -> None:
+    def __init__(self, dest: bytes, folder: bytes, state: tuple[bytes, bytes], lock: int) -> None:
         self.dest, self.folder = dest, folder
+        self.lock = lock  # descriptor of the locked file
         self.tree = os.path.join(folder, b"%b-%b" % (state[0].hex().encode(), state[1].hex().encode()))
 
     def recover(self) -> None:
@@ -122,7 +123,7 @@ def staging(dest: bytes, state: tuple[bytes, bytes]) -> Iterator[Staging]:
     folder = os.path.join(parent, b".aetherfs-pull-" + blake3(name).hexdigest()[:16].encode())
     descriptor = _lock(dest, folder)
     try:
-        place = Staging(dest, folder, state)
+        place = Staging(dest, folder, state, descriptor)
         place.recover()
         yield place
     finally:

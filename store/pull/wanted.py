@@ -1,117 +1,132 @@
-"""What a folder is to hold, read from a manifest that is checked whole, its id included, before anything is written.
+"""What a folder is to hold: which records of a state's content, which is checked whole before anything is written.
 
-Names were checked by the manifest's reader: none is `.`, `..`, empty, or holds `/` or NUL, and nothing lies below what
-is no folder. Pure but for reading the manifest.
+What is known of an entry while a pull runs is one byte (`Standing`), so that a million entries take a megabyte. Names
+were checked by the manifest's reader: none is `.`, `..`, empty, or holds `/` or NUL, and nothing lies below what is no
+folder. One thread.
 """
 
+import enum
 import fnmatch
 import os
+from array import array
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from store.errors import ObjectCorrupt, PathMissing
 from store.kinds import Kind
-from store.manifest import layout
-from store.manifest.layout import Section
-from store.manifest.view import Manifest, Record
+from store.pull.content import Content
+
+
+class Standing(enum.IntEnum):
+    """How it stands with a record."""
+
+    LEFT_OUT = 0  # not wanted
+    FOLDER = 1
+    LINK = 2
+    MISSING = 3  # a file that is to be made
+    STAGED = 4  # a file that a pull which was killed has begun or finished in the staging folder
+    SAME = 5  # a file that the destination holds just so
+    ALIKE = 6  # a file that the destination holds at this path with another time or executable bit
+    LINKED = 7  # a file that is in the new tree and in the destination
+    MADE = 8  # a file that is made at once, with its time
+    WRITTEN = 9  # a file that was given its size, and whose time is to be set
+    KEPT = 10  # a file that held something before this pull wrote to it, and whose time is to be set
+
+
+FILES: Final = tuple(Standing)[Standing.MISSING :]
 
 
 class Entry(NamedTuple):
     """One entry that is to be there."""
 
-    path: bytes  # below the folder, without a leading slash
+    number: int  # of its record
     kind: Kind
     size: int  # bytes of a file
     mtime_ns: int
     executable: bool
     target: bytes  # of a link
-    sha256: bytes  # of a file
-    number: int  # of its record in the manifest
+    file: int  # number of a file
 
 
-class Wanted(NamedTuple):
+class Wanted:
     """A whole folder."""
 
-    mtime_ns: int
-    entries: dict[bytes, Entry]  # by path; folders stand before what lies in them
+    def __init__(self, content: Content, include: Sequence[str] = ()) -> None:
+        """Choose what is wanted of a state.
 
-    def files(self) -> Iterator[Entry]:
-        """Yield the files."""
-        return (entry for entry in self.entries.values() if entry.kind == Kind.FILE)
+        Args:
+            content: of the state.
+            include: shell patterns, matched against the name and the path of every entry; what lies in a folder that
+                matches is taken too. None: everything.
 
-
-def read_wanted(manifest: Manifest, include: Sequence[str] = ()) -> Wanted:
-    """Read what a state holds.
-
-    Args:
-        manifest: the state.
-        include: shell patterns, matched against the name and the path of every entry; what lies in a folder that
-            matches is taken too. None: everything.
-
-    Raises:
-        ObjectCorrupt: the manifest is not what its id says, or cannot be.
-        PathMissing: nothing matches.
-    """
-    check_id(manifest)
-    patterns = [pattern.strip("/") for pattern in include]
-    entries: dict[bytes, Entry] = {}
-    taken: set[bytes] = set()
-    seen = 1
-    for number, path, record in manifest.walk():
-        seen += 1
-        if patterns and not _matches(path, patterns) and path.rpartition(b"/")[0] not in taken:
-            if record.kind == Kind.FOLDER:  # kept for the time being: something in it may match
-                entries[path] = _entry(manifest, path, number, record)
-            continue
-        if record.kind == Kind.FOLDER:
-            taken.add(path)
-        entries[path] = _entry(manifest, path, number, record)
-    if seen != manifest.records:
-        raise ObjectCorrupt(manifest.key, f"{seen} of {manifest.records} records can be reached")
-    if patterns:
-        entries = _without_empty(entries, taken)
-        if not entries:
+        Raises:
+            ObjectCorrupt: the state cannot be.
+            PathMissing: nothing matches.
+        """
+        self.content = content
+        self.standing = bytearray(content.records)
+        self.folders = array("I", [0])  # records of the folders that are wanted, each after the one that it lies in
+        self.files = self.size = 0
+        self._choose([pattern.strip("/") for pattern in include])
+        if include and len(self.folders) == 1 and not any(self.standing):
             raise PathMissing(", ".join(include))
-    return Wanted(manifest.record(0).mtime_ns, entries)
+        self.mtime_ns = content.row(0)[1]
 
+    def entries(self) -> Iterator[tuple[bytes, Entry]]:
+        """Yield what is wanted by path, in the order of the records."""
+        content, standing = self.content, self.standing
+        for number, path, record in content.manifest.walk():
+            if standing[number]:
+                is_file = record.kind == Kind.FILE
+                target = content.manifest.link(record) if record.kind == Kind.LINK else b""
+                yield path, Entry(
+                    number, record.kind, record.size if is_file else 0, record.mtime_ns,
+                    record.executable and is_file, target, record.first,
+                )  # fmt: skip
 
-def check_id(manifest: Manifest) -> None:
-    """Hold a manifest's content against its id.
+    def numbers(self, standing: Standing) -> Iterator[int]:
+        """Yield the records that stand so."""
+        number = self.standing.find(standing)
+        while number >= 0:
+            yield number
+            number = self.standing.find(standing, number + 1)
 
-    Raises:
-        ObjectCorrupt: they do not match.
-    """
-    sections = manifest.contents.sections
-    head = layout.content_header(
-        manifest.records, sections[Section.NAMES].plain, sections[Section.LINKS].plain, manifest.files
-    )
-    if layout.manifest_id(head, (page for kind in layout.CONTENT for page in manifest.pages(kind))) != manifest.id:
-        raise ObjectCorrupt(manifest.key, "its content does not match its id")
+    def taken(self) -> bytearray:
+        """Return a byte for each record: 1 where it is wanted."""
+        return self.standing.translate(bytes([0] + 255 * [1]))
 
+    def _choose(self, patterns: Sequence[str]) -> None:
+        content, standing = self.content, self.standing
+        whole = bytearray(content.records if patterns else 0)  # folders that are wanted with all that is in them
+        for number, path, record in content.manifest.walk():
+            if record.kind == Kind.LINK:
+                target = content.manifest.link(record)
+                if not target or b"\0" in target:
+                    raise ObjectCorrupt(content.manifest.key, f"the link {path[:80]!r} has a target that cannot be")
+            if patterns:
+                if not whole[record.parent] and not _matches(path, patterns):
+                    continue
+                whole[number] = record.kind == Kind.FOLDER
+                self._choose_folders_above(record.parent)
+            if record.kind == Kind.FOLDER:
+                standing[number] = Standing.FOLDER
+                if not patterns:
+                    self.folders.append(number)
+            elif record.kind == Kind.LINK:
+                standing[number] = Standing.LINK
+            else:
+                standing[number] = Standing.MISSING
+                self.files += 1
+                self.size += record.size
+        if patterns:
+            self.folders.extend(self.numbers(Standing.FOLDER))
 
-def _entry(manifest: Manifest, path: bytes, number: int, record: Record) -> Entry:
-    is_file = record.kind == Kind.FILE
-    target = manifest.link(record) if record.kind == Kind.LINK else b""
-    if record.kind == Kind.LINK and (not target or b"\0" in target):
-        raise ObjectCorrupt(manifest.key, f"the link {path[:80]!r} has a target that cannot be")
-    return Entry(
-        path, record.kind, record.size if is_file else 0, record.mtime_ns, record.executable and is_file, target,
-        manifest.sha256(record.first) if is_file else b"", number,
-    )  # fmt: skip
+    def _choose_folders_above(self, folder: int) -> None:
+        while folder and not self.standing[folder]:
+            self.standing[folder] = Standing.FOLDER
+            folder = self.content.row(folder)[3]
 
 
 def _matches(path: bytes, patterns: Sequence[str]) -> bool:
     texts = (os.fsdecode(path), os.fsdecode(path.rpartition(b"/")[2]))
     return any(fnmatch.fnmatchcase(text, pattern) for pattern in patterns for text in texts)
-
-
-def _without_empty(entries: dict[bytes, Entry], taken: set[bytes]) -> dict[bytes, Entry]:
-    """Leave out the folders that were kept in case that something in them matched, where nothing did."""
-    needed = set(taken)
-    for path, entry in entries.items():
-        if entry.kind != Kind.FOLDER or path in taken:
-            parent = path.rpartition(b"/")[0]
-            while parent and parent not in needed:
-                needed.add(parent)
-                parent = parent.rpartition(b"/")[0]
-    return {path: entry for path, entry in entries.items() if entry.kind != Kind.FOLDER or path in needed}

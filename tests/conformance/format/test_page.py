@@ -31,7 +31,8 @@ from tests.conformance.format.cutter import cut
 
 TEXT = page.PAGE.read_text(encoding="utf-8")
 IN_A_SENTENCE = {"store.pack._COUNT"}
-LOCAL = {"store.pull.placed", "store.push.unchanged"}  # modules of files that never lie in a store
+# Modules of files that never lie in a store.
+LOCAL = {"store.pull.content", "store.pull.placed", "store.push.unchanged"}
 CONTENT = head.Content("a" * 64, "b" * 64, 1, 1)
 
 

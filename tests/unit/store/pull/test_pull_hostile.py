@@ -46,10 +46,13 @@ def refused(repository: Repository, tmp_path: Path) -> str:
     """Pull, expect that the manifest is refused, and see that nothing was written at all."""
     (tmp_path / "dest").mkdir()
     (tmp_path / "dest" / "mine").write_text("mine")
-    before = held(tmp_path)
+    before = held(tmp_path / "dest")
+    there = {path.name for path in tmp_path.iterdir()}
     with pytest.raises(ObjectCorrupt) as caught:
         pull(repository, latest(repository), tmp_path / "dest", tmp_path / "pull-state", PullOptions(force=True))
-    assert held(tmp_path) == before
+    assert held(tmp_path / "dest") == before
+    assert {path.name for path in tmp_path.iterdir()} - there == {"pull-state"}
+    assert list((tmp_path / "pull-state" / "pull").iterdir()) == []
     return caught.value.why
 
 

@@ -1,0 +1,131 @@
+"""Processes that make small files, so that a pull of many uses all CPUs: one Python process makes them on one.
+
+They are new interpreters, started by their command line. A fork would be cheaper, but a pull is also called from
+programs with threads, whose locks a fork copies in whatever state they are; and multiprocessing's own way of starting
+them runs the caller's main module again. They are in process groups of their own, so that Ctrl-C reaches the pull
+alone, and each holds the lock of the staging folder: as long as one writes there, even after its pull was killed, no
+other pull does.
+
+`do` may be called from any thread; each of them is at one job at a time.
+"""
+
+import contextlib
+import os
+import queue
+import socket
+import subprocess
+import sys
+import threading
+from multiprocessing.connection import Connection
+from typing import Final, NamedTuple
+
+from store.errors import DestinationUnusable
+from store.pull.places import Made
+from store.pull.worker import Failed, Job, do
+
+MOST: Final = 4
+_PROGRAM: Final = "import sys; sys.path[:] = sys.argv[1:]; from store.pull.worker import main; main()"
+_END_S: Final = 10.0  # for a worker to end once it is told, in the middle of a job at worst
+
+
+class _Worker(NamedTuple):
+    process: "subprocess.Popen[bytes]"
+    line: Connection
+
+
+class Workers:
+    """Some processes, started when there is work. Use as a context: they end with it."""
+
+    def __init__(self, shown: str, lock: int, count: int | None = None) -> None:
+        """Start none yet.
+
+        Args:
+            shown: the destination, for messages.
+            lock: descriptor that each is to hold.
+            count: how many at most; as many as there are CPUs if not given, `MOST` of them.
+        """
+        self._shown, self._held = shown, lock
+        self._left = min(
+            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, MOST
+        )
+        if count is not None:
+            self._left = count
+        self._all: list[_Worker] = []
+        self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()  # `None`: one has died
+        self._lock = threading.Lock()
+        self._own = threading.Lock()
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for worker in self._all:
+            worker.line.close()
+        for worker in self._all:
+            try:
+                worker.process.wait(_END_S)
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
+
+    def do(self, job: Job, data: bytes) -> list[list[Made]]:
+        """Have one job done; return of each block what it made.
+
+        Raises:
+            BlockCorrupt: a block is not what its name says.
+            OSError: something can't be written.
+            DestinationUnusable: the process died.
+        """
+        worker = self._take()
+        if worker is None:
+            with self._own:
+                return do(job, memoryview(data))
+        try:
+            worker.line.send(job)
+            worker.line.send_bytes(data)
+            answer: list[list[Made]] | Failed = worker.line.recv()
+        except (EOFError, OSError) as error:
+            self._idle.put(None)
+            raise self._died() from error
+        self._idle.put(worker)
+        if isinstance(answer, Failed):
+            raise answer.raised()
+        return answer
+
+    def _take(self) -> _Worker | None:
+        """Return a process that has nothing to do; `None` where the system starts none, so that this one has to."""
+        with self._lock:
+            if self._left and self._idle.empty():
+                try:
+                    self._all.append(self._start())
+                    self._left -= 1
+                except OSError:
+                    self._left = 0
+                else:
+                    return self._all[-1]
+            if not self._all:
+                return None
+        worker = self._idle.get()
+        if worker is None:
+            self._idle.put(None)
+            raise self._died()
+        return worker
+
+    def _died(self) -> DestinationUnusable:
+        return DestinationUnusable(
+            self._shown, "a process that made files for it was killed; pull again, it goes on where it was"
+        )
+
+    def _start(self) -> _Worker:
+        here, there = socket.socketpair()
+        with contextlib.closing(there):
+            line = Connection(here.detach())
+            try:
+                process = subprocess.Popen(
+                    [sys.executable, "-P", "-c", _PROGRAM, *sys.path], stdin=there.fileno(), stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL, pass_fds=(self._held,), process_group=0,
+                )  # fmt: skip
+            except OSError:
+                line.close()
+                raise
+        return _Worker(process, line)
