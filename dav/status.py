@@ -29,6 +29,7 @@ STATUS: Final[Mapping[type[Exception], int]] = {
     store.StoreUnavailable: 503,
     store.OutcomeUnknown: 503,
     store.PushLost: 503,
+    store.BucketMissing: 503,
     store.StoreFull: 507,
     store.NotWarm: 503,
     store.StoreDenied: 502,  # the gateway's own credentials, not the client's: never 401 or 403

@@ -1,6 +1,8 @@
 """The one table from errors to exit codes: what scripts may rely on.
 
-0 done; 1 anything else; 2 wrong usage; 3 not found; 4 refused; 5 conflict; 6 corrupt data; 7 unreachable.
+0 done; 1 anything else; 2 wrong usage; 3 not found; 4 refused; 5 conflict; 6 corrupt data; 7 the store, or a place to
+write to, cannot be used. docs/decisions/0006-exit-codes.md says why.
+
 A leaf of `store.errors` that is not listed here fails a test. Threads: constant.
 """
 
@@ -38,10 +40,11 @@ EXIT_CODES: Final[Mapping[type[Exception], int]] = {
     errors.BlockCorrupt: CORRUPT,
     errors.StoreUnavailable: UNREACHABLE,
     errors.OutcomeUnknown: UNREACHABLE,
+    errors.BucketMissing: UNREACHABLE,
     errors.PushLost: UNREACHABLE,  # as after a lost connection: the same command again is the cure
-    errors.StoreFull: OTHER,  # it can be reached; waiting and trying again, as for 7, will not help
+    errors.StoreFull: UNREACHABLE,
     errors.NotWarm: UNREACHABLE,
-    errors.StoreDenied: REFUSED,
+    errors.StoreDenied: UNREACHABLE,  # by the bucket or the disk; 4 is what our own rules and a gateway's policy say
     errors.FeatureMissing: REFUSED,
     errors.ConditionsIgnored: REFUSED,
     errors.TreeReadOnly: REFUSED,

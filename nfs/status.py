@@ -37,6 +37,7 @@ STATUS: Final[Mapping[type[Exception], nfsstat3]] = {
     errors.StoreUnavailable: _S.NFS3ERR_JUKEBOX,
     errors.OutcomeUnknown: _S.NFS3ERR_JUKEBOX,
     errors.PushLost: _S.NFS3ERR_JUKEBOX,
+    errors.BucketMissing: _S.NFS3ERR_JUKEBOX,  # as for a store that is not there
     errors.StoreFull: _S.NFS3ERR_JUKEBOX,
     errors.NotWarm: _S.NFS3ERR_JUKEBOX,
     # Refused

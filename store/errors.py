@@ -181,12 +181,24 @@ class OutcomeUnknown(Unavailable):
         super().__init__(f"writing {key!r} got no clear answer: {why}")
 
 
+class BucketMissing(Unavailable):
+    """The bucket that the address names is not there (any more): what it held is not told by that."""
+
+    def __init__(self, store: str) -> None:
+        self.store = store
+        super().__init__(
+            f"the bucket of store {store} is not there: check the address; `aetherfs init` makes a bucket and a store"
+        )
+
+
 class StoreFull(Unavailable):
     """No space left where something had to be written."""
 
-    def __init__(self, where: str) -> None:
-        self.where = where
-        super().__init__(f"no space left at {where}; free some and run it again: what is done already is kept")
+    def __init__(self, where: str, free: int | None = None) -> None:
+        """Say it of a place; `free`: bytes that are left there, where that is known."""
+        self.where, self.free = where, free
+        left = "" if free is None else f" ({free} bytes are free)"
+        super().__init__(f"no space left at {where}{left}; free some and run it again: what is done already is kept")
 
 
 class PushLost(Unavailable):
@@ -213,9 +225,19 @@ class NotWarm(Unavailable):
 class StoreDenied(Refused):
     """The store did not accept the credentials, or they do not allow this."""
 
-    def __init__(self, store: str, why: str) -> None:
-        self.store, self.why = store, why
-        super().__init__(f"store {store} refused it: {why}; check the credentials and their rights")
+    def __init__(
+        self, store: str, why: str, *, action: str = "", cure: str = "check the credentials and their rights"
+    ) -> None:
+        """Say what was refused.
+
+        Args:
+            store: the store's address.
+            why: what the store said.
+            action: what was asked for, and of which object.
+            cure: what to do about it.
+        """
+        self.store, self.why, self.action = store, why, action
+        super().__init__(f"store {store} refused {action or 'it'}: {why}; {cure}")
 
 
 class FeatureMissing(Refused):

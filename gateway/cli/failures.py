@@ -9,7 +9,8 @@ import click
 from gateway.config import ConfigError
 from gateway.exits import INTERRUPTED, OTHER, exit_code
 from gateway.lifecycle import ServeError
-from store.errors import StoreError, printable
+from store.errors import StoreError, StoreFull, printable
+from store.objects.local_files import FULL, free_bytes
 
 EXPLAINED = 2  # verbosity from which the traceback is shown
 
@@ -35,6 +36,8 @@ def report(error: BaseException, *, verbosity: int) -> int:
     if isinstance(error, StoreError | ConfigError):
         _say(str(error))
         return exit_code(error)
+    if isinstance(error, OSError) and error.errno in FULL:
+        return report(_full(error), verbosity=0)
     if isinstance(error, OSError) and error.strerror:
         name = f": {printable(os.fsencode(error.filename))}" if isinstance(error.filename, str | bytes) else ""
         _say(f"{error.strerror}{name}")
@@ -42,6 +45,14 @@ def report(error: BaseException, *, verbosity: int) -> int:
     hint = "" if verbosity >= EXPLAINED else " (a mistake of ours: run it again with -vv and report what it says)"
     _say(f"{type(error).__name__}: {error}{hint}")
     return OTHER
+
+
+def _full(error: OSError) -> StoreFull:
+    """Name the place that is full; a write that fails does not say which file it was to."""
+    if not isinstance(error.filename, str | bytes):
+        return StoreFull("a folder that is written to: the cache, the state, or where the result goes")
+    name = os.fsdecode(error.filename)
+    return StoreFull(printable(name), free_bytes(os.path.dirname(os.path.abspath(name))))
 
 
 def _say(message: str) -> None:

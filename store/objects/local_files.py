@@ -19,7 +19,7 @@ _POLL_S: Final = 0.001
 _POLL_MAX_S: Final = 0.02
 _MOST: Final = 1 << 30  # Linux moves at most 2 GiB - 4 KiB in one call
 
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # EFBIG: `ulimit -f`, or FAT's 4 GiB
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # EFBIG: `ulimit -f`, or FAT's 4 GiB
 _DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _UNFIT: Final = frozenset({errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY})
 _LOCKLESS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
@@ -28,13 +28,23 @@ _LOCKLESS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.E
 def translate(error: OSError, *, key: str, root: str) -> StoreError:
     """Return the store's error for a system's error met at `key` below `root`."""
     why = error.strerror or type(error).__name__
-    if error.errno in _FULL:
-        return StoreFull(root)
+    if error.errno in FULL:
+        return StoreFull(root, free_bytes(root))
     if error.errno in _DENIED:
-        return StoreDenied(root, f"{why} ({error.filename or key})")
+        cure = "give this user the right to it, and see that its disk is not mounted read-only"
+        return StoreDenied(root, f"{why} ({error.filename or key})", cure=cure)
     if error.errno in _UNFIT:
         return BadName(key, f"a folder cannot hold an object of this key beside those there are: {why}")
     return StoreUnavailable(root, f"{why} ({error.filename or key})")
+
+
+def free_bytes(path: str) -> int | None:
+    """Return how many bytes this user may still write to the file system of `path`; `None` where nobody can tell."""
+    try:
+        found = os.statvfs(path)
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize
 
 
 def read_range(descriptor: int, start: int, end: int) -> bytes:

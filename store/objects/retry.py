@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from store.errors import NotWarm, OutcomeUnknown, PushLost, StoreError, StoreFull, Unavailable
+from store.errors import BucketMissing, NotWarm, OutcomeUnknown, PushLost, StoreError, StoreFull, Unavailable
 from store.objects.base import Buffer, Fetched, ObjectInfo, ObjectStore
 from store.objects.listing import PagedListing
 from store.objects.wrapper import Wrapper
@@ -22,9 +22,12 @@ T = TypeVar("T")
 OnWait = Callable[[str, float], None]
 
 
+_PERMANENT: Final = (BucketMissing, StoreFull, NotWarm, OutcomeUnknown, PushLost)
+
+
 def is_permanent(error: StoreError) -> bool:
     """Tell whether doing the same again is pointless: all but a store that could not be reached."""
-    return not isinstance(error, Unavailable) or isinstance(error, StoreFull | NotWarm | OutcomeUnknown | PushLost)
+    return not isinstance(error, Unavailable) or isinstance(error, _PERMANENT)
 
 
 @dataclass(frozen=True)

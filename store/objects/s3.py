@@ -23,7 +23,7 @@ import urllib3.exceptions
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from store.errors import StoreError, StoreMissing, StoreUnavailable
+from store.errors import BucketMissing, StoreError, StoreUnavailable
 from store.objects.address import DEFAULT_POOL, S3Address, check_endpoint
 from store.objects.base import Buffer, Fetched, ObjectInfo
 from store.objects.keys import check_key, check_prefix, check_range
@@ -281,7 +281,7 @@ class S3Store:
         try:
             return self._call(key, send)
         except StoreError as error:
-            if status_of(error.__cause__) == status and not isinstance(error, StoreMissing):
+            if status_of(error.__cause__) == status and not isinstance(error, BucketMissing):
                 return None
             raise
 
@@ -361,7 +361,7 @@ class S3Store:
     def _create_bucket(self, region: str) -> None:
         try:
             self._call("", lambda: self._client.head_bucket(Bucket=self._bucket))
-        except StoreMissing:
+        except BucketMissing:
             pass
         else:
             return

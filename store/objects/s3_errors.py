@@ -4,6 +4,7 @@ S3 spells errors as a status and a code (Amazon S3 API reference, "Error respons
 of their own, so the status decides where a code is not known.
 """
 
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Final
 
@@ -11,6 +12,7 @@ from botocore import exceptions as boto
 
 from store.errors import (
     BadAddress,
+    BucketMissing,
     ConditionsIgnored,
     ObjectMissing,
     OutcomeUnknown,
@@ -18,22 +20,26 @@ from store.errors import (
     StoreDenied,
     StoreError,
     StoreFull,
-    StoreMissing,
     StoreUnavailable,
 )
 
-_DENIED: Final = frozenset(
-    {
-        "AccessDenied",
-        "AuthorizationHeaderMalformed",
-        "ExpiredToken",
-        "InvalidAccessKeyId",
-        "InvalidToken",
-        "RequestTimeTooSkewed",
-        "SignatureDoesNotMatch",
-        "TokenRefreshRequired",
-    }
-)
+_RENEW: Final = "renew the credentials (AWS_SESSION_TOKEN, or the sign-in of AWS_PROFILE)"
+_KEYS: Final = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+_CURES: Final[Mapping[str, str]] = {  # code of a refusal -> what to do about it
+    "AuthorizationHeaderMalformed": "check the region, as in ?region=eu-central-1 or AWS_REGION",
+    "ExpiredToken": _RENEW,
+    "InvalidAccessKeyId": _KEYS,
+    "InvalidToken": _RENEW,
+    "RequestTimeTooSkewed": "set this machine's clock",
+    "SignatureDoesNotMatch": _KEYS,
+    "TokenRefreshRequired": _RENEW,
+    "AccessDenied": "",  # the right that lacks
+}
+_RIGHTS: Final[Mapping[str, str]] = {  # operation -> the right that it needs (Amazon S3 user guide, "Actions")
+    "HeadObject": "s3:GetObject",
+    "ListObjectsV2": "s3:ListBucket",
+    "HeadBucket": "s3:ListBucket",
+}
 _FULL: Final = frozenset({"InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "StorageFull"})
 _BUSY: Final = frozenset({"RequestTimeout", "SlowDown", "Throttling", "ThrottlingException", "TooManyRequests"})
 _ELSEWHERE: Final = frozenset({"PermanentRedirect", "IllegalLocationConstraintException"})
@@ -84,7 +90,7 @@ def translate(error: Exception, *, key: str, store: str, conditional: bool = Fal
     if isinstance(error, boto.ClientError):
         return _answer(error, key, store, conditional, now_s)
     if isinstance(error, _NO_CREDENTIALS):
-        return StoreDenied(store, _one_line(error))
+        return StoreDenied(store, _one_line(error), action=_spell(key), cure=_KEYS)
     if isinstance(error, _BAD_SETTING):
         return BadAddress(store, _one_line(error))
     if conditional and not isinstance(error, _NEVER_SENT):
@@ -98,11 +104,11 @@ def _answer(error: boto.ClientError, key: str, store: str, conditional: bool, no
     message = error.response.get("Error", {}).get("Message", "")
     why = f"{code or 'error'} (HTTP {status}) {_one_line(message)}".rstrip()
     if code == "NoSuchBucket":
-        return StoreMissing(store)
+        return BucketMissing(store)
     if code in _FULL or status == 507:
         return StoreFull(store)
-    if code in _DENIED or (status in (401, 403) and code not in _BUSY):
-        return StoreDenied(store, why)
+    if code in _CURES or (status in (401, 403) and code not in _BUSY):
+        return _denied(error, code, status, key, store, why)
     if code in _ELSEWHERE or status in (301, 307, 308):
         return BadAddress(store, f"the bucket is in another region: {why}")
     if conditional and status in _PRECONDITION:
@@ -110,13 +116,23 @@ def _answer(error: boto.ClientError, key: str, store: str, conditional: bool, no
     if conditional and status == 501:
         return ConditionsIgnored(store, why)
     if status == 404:
-        return ObjectMissing(key, store) if key else StoreMissing(store)
+        return ObjectMissing(key, store) if key else BucketMissing(store)
     if code in _BUSY or status >= 500 or status in (0, 408, 409, 425, 429) or 200 <= status < 300:
         # A 200 with an error inside is how S3 reports trouble found after the answer began.
         if conditional:
             return OutcomeUnknown(key, why)
         return StoreUnavailable(store, why, _retry_after_s(error, now_s))
-    return StoreDenied(store, why)
+    return StoreDenied(store, why, action=f"{error.operation_name} {_spell(key)}")
+
+
+def _denied(error: boto.ClientError, code: str, status: int, key: str, store: str, why: str) -> StoreDenied:
+    right = _RIGHTS.get(error.operation_name, f"s3:{error.operation_name}")
+    cure = _CURES.get(code) or (_KEYS if status == 401 else f"the credentials lack the right {right} there")
+    return StoreDenied(store, why, action=f"{error.operation_name} {_spell(key)}", cure=cure)
+
+
+def _spell(key: str) -> str:
+    return f"of {key!r}" if key else "of the bucket"
 
 
 def _retry_after_s(error: boto.ClientError, now_s: float) -> float | None:

@@ -9,12 +9,12 @@ import pytest
 from gateway.exits import exit_code
 from store import commit
 from store.errors import (
+    BucketMissing,
     ObjectMissing,
     OutcomeUnknown,
     StoreDenied,
     StoreError,
     StoreFull,
-    StoreMissing,
     StoreUnavailable,
 )
 from store.layout import DATASETS, MANIFESTS, PACKS, ROOT_KEY
@@ -44,18 +44,18 @@ class Case(NamedTuple):
 
 
 READS = {
-    "403": Case(instead(403, "AccessDenied"), StoreDenied, 4),
+    "403": Case(instead(403, "AccessDenied"), StoreDenied, 7),
     "503": Case(instead(503, "SlowDown", Retry_After="7"), StoreUnavailable, 7),
     "500": Case(instead(500, "InternalError"), StoreUnavailable, 7),
     "reset": Case(drop_request, StoreUnavailable, 7),
     "silence": Case(hang, StoreUnavailable, 7),
     "cut": Case(cut(10), StoreUnavailable, 7),
     "no object": Case(instead(404, "NoSuchKey"), ObjectMissing, 6),
-    "no bucket": Case(instead(404, "NoSuchBucket"), StoreMissing, 3),
+    "no bucket": Case(instead(404, "NoSuchBucket"), BucketMissing, 7),
 }
 WRITES = {
     **{name: case for name, case in READS.items() if name not in ("cut", "no object")},
-    "507": Case(instead(507, "InsufficientStorage"), StoreFull, 1),
+    "507": Case(instead(507, "InsufficientStorage"), StoreFull, 7),
 }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from store.errors import BadAddress, ObjectMissing, StoreDenied, StoreMissing, StoreUnavailable
+from store.errors import BadAddress, BucketMissing, ObjectMissing, StoreDenied, StoreUnavailable
 from store.objects.address import S3Address, open_objects, parse_address
 from store.objects.s3 import S3Store
 from tests.support.s3 import S3Place
@@ -59,7 +59,7 @@ def test_a_bucket_is_made_only_when_asked(address: S3Address) -> None:
     elsewhere = S3Address(f"made-{uuid.uuid4().hex[:12]}", "p", address.endpoint, address.region)
     for _ in range(2):
         store = S3Store(elsewhere)
-        with pytest.raises(StoreMissing):
+        with pytest.raises(BucketMissing):
             list(store.list(""))
         store.close()
     for _ in range(2):

@@ -63,7 +63,7 @@ def test_a_full_disk_is_said_and_the_old_object_or_the_new_stays_whole(
 ) -> None:
     store.put("a", b"old")
     monkeypatch.setattr(local, step, failing(code))
-    with pytest.raises(StoreFull):
+    with pytest.raises(StoreFull, match=r"\(\d+ bytes are free\)"):
         store.put("a", b"new")
     monkeypatch.undo()
     assert store.get("a") in (b"old", b"new")

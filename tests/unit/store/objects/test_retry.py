@@ -4,6 +4,7 @@ import pytest
 
 import store.errors as errors_module
 from store.errors import (
+    BucketMissing,
     NotWarm,
     ObjectMissing,
     OutcomeUnknown,
@@ -98,7 +99,9 @@ def test_it_gives_up_when_the_next_wait_would_end_too_late() -> None:
     assert sum(waits.slept) <= 12
 
 
-@pytest.mark.parametrize("error", [StoreDenied("s", "no"), StoreFull("s"), NotWarm(), OutcomeUnknown("a", "lost")])
+@pytest.mark.parametrize(
+    "error", [StoreDenied("s", "no"), StoreFull("s"), BucketMissing("s"), NotWarm(), OutcomeUnknown("a", "lost")]
+)
 def test_a_permanent_failure_is_raised_at_once(error: StoreError) -> None:
     inner, waits = Faulty([error]), Waits()
     with pytest.raises(type(error)):
@@ -187,6 +190,6 @@ def leaves(of: type[StoreError]) -> list[type[StoreError]]:
 def test_of_all_errors_only_an_unreachable_store_is_worth_another_try() -> None:
     passing = [leaf for leaf in leaves(errors_module.StoreError) if issubclass(leaf, Unavailable)]
     assert {leaf.__name__ for leaf in passing} == {
-        "StoreUnavailable", "OutcomeUnknown", "StoreFull", "NotWarm", "PushLost",
+        "StoreUnavailable", "BucketMissing", "OutcomeUnknown", "StoreFull", "NotWarm", "PushLost",
     }  # fmt: skip
     assert not is_permanent(DOWN)

@@ -3,6 +3,7 @@ from botocore import exceptions as boto
 
 from store.errors import (
     BadAddress,
+    BucketMissing,
     ConditionsIgnored,
     ObjectMissing,
     OutcomeUnknown,
@@ -10,13 +11,14 @@ from store.errors import (
     StoreDenied,
     StoreError,
     StoreFull,
-    StoreMissing,
     StoreUnavailable,
 )
 from store.objects.s3_errors import status_of, translate
 
 
-def answer(status: int, code: str = "", headers: dict[str, str] | None = None) -> boto.ClientError:
+def answer(
+    status: int, code: str = "", headers: dict[str, str] | None = None, operation: str = "PutObject"
+) -> boto.ClientError:
     return boto.ClientError(
         {
             "Error": {"Code": code, "Message": "words\nof the server"},
@@ -28,7 +30,7 @@ def answer(status: int, code: str = "", headers: dict[str, str] | None = None) -
                 "RetryAttempts": 0,
             },
         },
-        "PutObject",
+        operation,
     )
 
 
@@ -36,7 +38,7 @@ ANSWERS = [
     # status, code, error of a plain call, error of a conditional write
     (404, "NoSuchKey", ObjectMissing, PreconditionFailed),
     (404, "404", ObjectMissing, PreconditionFailed),
-    (404, "NoSuchBucket", StoreMissing, StoreMissing),
+    (404, "NoSuchBucket", BucketMissing, BucketMissing),
     (412, "PreconditionFailed", StoreDenied, PreconditionFailed),
     (409, "ConditionalRequestConflict", StoreUnavailable, PreconditionFailed),
     (409, "OperationAborted", StoreUnavailable, PreconditionFailed),
@@ -110,8 +112,26 @@ def test_retry_after_is_read_as_seconds_or_date(text: str, seconds: float | None
     assert error.retry_after_s == seconds
 
 
-def test_a_message_is_one_line_and_names_code_and_status() -> None:
-    error = translate(answer(403, "AccessDenied"), key="k", store="s3://b/p")
+@pytest.mark.parametrize(
+    ("status", "code", "cure"),
+    [
+        (403, "AccessDenied", "the credentials lack the right s3:GetObject there"),
+        (403, "403", "the credentials lack the right s3:GetObject there"),
+        (403, "InvalidAccessKeyId", "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"),
+        (403, "SignatureDoesNotMatch", "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"),
+        (401, "Unauthorized", "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"),
+        (400, "ExpiredToken", "renew the credentials (AWS_SESSION_TOKEN, or the sign-in of AWS_PROFILE)"),
+        (403, "RequestTimeTooSkewed", "set this machine's clock"),
+    ],
+)
+def test_a_refusal_names_in_one_line_what_was_asked_of_which_object_and_what_to_do(
+    status: int, code: str, cure: str
+) -> None:
+    error = translate(answer(status, code, operation="HeadObject"), key="packs/k", store="s3://b/p")
     assert str(error) == (
-        "store s3://b/p refused it: AccessDenied (HTTP 403) words of the server; check the credentials and their rights"
+        f"store s3://b/p refused HeadObject of 'packs/k': {code} (HTTP {status}) words of the server; {cure}"
     )
+
+
+def test_missing_credentials_are_told_by_the_names_of_the_variables() -> None:
+    assert "AWS_ACCESS_KEY_ID" in str(translate(boto.NoCredentialsError(), key="k", store="s3://b/p"))
