@@ -16,7 +16,7 @@ from gateway.supervisor import Group, Supervisor
 from store.objects.retry import Backoff
 from store.vfs.tree import FileTree
 
-SERVING: Final = Backoff(attempts=6, give_up_s=5.0)
+SERVING: Final = Backoff(attempts=6, give_up_s=5.0, answer_s=5.0)
 MOST_WORKERS: Final = 256  # of one kind; more than any machine's cores, less than its descriptors
 
 

@@ -82,7 +82,10 @@ def connect(settings: Settings, options: Options, *, create: bool) -> tuple[Obje
     Raises:
         BadAddress, StoreMissing, StoreUnavailable, StoreDenied: as they say.
     """
-    bare = open_objects(settings.store_address, create=create, insecure_store=settings.store.insecure)
+    bare = open_objects(
+        settings.store_address, create=create, insecure_store=settings.store.insecure,
+        answer_s=options.backoff.answer_s,
+    )  # fmt: skip
     note = _note_file(settings.cache_dir, bare.address)
     retrying = Retrying(bare, options.backoff, on_wait=options.on_wait)
     guard = Guarded(

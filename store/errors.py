@@ -176,8 +176,8 @@ class StoreUnavailable(Unavailable):
 class OutcomeUnknown(Unavailable):
     """A conditional write got no clear answer: it may or may not have taken place. The object must be read again."""
 
-    def __init__(self, key: str, why: str) -> None:
-        self.key, self.why = key, why
+    def __init__(self, key: str, why: str, retry_after_s: float | None = None) -> None:
+        self.key, self.why, self.retry_after_s = key, why, retry_after_s
         super().__init__(f"writing {key!r} got no clear answer: {why}")
 
 

@@ -18,6 +18,7 @@ from store.errors import BadAddress, BadName
 from store.objects.base import ObjectStore
 from store.objects.keys import check_key
 from store.objects.local import FolderStore
+from store.objects.retry import STANDARD
 
 DEFAULT_POOL: Final = 32  # connections kept to one S3 server
 MAX_PREFIX: Final = 120  # with a key's 900 characters, under S3's 1,024
@@ -82,8 +83,9 @@ def parse_address(text: str) -> Address:
 
 
 def open_objects(
-    address: Address | str, *, create: bool = False, insecure_store: bool = False, pool_size: int = DEFAULT_POOL
-) -> ObjectStore:
+    address: Address | str, *, create: bool = False, insecure_store: bool = False, pool_size: int = DEFAULT_POOL,
+    answer_s: float = STANDARD.answer_s,
+) -> ObjectStore:  # fmt: skip
     """Open the objects that an address stands for; no wrapper is put around them.
 
     Args:
@@ -91,6 +93,7 @@ def open_objects(
         create: make the folder or the bucket if it is not there.
         insecure_store: allow an http:// endpoint on another machine.
         pool_size: most connections kept open to an S3 server, from 1.
+        answer_s: longest wait for the next bytes of an S3 server's answer.
 
     Raises:
         BadAddress: it cannot be used.
@@ -102,7 +105,7 @@ def open_objects(
         return FolderStore(parsed.path, create=create)
     from store.objects.s3 import S3Store  # boto3 takes a quarter of a second to import: only who needs it waits
 
-    return S3Store(parsed, pool_size=pool_size, create=create, insecure=insecure_store)
+    return S3Store(parsed, pool_size=pool_size, create=create, insecure=insecure_store, read_timeout_s=answer_s)
 
 
 def check_endpoint(address: S3Address, endpoint: str, *, insecure: bool) -> None:

@@ -113,7 +113,9 @@ class Patient(Wrapper):
                 self._calls[number] = call._replace(due_s=now_s + self._long_s)
             next_s = min((call.due_s for call in self._calls.values()), default=now_s + self._long_s)
         for call in late.values():
-            self._on_long(f"still {call.what} after {now_s - call.began_s:.0f} s (store {self.address})")
+            self._on_long(
+                f"still {call.what} after {now_s - call.began_s:.0f} s: no whole answer from store {self.address} yet"
+            )
         return next_s - now_s
 
     @contextlib.contextmanager

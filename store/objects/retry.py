@@ -1,7 +1,12 @@
 """Trying again: the one place where a failed call to an object store is repeated.
 
 Delays grow by doubling, with jitter, up to a bound; a store that names its own delay (`Retry-After`) is believed up to
-the same bound. Conditional writes are never repeated here: only their caller can tell whose success it was.
+the same bound. Conditional writes are never repeated here: only their caller can tell whose success it was. But the
+pause that the store asks for is kept after them too.
+
+Time-outs of attempts and the budget for all of them belong together, so both stand in `Backoff`. The budget is spent by
+the store, not by each call: where it has not answered anybody for as long, a call has one attempt. So whoever cleans
+up after a first failure does not wait all over again.
 
 Threads: as the inner store; a call that waits blocks its own thread alone.
 """
@@ -37,7 +42,8 @@ class Backoff:
     attempts: int = 8  # calls in all, the first included
     first_s: float = 0.2  # the first delay before jitter
     longest_s: float = 20.0  # no delay is longer, whatever the store asks for
-    give_up_s: float = 120.0  # no attempt begins later than this after the first
+    give_up_s: float = 90.0  # no attempt begins later than this after the first, or after the store fell silent
+    answer_s: float = 30.0  # longest wait of an attempt for the next bytes; a write of 16 MiB must be done in it
 
     def delay_s(self, failures: int, *, fraction: float, asked_s: float | None) -> float:
         """Return the delay after so many failed attempts (from 1).
@@ -84,6 +90,7 @@ class Retrying(Wrapper):
         self._clock = clock
         self._draw = draw
         self._closed = False
+        self._failing_s: float | None = None  # when calls began to fail; none was answered since
 
     def get(self, key: str, *, offset: int = 0, size: int | None = None) -> bytes:
         """Return a range of an object; see `ObjectStore.get`."""
@@ -104,6 +111,15 @@ class Retrying(Wrapper):
     def put(self, key: str, data: Buffer) -> str:
         """Write an object; see `ObjectStore.put`. Writing the same bytes twice does no harm."""
         return self._again(lambda: self._inner.put(key, data))
+
+    def put_if(self, key: str, data: Buffer, *, match: str | None) -> str:
+        """Write an object on a condition, once; see `ObjectStore.put_if`."""
+        try:
+            return self._once(lambda: self._inner.put_if(key, data, match=match))
+        except OutcomeUnknown as error:
+            if error.retry_after_s and not self._closed:
+                self._pause(str(error), min(self._backoff.longest_s, error.retry_after_s))
+            raise
 
     def delete(self, key: str) -> None:
         """Remove an object; see `ObjectStore.delete`."""
@@ -136,15 +152,33 @@ class Retrying(Wrapper):
         failures = 0
         while True:
             try:
-                return call()
+                return self._once(call)
             except Unavailable as error:
                 failures += 1
                 asked_s = getattr(error, "retry_after_s", None)
                 delay_s = self._backoff.delay_s(failures, fraction=self._draw(), asked_s=asked_s)
-                late = self._clock() - began + delay_s > self._backoff.give_up_s
+                since = began if self._failing_s is None else min(began, self._failing_s)
+                late = self._clock() - since + delay_s > self._backoff.give_up_s
                 if is_permanent(error) or failures >= self._backoff.attempts or late or self._closed:
                     raise
                 why = str(error)
-            if self._on_wait is not None:
-                self._on_wait(why, delay_s)
-            self._sleep(delay_s)
+            self._pause(why, delay_s)
+
+    def _once(self, call: Callable[[], T]) -> T:
+        """Call, and note whether the store answered: what it says then does not matter."""
+        try:
+            result = call()
+        except Unavailable:
+            if self._failing_s is None:
+                self._failing_s = self._clock()
+            raise
+        except StoreError:
+            self._failing_s = None
+            raise
+        self._failing_s = None
+        return result
+
+    def _pause(self, why: str, delay_s: float) -> None:
+        if self._on_wait is not None:
+            self._on_wait(why, delay_s)
+        self._sleep(delay_s)

@@ -28,6 +28,7 @@ from store.objects.address import DEFAULT_POOL, S3Address, check_endpoint
 from store.objects.base import Buffer, Fetched, ObjectInfo
 from store.objects.keys import check_key, check_prefix, check_range
 from store.objects.listing import PagedListing
+from store.objects.retry import STANDARD
 from store.objects.s3_clock import StoreClock
 from store.objects.s3_errors import status_of, translate
 
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CONNECT_TIMEOUT_S: Final = 5.0  # also for each piece of a request to be taken
-READ_TIMEOUT_S: Final = 30.0  # between two pieces of an answer, and for the server to finish a 16 MiB write
 PAGE_SIZE: Final = 1000  # the most that S3 gives
 DEFAULT_REGION: Final = "us-east-1"  # what servers other than Amazon's take; Amazon's redirects to the right one
 
@@ -69,7 +69,7 @@ class S3Store:
         create: bool = False,
         insecure: bool = False,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
-        read_timeout_s: float = READ_TIMEOUT_S,
+        read_timeout_s: float = STANDARD.answer_s,
         page_size: int = PAGE_SIZE,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -81,7 +81,7 @@ class S3Store:
             create: make the bucket if it is not there.
             insecure: allow an endpoint that is neither encrypted nor on loopback.
             connect_timeout_s: longest wait for a connection.
-            read_timeout_s: longest wait for the next bytes of an answer.
+            read_timeout_s: longest wait for the next bytes of an answer, and for a write to be done.
             page_size: most objects listed by one request, 1 to 1,000.
             monotonic_ns: carries the server's time forward.
 

@@ -90,12 +90,12 @@ def translate(error: Exception, *, key: str, store: str, conditional: bool = Fal
     if isinstance(error, boto.ClientError):
         return _answer(error, key, store, conditional, now_s)
     if isinstance(error, _NO_CREDENTIALS):
-        return StoreDenied(store, _one_line(error), action=_spell(key), cure=_KEYS)
+        return StoreDenied(store, _one_line(error), action=f"access to {_spell(key)}", cure=_KEYS)
     if isinstance(error, _BAD_SETTING):
         return BadAddress(store, _one_line(error))
     if conditional and not isinstance(error, _NEVER_SENT):
         return OutcomeUnknown(key, _one_line(error))
-    return StoreUnavailable(store, _one_line(error))
+    return StoreUnavailable(store, f"{_spell(key)}: {_one_line(error)}")
 
 
 def _answer(error: boto.ClientError, key: str, store: str, conditional: bool, now_s: float) -> StoreError:
@@ -120,19 +120,19 @@ def _answer(error: boto.ClientError, key: str, store: str, conditional: bool, no
     if code in _BUSY or status >= 500 or status in (0, 408, 409, 425, 429) or 200 <= status < 300:
         # A 200 with an error inside is how S3 reports trouble found after the answer began.
         if conditional:
-            return OutcomeUnknown(key, why)
-        return StoreUnavailable(store, why, _retry_after_s(error, now_s))
-    return StoreDenied(store, why, action=f"{error.operation_name} {_spell(key)}")
+            return OutcomeUnknown(key, why, _retry_after_s(error, now_s))
+        return StoreUnavailable(store, f"{error.operation_name} of {_spell(key)}: {why}", _retry_after_s(error, now_s))
+    return StoreDenied(store, why, action=f"{error.operation_name} of {_spell(key)}")
 
 
 def _denied(error: boto.ClientError, code: str, status: int, key: str, store: str, why: str) -> StoreDenied:
     right = _RIGHTS.get(error.operation_name, f"s3:{error.operation_name}")
     cure = _CURES.get(code) or (_KEYS if status == 401 else f"the credentials lack the right {right} there")
-    return StoreDenied(store, why, action=f"{error.operation_name} {_spell(key)}", cure=cure)
+    return StoreDenied(store, why, action=f"{error.operation_name} of {_spell(key)}", cure=cure)
 
 
 def _spell(key: str) -> str:
-    return f"of {key!r}" if key else "of the bucket"
+    return repr(key) if key else "the bucket"
 
 
 def _retry_after_s(error: boto.ClientError, now_s: float) -> float | None:

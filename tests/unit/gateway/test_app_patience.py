@@ -19,6 +19,7 @@ def waits_s(backoff: Backoff) -> float:
 def test_who_asks_a_gateway_is_told_of_an_outage_long_before_a_command_would_give_up() -> None:
     assert waits_s(SERVING) < 10 < waits_s(STANDARD)
     assert SERVING.give_up_s <= 5
+    assert SERVING.answer_s <= 5
 
 
 def test_a_store_is_asked_as_often_as_its_opener_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,15 +64,15 @@ def test_a_call_that_takes_long_is_told_of_again_and_again_with_what_it_waits_fo
     bench.wait(29, 1, 29, 1)
     assert bench.patient.get("a") == b"1"
     assert bench.said == [
-        "still reading 'a' after 30 s (store memory:)",
-        "still reading 'a' after 60 s (store memory:)",
+        "still reading 'a' after 30 s: no whole answer from store memory: yet",
+        "still reading 'a' after 60 s: no whole answer from store memory: yet",
     ]
 
 
 def test_a_conditional_write_is_told_of_too(bench: Bench) -> None:
     bench.wait(31)
     bench.patient.put_if("b", b"2", match=None)
-    assert bench.said == ["still writing 'b' after 31 s (store memory:)"]
+    assert bench.said == ["still writing 'b' after 31 s: no whole answer from store memory: yet"]
 
 
 def test_of_a_quick_call_nothing_is_said_nor_of_one_that_has_ended(bench: Bench) -> None:
@@ -92,7 +92,7 @@ def test_what_a_caller_does_between_two_objects_of_a_listing_does_not_count(benc
     assert bench.said == []
     bench.wait(100)
     assert [info.key for info in bench.patient.list("")] == ["a"]
-    assert bench.said == ["still listing '' after 100 s (store memory:)"]
+    assert bench.said == ["still listing '' after 100 s: no whole answer from store memory: yet"]
 
 
 def test_the_next_look_is_when_the_oldest_call_becomes_long(bench: Bench) -> None:

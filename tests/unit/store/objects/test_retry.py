@@ -1,3 +1,4 @@
+import contextlib
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -138,6 +139,45 @@ def test_the_store_may_ask_for_a_longer_wait_within_the_bound() -> None:
     inner, waits = Faulty(asked), Waits()
     waits.wrap(inner).delete("a")
     assert waits.slept == [5.0, 10.0]
+
+
+def test_the_pause_that_a_store_asks_for_after_a_conditional_write_is_kept_within_the_bound_and_told() -> None:
+    asked = [OutcomeUnknown("a", "busy", 5.0), OutcomeUnknown("a", "busy", 10_000.0)]
+    inner, waits = Faulty(asked), Waits()
+    store = waits.wrap(inner)
+    for error in asked[:]:
+        with pytest.raises(OutcomeUnknown):
+            store.put_if("a", b"1", match=None)
+        assert waits.told[-1][0] == str(error)
+    assert waits.slept == [5.0, 10.0]
+
+
+def test_the_budget_is_the_stores_and_not_each_calls() -> None:
+    inner, waits = Faulty([DOWN] * 99), Waits()
+    store = waits.wrap(inner, Backoff(attempts=99, first_s=1, longest_s=10, give_up_s=12))
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            store.get("a")
+        waits.now_s += 12
+    spent, calls = len(waits.slept), inner.calls
+    with pytest.raises(StoreUnavailable):
+        store.delete("a")
+    assert (inner.calls, len(waits.slept)) == (calls + 1, spent)
+
+
+@pytest.mark.parametrize("answer", [[], [ObjectMissing("a", "memory:")]])
+def test_any_answer_renews_the_budget(answer: list[StoreError]) -> None:
+    inner, waits = Faulty([DOWN] * 99), Waits()
+    store = waits.wrap(inner, Backoff(attempts=99, first_s=1, longest_s=10, give_up_s=12))
+    with pytest.raises(StoreUnavailable):
+        store.get("a")
+    waits.now_s += 100
+    inner.errors = [*answer]
+    with contextlib.suppress(ObjectMissing):
+        store.put_if("a", b"1", match=None)
+    inner.errors = [DOWN, DOWN]
+    store.put("a", b"2")
+    assert inner.errors == []
 
 
 @pytest.mark.parametrize("failures", [1, 2, 5, 50, 10_000])

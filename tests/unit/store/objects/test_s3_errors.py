@@ -135,3 +135,17 @@ def test_a_refusal_names_in_one_line_what_was_asked_of_which_object_and_what_to_
 
 def test_missing_credentials_are_told_by_the_names_of_the_variables() -> None:
     assert "AWS_ACCESS_KEY_ID" in str(translate(boto.NoCredentialsError(), key="k", store="s3://b/p"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [answer(503, "SlowDown", {"retry-after": "7"}), boto.ReadTimeoutError(endpoint_url="http://x")],
+)
+@pytest.mark.parametrize("conditional", [True, False])
+def test_a_store_that_cannot_be_reached_is_told_with_the_object_that_was_asked_for(
+    error: Exception, conditional: bool
+) -> None:
+    found = translate(error, key="packs/k", store="s3://b/p", conditional=conditional)
+    assert "'packs/k'" in str(found)
+    assert isinstance(found, StoreUnavailable | OutcomeUnknown)
+    assert found.retry_after_s == (7.0 if isinstance(error, boto.ClientError) else None)
