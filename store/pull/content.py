@@ -10,6 +10,7 @@ neither requests nor decoding, and no more memory than a few pages, however many
 `store.pull.placed` puts more behind that. One thread.
 """
 
+import itertools
 import os
 import struct
 from array import array
@@ -34,6 +35,8 @@ PAGE: Final = 128 << 10
 _PIECE: Final = 8  # pages asked for by one request
 _PARALLEL: Final = 8  # requests under way
 _AHEAD: Final = 16  # pieces held or under way: 16 MiB
+_ALONG: Final = 24 << 20  # bytes; less than the cache of pages holds
+_LOCATIONS: Final = (Section.FILES, Section.EXTENTS, Section.DIGESTS, Section.BLOCKS, Section.PACKS)
 _CHILDREN: Final = 4096  # entries of a folder held at a time
 _PATHS: Final = 4096  # paths of folders remembered
 
@@ -132,11 +135,13 @@ class _LocalPages:
         return data
 
 
-def fetch_content(manifest: Manifest, path: Path) -> Content:
+def fetch_content(manifest: Manifest, path: Path, *, along: bool = False) -> Content:
     """Write a manifest's content into a new file.
 
     Args:
         manifest: whose.
+        along: fetch what says where the files' bytes lie too, so that it is in memory when it is asked for, unless it
+            is much.
         path: of the file; one that is there is replaced. Open, and to be removed by the caller, even after an error.
 
     Raises:
@@ -151,14 +156,18 @@ def fetch_content(manifest: Manifest, path: Path) -> Content:
     try:
         file.write(HEAD.pack(MAGIC, VERSION, manifest.id, manifest.root, *counts))
 
+        wanted_soon = _LOCATIONS if along and sum(sections[kind].plain for kind in _LOCATIONS) <= _ALONG else ()
+        pages = pages_ahead(manifest, (*layout.CONTENT, *wanted_soon))
+
         def written() -> Iterator[Buffer]:
-            for page in pages_ahead(manifest, layout.CONTENT):
+            for page in itertools.islice(pages, sum(sections[kind].pages for kind in layout.CONTENT)):
                 file.write(page)
                 yield page
 
         if layout.manifest_id(layout.content_header(*counts), written()) != manifest.id:
             raise ObjectCorrupt(manifest.key, "its content does not match its id")
         file.flush()
+        deque(pages, maxlen=0)
         return Content(file, manifest.id, manifest.root, counts)
     except BaseException:
         file.close()

@@ -25,11 +25,13 @@ from store.pull.worker import Job
 from store.pull.workers import Workers
 
 PARALLEL: Final = 16
-_AHEAD: Final = 2 * PARALLEL  # requests handed out, done or not
+_AHEAD: Final = PARALLEL + 4  # requests handed out, done or not
 _WRITERS: Final = 4  # runs decoded and written at a time, at most
 _SMALL: Final = 32 << 10  # plain bytes; runs whose blocks have less on average are small
 _LEAST: Final = 256 << 10  # bytes of a request; less is asked for only where there is no more
 _MOST: Final = 2 << 20  # bytes of a request; more would be lost when a pull is killed, and leave connections idle
+
+_BLOCKS: Final = 2048  # of a request: what is known of each takes some hundred bytes
 
 OnRun = Callable[[int, int], None]
 
@@ -69,9 +71,10 @@ class Fetcher:
         blocks = places.blocks()
         share = sum(block.stored for block in blocks) // (2 * PARALLEL)
         for run in runs(blocks, limit=max(_LEAST, min(share, _MOST))):
-            self._under_way.append(self._pool.submit(self._one, places, run))
-            if len(self._under_way) >= _AHEAD:
-                self._on_run(*self._under_way.popleft().result())
+            for first in range(0, len(run), _BLOCKS):
+                self._under_way.append(self._pool.submit(self._one, places, run[first : first + _BLOCKS]))
+                if len(self._under_way) >= _AHEAD:
+                    self._on_run(*self._under_way.popleft().result())
 
     def finish(self) -> None:
         """Wait until all that was asked for is written; errors as `begin` has them."""

@@ -21,6 +21,7 @@ from typing import Final
 
 from blake3 import blake3
 
+from store.cache import ByteCache
 from store.catalogue.catalogue import State
 from store.chunker import Chunker
 from store.errors import (
@@ -34,7 +35,7 @@ from store.errors import (
     printable,
 )
 from store.kinds import Kind
-from store.manifest.view import Manifest
+from store.manifest.view import Manifest, PageCache, open_manifest
 from store.objects.measure import Measuring
 from store.pull.assembly import Assembly, as_wanted
 from store.pull.compare import Comparison, changed, compare
@@ -52,7 +53,8 @@ from store.repository import Repository
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _FINE_GRAIN_NS: Final = 100_000_000  # clocks of local file systems tick at least every 10 ms
 _COARSE_GRAIN_NS: Final = 2_000_000_000  # FAT
-_BATCH: Final = 1 << 15  # missing blocks noted at a time, about 600 bytes each
+_PAGES: Final = 32 << 20  # bytes of manifests' pages held; most are read once, front to back
+_BATCH: Final = 1 << 14  # missing blocks noted at a time, about 600 bytes each
 _LARGE_BATCH: Final = 200_000  # the same, where all files of the destination have to be cut for each batch
 _MANY: Final = 4096  # files to be made from which on other processes are worth their start (0.1 s of a CPU each)
 
@@ -133,17 +135,18 @@ class _Pull:
         self.shown = str(dest)
         self.dest = resolve(self.shown)
         self.objects = Measuring(repository.objects)
+        self.pages: PageCache = ByteCache(_PAGES)
         self.record = state_dir / "pull" / blake3(self.dest).hexdigest()[:32]
         self.intent = self.record.with_suffix(".next")  # written just before the exchange
         self.begun = self.record.with_suffix(".new")
 
     def run(self) -> Pulled:
         stored = self.state.content
-        self.manifest = self.repository.manifest(bytes.fromhex(stored.manifest), bytes.fromhex(stored.root))
+        self.manifest = self._open(bytes.fromhex(stored.manifest), bytes.fromhex(stored.root))
         with contextlib.ExitStack() as held:
             place = held.enter_context(staging(self.dest, (self.manifest.id, self.manifest.root)))
             held.callback(self.begun.unlink, missing_ok=True)
-            self.content = fetch_content(self.manifest, self.begun)
+            self.content = fetch_content(self.manifest, self.begun, along=not self.options.include)
             held.enter_context(self.content.file)
             self.wanted = Wanted(self.content, self.options.include)
             self.identities = Identities(self.content.records)
@@ -233,9 +236,12 @@ class _Pull:
             take_cut(os.path.join(self.dest, bytes(paths[start:end])), chunker, places, self._reused)
             start = end + 1
 
+    def _open(self, id: bytes, root: bytes) -> Manifest:
+        return open_manifest(self.repository.objects, id, root, self.pages)
+
     def _manifest(self, id: bytes, root: bytes) -> Manifest | None:
         try:
-            return self.repository.manifest(id, root)
+            return self._open(id, root)
         except (Missing, Corrupt, FeatureMissing):  # gone, or of another store
             return None
 
