@@ -26,9 +26,9 @@ from store.catalogue.head import (
     advance,
     decode_head,
     encode_head,
-    looks_deleted,
 )
 from store.catalogue.history import Archive
+from store.catalogue.listing import listed
 from store.catalogue.refs import (
     ByDigest,
     InRange,
@@ -54,7 +54,7 @@ from store.catalogue.tagging import (
 )
 from store.catalogue.versions import parse_version
 from store.errors import BadName, DatasetMissing, ObjectCorrupt, ObjectMissing, Refused, TagMissing, Unavailable
-from store.layout import DATASETS, change_key, dataset_key, dataset_of_key, name_prefix
+from store.layout import change_key, dataset_key, name_prefix
 from store.objects.base import ObjectStore
 from store.root import StoreRoot, refreshed
 
@@ -120,10 +120,7 @@ class Catalogue:
 
     def datasets(self, prefix: str = "") -> Iterator[str]:
         """Yield the names that begin with `prefix`, streaming, in no particular order, possibly a moment old."""
-        for info in self._objects.list(DATASETS):
-            name = dataset_of_key(info.key)
-            if name is not None and name.startswith(prefix) and not looks_deleted(info.size) and _is_name(name):
-                yield name
+        return (found.name for found in listed(self._objects) if found.name.startswith(prefix) and not found.deleted)
 
     def head(self, name: str, *, max_age_s: float = 0.0) -> Head:
         """Return a dataset's head, no older than `max_age_s` seconds.
@@ -425,11 +422,3 @@ def _alive(head: Head) -> Head:
     if head.seq == 0 or head.deleted:
         raise DatasetMissing(head.name)
     return head
-
-
-def _is_name(name: str) -> bool:
-    try:
-        parse_dataset(name)
-    except BadName:
-        return False
-    return True

@@ -13,8 +13,8 @@ moves older history and rarely moved tags into immutable segments before the hea
 
 Times are ns since 1970, UTC, by the store's clock, and strictly growing from entry to entry. A dataset's head is never
 deleted; removing the dataset leaves a head that is marked, and keeps `seq` and the names of its versions. So that a
-listing alone tells them apart, a deleted head is an odd number of bytes long, any other an even one: a space is added
-where needed.
+listing alone tells them apart, spaces are added until a deleted head is 85 bytes longer than a multiple of 256, and any
+other a multiple of it. What was cut short or mangled is rarely of the first sort, so it is listed, and found out.
 
 Immutable values and pure functions, any thread. docs/format.md, Dataset heads.
 """
@@ -32,6 +32,8 @@ from store.layout import dataset_key
 HEAD_LIMIT: Final = 256 * 1024  # bytes, of one head
 TAG_NUMBER_LIMIT: Final = 2**32 - 1  # a tag's number has 32 bits in NFS handles
 NEVER: Final = 0
+_STEP: Final = 256  # bytes; lengths of heads are multiples of it, but for
+_DELETED: Final = 85  # those of removed datasets, which leave this rest: no size that files are cut or padded to does
 
 Op = Literal["push", "tag", "untag", "rollback", "delete"]
 Extra = Mapping[str, Any]
@@ -208,12 +210,12 @@ def encode_head(head: Head) -> bytes:
             "tagged": [{**ref.extra, "n": ref.n, "count": ref.count, "digest": ref.digest} for ref in head.tagged],
         }
     )
-    return data if len(data) % 2 == head.deleted else data + b" "
+    return data + b" " * ((_DELETED * head.deleted - len(data)) % _STEP)
 
 
 def looks_deleted(size: int) -> bool:
     """Tell from the size of a head alone, as a listing shows it, whether its dataset was removed."""
-    return size % 2 == 1
+    return size % _STEP == _DELETED
 
 
 def decode_head(name: str, data: bytes) -> Head:

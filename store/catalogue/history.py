@@ -42,9 +42,10 @@ from store.objects.base import ObjectStore
 SPILL_FROM: Final = 192 * 1024  # bytes of a head; leaves a quarter of its limit for what one commit adds
 KEEP: Final = 48 * 1024  # bytes of the newest history, and of the tags moved last, that stay in the head
 FAN_OUT: Final = 32  # segments of one level that are folded into one
-SEGMENT_TAGS: Final = 50_000  # most tags of a merged segment, about 17 MB
+SEGMENT_TAGS: Final = 50_000  # most tags of one segment, about 17 MB
 SEGMENT_LIMIT: Final = 32 * 1024 * 1024  # bytes of one segment
-CACHE_SIZE: Final = 32 * 1024 * 1024  # encoded bytes whose decoded form is kept
+CACHE_SIZE: Final = 64 * 1024 * 1024  # bytes of decoded segments that are kept
+DECODED: Final = 3  # a decoded segment takes about so many times its encoded bytes
 
 Entries = tuple[HistoryEntry, ...]
 Refs = tuple[HistoryRef, ...]
@@ -62,7 +63,7 @@ class Archive:
 
     @property
     def cached(self) -> int:
-        """Return how many encoded bytes are kept decoded."""
+        """Return how many bytes of decoded segments are kept, about."""
         return self._cache.used
 
     def spill(self, head: Head) -> Head:
@@ -120,7 +121,7 @@ class Archive:
         old = head.history[:-kept]
         if not old:
             return head
-        digest = self._write(head, {"entries": [entry_json(entry) for entry in old]})
+        digest = self._write(head.name, head.next_segment, {"entries": [entry_json(entry) for entry in old]})
         ref = HistoryRef(head.next_segment, 0, old[0].n, old[-1].n, old[0].time_ns, old[-1].time_ns, digest)
         head = replace(head, history=head.history[-kept:], older=(*head.older, ref), next_segment=head.next_segment + 1)
         return self._fold(head)
@@ -131,7 +132,7 @@ class Archive:
             same = [ref for ref in head.older if ref.level == level]
             if len(same) < FAN_OUT:
                 return head
-            digest = self._write(head, {"refs": [history_ref_json(ref) for ref in same]})
+            digest = self._write(head.name, head.next_segment, {"refs": [history_ref_json(ref) for ref in same]})
             one = HistoryRef(
                 n=head.next_segment,
                 level=level + 1,
@@ -168,18 +169,18 @@ class Archive:
             moved = {
                 folded: record for folded, record in moved.items() if not isinstance(record, Removed) or record.manifest
             }
-        digest = self._write(head, records_json(moved))
-        return replace(
-            head,
-            tags=kept,
-            tagged=(*tagged, TagsRef(head.next_segment, len(moved), digest)),
-            next_segment=head.next_segment + 1,
-        )
+        number = head.next_segment
+        left = list(moved.items())
+        while left:  # more than one segment holds only where a dataset with very many versions is removed
+            part, left = dict(left[:SEGMENT_TAGS]), left[SEGMENT_TAGS:]
+            tagged.append(TagsRef(number, len(part), self._write(head.name, number, records_json(part))))
+            number += 1
+        return replace(head, tags=kept, tagged=tuple(tagged), next_segment=number)
 
-    def _write(self, head: Head, body: dict[str, Any]) -> str:
-        data = jsondoc.encode({"dataset": head.name, **body})
+    def _write(self, dataset: str, number: int, body: dict[str, Any]) -> str:
+        data = jsondoc.encode({"dataset": dataset, **body})
         digest = stored_digest(data).hex()
-        self._objects.put(history_key(head.name, head.next_segment, digest), data)
+        self._objects.put(history_key(dataset, number, digest), data)
         return digest
 
     def _read(self, dataset: str, n: int, digest: str) -> tuple[jsondoc.Fields, int]:
@@ -235,7 +236,8 @@ class _Cache:
             self._held.move_to_end((read_as, digest))
             return self._held[read_as, digest][0]
 
-    def put(self, read_as: str, digest: str, value: Any, size: int) -> None:
+    def put(self, read_as: str, digest: str, value: Any, encoded: int) -> None:
+        size = DECODED * encoded
         if size > self._limit:
             return
         with self._lock:

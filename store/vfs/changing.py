@@ -4,7 +4,9 @@ In these folders a cookie belongs to the entry: a tag's creation number, a diges
 of cookies, so that a publish between two pages repeats and loses nothing. Pure over their arguments; any thread.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
 from typing import Final
 
 from blake3 import blake3
@@ -12,7 +14,8 @@ from blake3 import blake3
 from store.catalogue.head import TagState
 from store.errors import StaleNode
 from store.kinds import Kind
-from store.vfs.live import Names, View, cookie_of, digest64
+from store.vfs.live import View
+from store.vfs.names import Folder, Names, digest64
 from store.vfs.tree import NO_VERIFIER, Entry, Listing, Node, Place, Space
 
 NO_MANIFEST: Final = bytes(16)
@@ -27,7 +30,7 @@ class ChangingFolders:
         self._fsid = fsid
 
     def root(self, names: Names) -> Node:
-        return self._node(ROOT_PLACE, names.changed_ns, len(names.top))
+        return self._node(ROOT_PLACE, names.changed_ns, names.width)
 
     def scope(self, names: Names, scope: str) -> Node:
         """Return a scope's folder.
@@ -50,9 +53,9 @@ class ChangingFolders:
         """
         return self.dataset(view) if place.space is Space.DATASET else self.follower(view, place.tag)
 
-    def unreadable(self, names: Names, name: str) -> Node:
-        """Return the folder of a dataset whose head can't be read, as a listing of its neighbours shows it."""
-        return self._node(Place(Space.DATASET, digest64(name), 0, NO_MANIFEST, 0), names.datasets[name], 0)
+    def unread(self, names: Names, name: str) -> Node:
+        """Return a dataset whose head is not read, or can't be, as a listing of its neighbours shows it."""
+        return self._node(Place(Space.DATASET, digest64(name), 0, NO_MANIFEST, 0), names.modified_ns(name), 0)
 
     def follower(self, view: View, number: int) -> Node:
         """Return the following root of the tag with a creation number.
@@ -81,11 +84,6 @@ def tag_of(view: View, number: int) -> TagState:
     return tag
 
 
-def inside(names: Names, scope: str) -> list[tuple[int, str]]:
-    """Return (cookie, name) of a scope's datasets, in the order of cookies."""
-    return sorted((cookie_of(name), name) for name in names.datasets if name.startswith(f"{scope}/"))
-
-
 def tag_page(view: View, after: int, limit: int, nodes: Callable[[Sequence[TagState]], Iterable[Node]]) -> Listing:
     """Return a page of a dataset's tags.
 
@@ -102,7 +100,7 @@ def tag_page(view: View, after: int, limit: int, nodes: Callable[[Sequence[TagSt
 
 
 def name_page(
-    cookies: Iterable[tuple[int, str]],
+    cookies: Folder,
     after: int,
     limit: int,
     nodes: Callable[[Sequence[str]], Iterable[Node | None]],
@@ -110,16 +108,17 @@ def name_page(
     """Return a page of datasets and scopes.
 
     Args:
-        cookies: (cookie, name), in order.
+        cookies: what stands in the folder.
         after: the last page's last cookie.
         limit: most entries.
         nodes: finds the nodes of names, one each, in their order; `None` for what is gone.
     """
-    left = [pair for pair in cookies if pair[0] > after]
+    at = bisect_right(cookies, after, key=itemgetter(0))
     entries: list[Entry] = []
-    while left and not entries:  # an empty page would be taken for the end
-        shown, left = left[:limit], left[limit:]
+    while at < len(cookies) and not entries:  # an empty page would be taken for the end
+        shown = cookies[at : at + limit]
+        at += limit
         for (cookie, name), node in zip(shown, nodes([name for _, name in shown]), strict=True):
             if node is not None:
                 entries.append(Entry(cookie, name.rpartition("/")[2].encode(), node))
-    return Listing(entries, not left, NO_VERIFIER)
+    return Listing(entries, at >= len(cookies), NO_VERIFIER)

@@ -1,9 +1,9 @@
 """The part of the tree that moves, as snapshots: which datasets there are, and what each one's tags name.
 
 Snapshots are made on demand and count as fresh for `FRESH_S` seconds; a front end that asks within that time is
-answered from memory. To find out what is new below `/`, one listing of the change hints is enough; everything is
-listed only now and then, because hints are best effort. A dataset in use is asked for by a conditional request
-(`store.catalogue.catalogue`).
+answered from memory. To find out what is new below `/`, one listing of the change hints is enough; the datasets are
+listed when somebody wants to see them all, and then again now and then, because hints are best effort. A dataset in use
+is asked for by a conditional request (`store.catalogue.catalogue`). Nobody asks: nothing is requested.
 
 A store that is away is bridged with the last snapshots for a while. Any thread; blocking calls share one request; no
 lock is held across one.
@@ -11,7 +11,6 @@ lock is held across one.
 
 import logging
 import math
-import re
 import threading
 import time
 from collections import OrderedDict
@@ -19,47 +18,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from blake3 import blake3
-
 from store.catalogue.catalogue import Catalogue
-from store.catalogue.head import Content, TagState, looks_deleted
-from store.catalogue.refs import parse_dataset
-from store.errors import BadName, StoreError, Unavailable
+from store.catalogue.head import Content, TagState
+from store.catalogue.listing import AT_ONCE, FEW, PREFIXES, Listed, below, listed
+from store.errors import StoreError, Unavailable
 from store.flight import SingleFlight
-from store.layout import DATASETS, dataset_of_key
 from store.objects.base import ObjectStore
+from store.vfs.names import Group, Names, Newest, digest64, prefix_of
 
 FRESH_S: Final = 1.0
 BRIDGED_S: Final = 3600.0  # a store that is away for less is bridged with what was known: versions never move anyhow
 ASK_AGAIN_S: Final = 5.0  # while it is away
 LISTED_S: Final = 600.0  # after this long everything is listed again, whatever the hints say
-VIEWS: Final = 4096  # datasets whose tags are kept in memory
+VIEWS_SIZE: Final = 64 << 20  # bytes of tags that are kept in memory, about
 CHANGES: Final = "changes/"
 
-_PREFIX: Final = re.compile("[0-9a-f]{2}")
 _log = logging.getLogger(__name__)
-_TOP_COOKIE = (1 << 63) - 8
-
-
-def digest64(name: str) -> int:
-    """Return the 64-bit digest by which a dataset or scope is known in places; never 0."""
-    return int.from_bytes(blake3(name.encode()).digest(8), "big") or 1
-
-
-def cookie_of(name: str) -> int:
-    """Return the cookie of a dataset or scope in a listing: it belongs to the name, whatever comes and goes."""
-    return digest64(name) % (_TOP_COOKIE - 1) + 1
-
-
-@dataclass(frozen=True, slots=True)
-class Names:
-    """All datasets at one moment."""
-
-    datasets: Mapping[str, int]  # name -> when its head was last written, ns
-    by_digest: Mapping[int, str]  # datasets and scopes
-    scopes: Mapping[str, int]  # "@scope" -> ns, the latest of its datasets
-    top: tuple[tuple[int, str], ...]  # (cookie, name) of what stands in `/`, in order of cookies
-    changed_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +52,11 @@ class View:
         wanted = manifest.hex()
         return next((tag.content for tag in self.by_n.values() if tag.content.manifest.startswith(wanted)), None)
 
+    @property
+    def cost(self) -> int:
+        """Bytes that it takes in memory, about."""
+        return 1000 + 1000 * len(self.by_n)
+
 
 class LiveCatalogue:
     """Snapshots of the catalogue."""
@@ -86,23 +65,25 @@ class LiveCatalogue:
         self, objects: ObjectStore, catalogue: Catalogue, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._objects, self._catalogue, self._clock = objects, catalogue, clock
-        self._names = Names({}, {}, {}, (), 0)
+        self._names = Names({})
         self._names_at = -math.inf
-        self._listed_at = -math.inf
+        self._groups: dict[str, Group] = {}
+        self._grouped_at: dict[str, float] = {}  # prefix -> when it was listed last; all of them, or none
         self._hints: dict[str, str] = {}
-        self._groups: dict[str, dict[str, tuple[int, int]]] = {}  # prefix -> name -> (modified ns, size)
+        self._outline = Names({})  # until names are listed
+        self._outline_at = -math.inf
+        self._glimpses: dict[str, Group] = {}  # prefixes in which single datasets were looked for
         self._views: OrderedDict[str, tuple[View, float]] = OrderedDict()
+        self._views_size = 0
+        self._viewed: dict[int, str] = {}  # by digest: the datasets in `_views`
         self._away = False  # the store did not answer the last time it was asked
         self._asked_at = -math.inf
         self._asking: threading.Thread | None = None
         self._lock = threading.Lock()
         self._flights: SingleFlight[str, Names | View] = SingleFlight()
+        self._looks: SingleFlight[str, Group] = SingleFlight()
 
     # names
-
-    def names_known(self) -> Names:
-        """Return the last snapshot of names, however old."""
-        return self._names
 
     def names_warm(self) -> Names | None:
         """Return the snapshot of names if it is fresh."""
@@ -110,43 +91,88 @@ class LiveCatalogue:
 
     def names(self) -> Names:
         """Return a fresh snapshot of names, or the last one while the store is away."""
-        found: Names | View | None = self.names_warm()
-        if found is None:
-            lately = self._clock() - self._names_at <= BRIDGED_S
-            found = self._ask("/", self._list, self._names if lately else None)
-        assert isinstance(found, Names)  # noqa: S101  # only names are asked for under this key
+        return self._snapshot("/", self.names_warm(), self._list, self._names, self._names_at)
+
+    def outline_known(self) -> Names:
+        """Return the last outline, however old."""
+        return self._names if self._grouped_at else self._outline
+
+    def outline_warm(self) -> Names | None:
+        """Return the outline if it is fresh."""
+        if self._grouped_at:
+            return self.names_warm()
+        return self._outline if self._clock() - self._outline_at <= FRESH_S else None
+
+    def outline(self) -> Names:
+        """Return what `/` itself shows, which is no reason to list all datasets: as `names`, but as yet without any."""
+        if self._grouped_at:
+            return self.names()
+        return self._snapshot(CHANGES, self.outline_warm(), self._peek, self._outline, self._outline_at)
+
+    def _snapshot(self, key: str, warm: Names | None, look: Callable[[], Names], known: Names, at_s: float) -> Names:
+        if warm is not None:
+            return warm
+        lately = self._clock() - at_s <= BRIDGED_S
+        found = self._ask(key, look, known if lately else None)
+        assert isinstance(found, Names)  # noqa: S101  # only names are asked for under these keys
         return found
+
+    def _hinted(self) -> tuple[dict[str, str], Newest]:
+        hints: dict[str, str] = {}
+        newest = Newest()
+        for info in self._objects.list(CHANGES):
+            hints[info.key.removeprefix(CHANGES)] = info.etag
+            newest = newest.with_(info.modified_ns)
+        return hints, newest
+
+    def _peek(self) -> Names:
+        asked = self._clock()
+        _, newest = self._hinted()
+        self._outline, self._outline_at = Names({}, newest), asked
+        return self._outline
 
     def _list(self) -> Names:
         asked = self._clock()
-        hints = {info.key: info.etag for info in self._objects.list(CHANGES)}
-        if asked - self._listed_at > LISTED_S:
-            self._groups = self._grouped(DATASETS)
-            self._listed_at = asked
-        else:
-            for key in {key for key, etag in hints.items() if self._hints.get(key) != etag}:
-                prefix = key.removeprefix(CHANGES)
-                if not _PREFIX.fullmatch(prefix):  # no hint of ours
-                    continue
-                self._groups[prefix] = self._grouped(f"{DATASETS}{prefix}/").get(prefix, {})
-        if hints != self._hints or asked == self._listed_at:
-            self._names = _names(self._groups)
+        hints, newest = self._hinted()
+        old = sorted((at, prefix) for prefix, at in self._grouped_at.items() if asked - at > LISTED_S)
+        if not self._grouped_at or (old and self._names.count <= FEW):
+            heads: dict[str, list[Listed]] = {}
+            for head in listed(self._objects):
+                heads.setdefault(prefix_of(digest64(head.name)), []).append(head)
+            self._groups = {prefix: Group(found) for prefix, found in heads.items()}
+            self._grouped_at = dict.fromkeys(PREFIXES, asked)
+            self._glimpses = {}
+            self._names = Names(self._groups, newest)
+        elif old or hints != self._hints:
+            # A few of the old ones at a time, so that nobody has to wait for a listing of everything.
+            again = {prefix for prefix in PREFIXES if hints.get(prefix) != self._hints.get(prefix)}
+            again |= {prefix for _, prefix in old[:AT_ONCE]}
+            for prefix, found in below(self._objects, sorted(again)):
+                self._groups[prefix] = Group(found)
+                self._grouped_at[prefix] = asked
+            self._names = Names(dict(self._groups), newest)
         self._hints = hints
         self._names_at = asked
         return self._names
 
-    def _grouped(self, under: str) -> dict[str, dict[str, tuple[int, int]]]:
-        groups: dict[str, dict[str, tuple[int, int]]] = {}
-        for info in self._objects.list(under):
-            name = dataset_of_key(info.key)
-            if name is not None and _is_dataset(name):
-                prefix = info.key.removeprefix(DATASETS).partition("/")[0]
-                groups.setdefault(prefix, {})[name] = (info.modified_ns, info.size)
-        return groups
+    def name_known(self, digest: int) -> str | None:
+        """Return the dataset or scope of a digest from memory, however old."""
+        return self._viewed.get(digest) or self._names.name_of(digest)
 
     def name_of(self, digest: int) -> str | None:
-        """Return the dataset or scope of a digest, looking again if it is not known."""
-        return self._names.by_digest.get(digest) or self.names().by_digest.get(digest)
+        """Return the dataset or scope of a digest, looking for it if it is not known: below its own prefix at first."""
+        found = self.name_known(digest)
+        if found is None and not self._grouped_at:
+            prefix = prefix_of(digest)
+            group = self._glimpses.get(prefix)
+            if group is None or digest not in group.by_digest:
+                group = self._glimpses[prefix] = self._looks.do(prefix, lambda: self._glimpse(prefix))
+            found = group.by_digest.get(digest)
+        return found or self.names().name_of(digest)
+
+    def _glimpse(self, prefix: str) -> Group:
+        [(_, found)] = below(self._objects, [prefix])
+        return Group(found)
 
     # tags
 
@@ -230,11 +256,19 @@ class LiveCatalogue:
                 {tag.n: tag for tag in tags},
             )
         with self._lock:
+            self._drop(name)
             self._views[name] = (view, asked)
-            self._views.move_to_end(name)
-            if len(self._views) > VIEWS:
-                self._views.popitem(last=False)
+            self._viewed[view.digest] = name
+            self._views_size += view.cost
+            while self._views_size > VIEWS_SIZE and len(self._views) > 1:
+                self._drop(next(iter(self._views)))
         return view
+
+    def _drop(self, name: str) -> None:
+        dropped = self._views.pop(name, None)
+        if dropped is not None:
+            self._viewed.pop(dropped[0].digest, None)
+            self._views_size -= dropped[0].cost
 
     def views_known(self) -> list[View]:
         """Return the snapshots of datasets that are in memory, however old."""
@@ -244,34 +278,4 @@ class LiveCatalogue:
     def forget(self, name: str) -> None:
         """Drop what is remembered of a dataset that turned out to be gone."""
         with self._lock:
-            self._views.pop(name, None)
-
-
-def _is_dataset(name: str) -> bool:
-    try:
-        parse_dataset(name)
-    except BadName:
-        return False
-    return True
-
-
-def _names(groups: Mapping[str, Mapping[str, tuple[int, int]]]) -> Names:
-    datasets: dict[str, int] = {}
-    scopes: dict[str, int] = {}
-    newest, how_many = 0, 0
-    for group in groups.values():
-        for name, (modified_ns, size) in group.items():
-            # S3 tells times in seconds: how many heads carry the latest one makes the folder's time move all the same.
-            how_many = how_many + 1 if modified_ns == newest else (1 if modified_ns > newest else how_many)
-            newest = max(newest, modified_ns)
-            if looks_deleted(size):
-                continue
-            datasets[name] = modified_ns
-            if name.startswith("@"):
-                scope = name.partition("/")[0]
-                scopes[scope] = max(scopes.get(scope, 0), modified_ns)
-    shown = [name for name in datasets if not name.startswith("@")] + list(scopes)
-    by_digest = {digest64(name): name for name in (*datasets, *scopes)}
-    return Names(
-        datasets, by_digest, scopes, tuple(sorted((cookie_of(name), name) for name in shown)), newest + how_many
-    )
+            self._drop(name)

@@ -31,12 +31,14 @@ from store.errors import (
 from store.kinds import Kind
 from store.repository import Repository
 from store.vfs.ahead import ReadAhead
-from store.vfs.changing import ROOT_PLACE, ChangingFolders, inside, name_page, tag_of, tag_page
-from store.vfs.live import LiveCatalogue, Names, View
+from store.vfs.changing import ROOT_PLACE, ChangingFolders, name_page, tag_of, tag_page
+from store.vfs.live import LiveCatalogue, View
+from store.vfs.names import Names
 from store.vfs.states import Caches, StateTree, stand_in
 from store.vfs.tree import NO_VERIFIER, FileDigests, Listing, Node, Place, Space, Usage
 
 STATES: Final = 64 << 20  # bytes of what states keep open: some 1,000 of them
+HEADS_READ: Final = 256  # datasets: a folder of more is listed without asking for each, and shows when it was written
 ZEROS: Final = memoryview(bytes(1 << 20))
 _PARALLEL: Final = 16
 _DAMAGED: Final = (Corrupt, ObjectMissing, FeatureMissing)
@@ -83,12 +85,12 @@ class StoreTree:
     # nodes
 
     def root(self) -> Node:
-        return self._changing.root(self._live.names_known())
+        return self._changing.root(self._live.outline_known())
 
     def node(self, place: Place) -> Node:
         match place.space:
             case Space.ROOT:
-                return self._changing.root(self._live.names())
+                return self._changing.root(self._live.outline())
             case Space.STATE:
                 return self._state(place).found(place.record)
             case Space.SCOPE:
@@ -101,13 +103,13 @@ class StoreTree:
     def node_warm(self, place: Place) -> Node | None:
         match place.space:
             case Space.ROOT:
-                names = self._live.names_warm()
-                return self._changing.root(names) if names else None
+                outline = self._live.outline_warm()
+                return self._changing.root(outline) if outline else None
             case Space.STATE:
                 return _warm(self._state_warm(place), lambda s: s.found(place.record, warm=True))
             case Space.SCOPE:
                 names = self._live.names_warm()
-                name = names.by_digest.get(place.dataset) if names else None
+                name = names.name_of(place.dataset) if names else None
                 return self._changing.scope(names, name) if names and name else None
             case _:
                 view = self._view_warm(place)
@@ -129,7 +131,7 @@ class StoreTree:
             raise StaleNode(name) from error
 
     def _view_warm(self, place: Place) -> View | None:
-        name = self._live.names_known().by_digest.get(place.dataset)
+        name = self._live.name_known(place.dataset)
         return self._live.view_warm(name) if name else None
 
     def _open(self, dataset: int, tag: int, content: Content) -> StateTree:
@@ -264,12 +266,11 @@ class StoreTree:
                 view = self._view_warm(place)
                 return self._changing.dataset(view) if view else None
             case Space.DATASET:
+                name = self._live.name_known(place.dataset)
+                if name is None or not name.startswith("@"):
+                    return self.node_warm(ROOT_PLACE) if name else None
                 names = self._live.names_warm()
-                name = names.by_digest.get(place.dataset) if names else None
-                if names is None or name is None:
-                    return None
-                scope, slash, _ = name.partition("/")
-                return self._changing.scope(names, scope) if slash else self._changing.root(names)
+                return self._changing.scope(names, name.partition("/")[0]) if names else None
             case _:
                 return self.node_warm(ROOT_PLACE)
 
@@ -296,15 +297,13 @@ class StoreTree:
             case Space.DATASET:
                 view = self._view(self._name(place))
                 return tag_page(view, after, limit, lambda tags: self._pool.map(partial(self._listed_tag, view), tags))
-            case Space.SCOPE:
-                scope = self._name(place)
+            case Space.SCOPE | Space.ROOT:
+                scope = self._name(place) if place.space == Space.SCOPE else ""
                 names = self._live.names()
-                return name_page(
-                    inside(names, scope), after, limit, lambda n: self._pool.map(partial(self._listed, names), n)
-                )
-            case Space.ROOT:
-                names = self._live.names()
-                return name_page(names.top, after, limit, lambda n: self._pool.map(partial(self._listed, names), n))
+                shown = names.folder(scope)
+                if len(shown) > HEADS_READ:
+                    return name_page(shown, after, limit, lambda n: map(partial(self._unasked, names), n))
+                return name_page(shown, after, limit, lambda n: self._pool.map(partial(self._listed, names), n))
 
     def children_warm(
         self, folder: Node, *, after: int = 0, limit: int = 1024, verifier: bytes = NO_VERIFIER
@@ -330,9 +329,12 @@ class StoreTree:
             names = self._live.names_warm()
             if names is None:
                 return None
-            scope = names.by_digest.get(place.dataset, "")
-            cookies = names.top if place.space == Space.ROOT else inside(names, scope)
-            return name_page(cookies, after, limit, lambda n: map(partial(self._listed_warm, names), n))
+            scope = names.name_of(place.dataset) if place.space == Space.SCOPE else ""
+            if scope is None:
+                return None
+            shown = names.folder(scope)
+            node = self._listed_warm if len(shown) <= HEADS_READ else self._unasked
+            return name_page(shown, after, limit, lambda n: map(partial(node, names), n))
         except NotWarm:
             return None
 
@@ -356,6 +358,13 @@ class StoreTree:
             raise NotWarm
         return self._changing.dataset(view)
 
+    def _unasked(self, names: Names, name: str) -> Node:
+        """Return an entry of a large folder, from memory alone."""
+        if name in names.scopes:
+            return self._changing.scope(names, name)
+        view = self._live.view_warm(name)
+        return self._changing.dataset(view) if view else self._changing.unread(names, name)
+
     def _listed(self, names: Names, name: str) -> Node | None:
         if name in names.scopes:
             return self._changing.scope(names, name)
@@ -364,7 +373,7 @@ class StoreTree:
         except DatasetMissing:  # removed since it was listed
             return None
         except _DAMAGED:  # as for tags
-            return self._changing.unreadable(names, name)
+            return self._changing.unread(names, name)
 
     # contents
 

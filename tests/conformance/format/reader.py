@@ -95,7 +95,8 @@ class Reader:
     def dataset(self, key: str, name: str) -> Dataset:
         head = self.document(key)
         need(head["name"] == name, f"{key} is the head of {head['name']}")
-        need(len(self.whole(key)) % 2 == head["deleted"] and len(self.whole(key)) <= 262144, f"length of {key}")
+        size = len(self.whole(key))
+        need((size % 256 == 85) == head["deleted"] and size <= 262144, f"length of {key}")
         operations(head)
         tags: dict[str, dict[str, Any]] = {}
         removed: dict[str, str] = {}

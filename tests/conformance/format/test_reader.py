@@ -154,7 +154,7 @@ def _many_commits(catalogue: Catalogue, contents: list[Content]) -> None:
     catalogue.rollback("d", "stable")
 
 
-def test_a_removed_dataset_keeps_its_versions_and_an_odd_length(tmp_path: Path) -> None:
+def test_a_removed_dataset_keeps_its_versions_and_a_length_of_its_own(tmp_path: Path) -> None:
     objects = FolderStore(tmp_path / "store", create=True)
     create_store(objects)
     repository = Repository.open(objects)

@@ -54,7 +54,7 @@ def write_store(folder: Path, dataset: str, tags: dict[str, str], tree: dict[byt
     }  # fmt: skip
     prefix = blake3(dataset.encode()).hexdigest()[:2]
     data = _json(head)
-    _put(folder, f"datasets/{prefix}/{dataset}", data + b" " * (len(data) % 2))
+    _put(folder, f"datasets/{prefix}/{dataset}", data + b" " * (-len(data) % 256))
     return state
 
 

@@ -87,7 +87,7 @@ def without_sum(head: bytes) -> bytes:
 
 
 def padded(text: str) -> bytes:
-    return text.encode() + b" " * (len(text) % 2)  # of an even length, since it is not deleted
+    return text.encode() + b" " * (-len(text.encode()) % 256)  # of the length of one that is not deleted
 
 
 @pytest.fixture

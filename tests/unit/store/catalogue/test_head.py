@@ -70,6 +70,13 @@ def test_size_alone_tells_a_deleted_head(message: str) -> None:
     assert decode_head("geo", encode_head(deleted)).deleted
 
 
+def test_a_head_that_was_cut_short_is_not_taken_for_a_deleted_one() -> None:
+    data = encode_head(advance(Head("geo"), {}, now_ns=1, op="tag", operation="a", tags=(), content=None))
+    ends = [0, 1, len(data) // 2, len(data) - 1, len(data) + 1, *range(0, 1 << 16, 512)]
+    assert not any(looks_deleted(size) for size in ends)
+    assert sum(looks_deleted(size) for size in range(1 << 16)) == 256
+
+
 @pytest.mark.parametrize("data", [b"", b"null", b"{}", b"[" * 9000, b"\xff", b" " * (HEAD_LIMIT + 1)])
 def test_damaged_head_is_object_corrupt(data: bytes) -> None:
     with pytest.raises(ObjectCorrupt):

@@ -8,7 +8,7 @@ import pytest
 from store.catalogue.head import HEAD_LIMIT, Head, HistoryEntry, Removed, TagState, encode_head
 from store.catalogue.history import FAN_OUT, SPILL_FROM, Archive
 from store.catalogue.refs import TagKind
-from store.errors import ObjectCorrupt, TagExists, TagMissing
+from store.errors import ObjectCorrupt, TagExists, TagMissing, TagNameTaken
 from store.layout import dataset_key
 from tests.unit.store.faults import FaultyStore
 from tests.unit.store.states import DAY_NS, content, new_catalogue
@@ -91,6 +91,51 @@ def test_removing_a_dataset_of_many_versions_keeps_their_promises() -> None:
             fresh.set_tags("geo", [f"1.{first}.7"], content("other"))
     fresh.set_tags("geo", ["1.0.7"], content(0))
     assert [tag.tag for tag in fresh.tags("geo")] == ["1.0.7"]
+
+
+def test_names_of_very_many_removed_versions_are_kept_in_several_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("store.catalogue.history.SEGMENT_TAGS", 100)
+    store = FaultyStore()
+    catalogue = new_catalogue(store, Archive(store, spill_from=4000, keep=500))
+    catalogue.set_tags("geo", [f"1.0.{i}" for i in range(250)], content(1))
+    catalogue.delete("geo")
+    catalogue.set_tags("geo", ["latest"], content(2))
+    fresh = new_catalogue(store)
+    assert max(ref.count for ref in fresh.head("geo").tagged) <= 100
+    for i in (0, 101, 249):
+        with pytest.raises(TagExists):
+            fresh.set_tags("geo", [f"1.0.{i}"], content(2))
+        fresh.set_tags("geo", [f"1.0.{i}"], content(1))
+
+
+def test_a_removed_version_that_was_spilled_comes_back_for_its_own_state_alone() -> None:
+    store = FaultyStore()
+    catalogue = new_catalogue(store, Archive(store, spill_from=4000, keep=500))
+    catalogue.set_tags("geo", ["1.0.0", "Stable"], content(1))
+    catalogue.untag("geo", "1.0.0")
+    for move in range(100):
+        catalogue.set_tags("geo", ["latest"], content(("move", move)))
+    assert not {"1.0.0", "stable"} & catalogue.head("geo").tags.keys()
+    fresh = new_catalogue(store)
+    with pytest.raises(TagExists):
+        fresh.set_tags("geo", ["1.0.0"], content(2))
+    with pytest.raises(TagNameTaken):
+        fresh.set_tags("geo", ["stable"], content(2))
+    fresh.set_tags("geo", ["1.0.0"], content(1))
+    assert fresh.resolve("geo:1.0.0").content == content(1)
+
+
+def test_a_removed_dataset_of_long_history_goes_on_counting() -> None:
+    store = FaultyStore()
+    catalogue = new_catalogue(store, Archive(store, spill_from=4000, keep=500))
+    for move in range(60):
+        catalogue.set_tags("geo", ["latest", f"1.0.{move}"], content(move))
+    catalogue.delete("geo")
+    assert list(catalogue.datasets()) == []
+    made = new_catalogue(store).set_tags("geo", ["latest"], content("new"))
+    assert (made.head.seq, made.head.next_entry, made.head.next_tag) == (62, 63, 63)
+    with pytest.raises(TagExists):
+        new_catalogue(store).set_tags("geo", ["1.0.3"], content("new"))
 
 
 def test_change_of_a_spilled_tag_hides_what_the_segment_says() -> None:

@@ -7,10 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from store.errors import StoreUnavailable
+from store.catalogue.head import Head, encode_head
+from store.catalogue.listing import AT_ONCE, FEW, PREFIXES
+from store.errors import StaleNode, StoreUnavailable
+from store.layout import dataset_key, name_prefix
 from store.objects.base import Fetched, ObjectInfo
 from store.objects.memory import MemoryStore
-from store.vfs.live import ASK_AGAIN_S, BRIDGED_S, FRESH_S, LISTED_S, cookie_of, digest64
+from store.vfs.live import ASK_AGAIN_S, BRIDGED_S, FRESH_S, LISTED_S
+from store.vfs.names import cookie_of, digest64
+from store.vfs.storetree import HEADS_READ
 from tests.conformance.tree_cases import names, whole
 from tests.support.staging import StoreStage
 from tests.support.trees import resolve
@@ -75,11 +80,111 @@ def test_to_see_that_nothing_changed_takes_one_listing_of_hints(stage: StoreStag
 def test_a_change_lists_only_the_prefix_that_it_hints_at(stage: StoreStage, objects: Listings) -> None:
     stage.publish("maps", "1.0.0", {})
     stage.publish("other", "1.0.0", {})
+    whole(stage.tree, stage.tree.root())
     objects.listed.clear()
     stage.publish("third", "1.0.0", {})
     listed = [prefix for prefix in objects.listed if prefix.startswith("datasets/")]
     assert [len(prefix) for prefix in listed] == [len("datasets/hh/")]
     assert sorted(names(whole(stage.tree, stage.tree.root()))) == [b"maps", b"other", b"third"]
+
+
+def test_looking_at_the_root_and_into_one_dataset_lists_no_datasets(stage: StoreStage, objects: Listings) -> None:
+    stage.publish("maps", "1.0.0", {b"f": b"one"})
+    stage.reopen()
+    objects.listed.clear()
+    root = stage.tree.node(stage.tree.root().place)
+    assert resolve(stage.tree, "maps/1.0.0/f").size == 3
+    assert stage.tree.parent(resolve(stage.tree, "maps")) == root
+    assert objects.listed == {"changes/": 1}
+
+
+def test_a_handle_from_before_a_restart_lists_one_prefix(stage: StoreStage, objects: Listings) -> None:
+    stage.publish("maps", "1.0.0", {b"f": b"one"})
+    file = resolve(stage.tree, "maps/1.0.0/f")
+    stage.reopen()
+    objects.listed.clear()
+    for _ in range(3):
+        assert stage.tree.node(file.place) == file
+        stage.clock.pass_freshness()
+    assert objects.listed == {f"datasets/{name_prefix('maps')}/": 1}
+
+
+def test_a_handle_of_a_dataset_that_is_gone_is_stale_after_one_look(stage: StoreStage, objects: Listings) -> None:
+    stage.publish("maps", "1.0.0", {b"f": b"one"})
+    place = resolve(stage.tree, "maps/1.0.0/f").place
+    stage.catalogue.delete("maps")
+    stage.reopen()
+    for _ in range(3):
+        with pytest.raises(StaleNode):
+            stage.tree.node(place)
+    assert objects.listed["datasets/"] == 1
+
+
+def test_the_time_of_the_root_moves_with_every_publish_whether_or_not_it_was_listed(stage: StoreStage) -> None:
+    times = []
+    for step in range(6):
+        stage.publish(f"set{step}", "1.0.0", {})
+        times.append(stage.tree.node(stage.tree.root().place).mtime_ns)
+        if step == 2:
+            whole(stage.tree, stage.tree.root())
+    assert times == sorted(set(times))
+
+
+def test_a_large_root_is_listed_without_asking_for_each_dataset(
+    stage: StoreStage, objects: Listings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.publish("maps", "1.0.0", {})
+    put_heads(objects, HEADS_READ)
+    objects.fetched = 0
+    objects.listed.clear()
+    listing = stage.tree.children(stage.tree.root(), limit=10_000)
+    assert len(listing.entries) == HEADS_READ + 1
+    assert objects.fetched == 0
+    assert objects.listed == {"changes/": 1, "datasets/": 1}
+    assert stage.tree.children_warm(stage.tree.root(), limit=10_000) == listing
+    entry = next(entry for entry in listing.entries if entry.name == b"maps")
+    found = resolve(stage.tree, "maps")
+    assert (entry.node.place, entry.node.fileid, entry.node.kind) == (found.place, found.fileid, found.kind)
+
+
+def test_pages_of_a_large_root_show_each_dataset_once(stage: StoreStage, objects: Listings) -> None:
+    put_heads(objects, 2 * FEW)  # too many for one page of a listing
+    shown = whole(stage.tree, stage.tree.root(), page=300).entries
+    assert sorted(entry.name for entry in shown) == [b"set-%d" % number for number in sorted(range(2 * FEW), key=str)]
+    assert [entry.cookie for entry in shown] == sorted(cookie_of(entry.name.decode()) for entry in shown)
+
+
+def test_a_large_store_is_listed_again_a_few_prefixes_at_a_time(stage: StoreStage, objects: Listings) -> None:
+    put_heads(objects, 2 * FEW)
+    whole(stage.tree, stage.tree.root())
+    stage.clock.now_s += LISTED_S + 1
+    gone = dataset_key("set-7")
+    objects.delete(gone)  # and no hint says so
+    looks = 0
+    while b"set-7" in {entry.name for entry in whole(stage.tree, stage.tree.root()).entries}:
+        looks += 1
+        objects.listed.clear()
+        stage.clock.pass_freshness()
+        stage.tree.children(stage.tree.root())
+        assert objects.listed.total() <= 1 + AT_ONCE
+    assert looks <= len(PREFIXES) / AT_ONCE
+
+
+def test_tags_in_memory_keep_their_bound(stage: StoreStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("store.vfs.live.VIEWS_SIZE", 10_000)
+    for step in range(12):
+        stage.publish(f"set{step}", "1.0.0", {})
+        resolve(stage.tree, f"set{step}/1.0.0")
+    live = stage.tree._live
+    assert live._views_size == sum(view.cost for view in live.views_known()) <= 10_000
+    assert len(live.views_known()) == len(live._viewed) > 1
+    assert resolve(stage.tree, "set0/1.0.0").mtime_ns == resolve(stage.tree, "set0/1.0.0").mtime_ns
+
+
+def put_heads(objects: Listings, count: int) -> None:
+    """Put heads `set-0` and so on: enough for listings, which read none."""
+    for number in range(count):
+        objects.put(dataset_key(f"set-{number}"), encode_head(Head(f"set-{number}")))
 
 
 def test_a_lost_hint_is_made_up_for_by_a_listing_of_everything(stage: StoreStage, objects: Listings) -> None:
@@ -132,6 +237,7 @@ def test_while_the_store_is_away_what_was_known_is_shown_and_not_everyone_asks(
 ) -> None:
     stage.publish("maps", "1.0.0", {b"f": b"one"})
     assert resolve(stage.tree, "maps/1.0.0/f").size == 3
+    whole(stage.tree, stage.tree.root())
     objects.away = True
     stage.clock.pass_freshness()
     objects.fetched = 0

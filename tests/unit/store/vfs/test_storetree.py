@@ -10,7 +10,8 @@ import pytest
 from store.errors import Corrupt, ObjectCorrupt, ObjectMissing, PathMissing, StaleNode
 from store.layout import change_key, dataset_key, manifest_key, name_prefix
 from store.objects.memory import MemoryStore
-from store.vfs.live import FRESH_S, digest64
+from store.vfs.live import FRESH_S
+from store.vfs.names import digest64
 from store.vfs.tree import Kind, Node, Place, Space
 from tests.conformance.tree_cases import SAMPLE, joined, names, walk, whole
 from tests.support.staging import StoreStage
