@@ -1,17 +1,21 @@
 """`aetherfs ls`: datasets, tags, or the files of one state."""
 
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import click
 
 from gateway.cli.common import Command, Common, columns, pass_common, spell_bytes, spell_count, spell_time, state_name
+from gateway.cli.streaming import stream
 
 if TYPE_CHECKING:
     from store.catalogue.catalogue import Catalogue
     from store.manifest.view import Manifest, Record
     from store.repository import Repository
+
+    Found = tuple[int, bytes, Record]  # number, name, record
 
 
 @click.command(cls=Command)
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
 @pass_common
 def ls(common: Common, place: str) -> None:
     """List datasets; of a dataset NAME its tags; of a state, or of a folder in it, the entries.
+
+    More than a thousand datasets are printed as they come, in no order.
 
     Example:
       aetherfs ls
@@ -38,8 +44,15 @@ def ls(common: Common, place: str) -> None:
 
 
 def _datasets(common: Common, catalogue: "Catalogue") -> None:
-    names = sorted(catalogue.datasets())
-    common.result({"datasets": [{"name": name} for name in names]}, names)
+    stream(
+        common,
+        {},
+        "datasets",
+        catalogue.datasets(),
+        spell=lambda name: {"name": name},
+        lines=lambda names: names,
+        order=lambda name: name,
+    )
 
 
 def _tags(common: Common, catalogue: "Catalogue", dataset: str) -> None:
@@ -73,33 +86,40 @@ def _tags(common: Common, catalogue: "Catalogue", dataset: str) -> None:
 
 
 def _entries(common: Common, repository: "Repository", reference: str, path: bytes) -> None:
-    from store.errors import printable
     from store.kinds import Kind
 
     state = repository.catalogue.resolve(reference)
-    manifest = repository.manifest(bytes.fromhex(state.manifest), bytes.fromhex(state.content.root))
+    manifest = repository.manifest(bytes.fromhex(state.manifest), bytes.fromhex(state.content.root)).near()
     number, record, name = _find(manifest, path)
+    found: Iterable[Found] = [(number, name, record)]
     if record.kind is Kind.FOLDER:
-        found = list(manifest.entries(number, record, 0, record.size))
-    else:
-        found = [(number, name, record)]
-    entries = [_entry(manifest, name, record) for _, name, record in found]
+        found = manifest.entries(number, record, 0, record.size)
     document = {
         "dataset": state.dataset,
         "tag": state.tag,
         "manifest": state_name(state.manifest),
         "path": os.fsdecode(path),
-        "entries": entries,
     }
-    rows = []
-    for _, name, record in found:
-        size = spell_count(record.size, "entry") if record.kind is Kind.FOLDER else spell_bytes(record.size)
-        shown = printable(name)
-        if record.kind is Kind.LINK:
-            size, shown = "-", f"{shown} -> {printable(manifest.link(record))}"
-        mark = {Kind.FOLDER: "d", Kind.LINK: "l", Kind.FILE: "x" if record.executable else "-"}[record.kind]
-        rows.append((mark, size, spell_time(record.mtime_ns), shown))
-    common.result(document, columns(rows))
+    stream(
+        common,
+        document,
+        "entries",
+        found,
+        spell=lambda found: _entry(manifest, found[1], found[2]),
+        lines=lambda batch: columns([_row(manifest, name, record) for _, name, record in batch]),
+    )
+
+
+def _row(manifest: "Manifest", name: bytes, record: "Record") -> tuple[str, ...]:
+    from store.errors import printable
+    from store.kinds import Kind
+
+    size = spell_count(record.size, "entry") if record.kind is Kind.FOLDER else spell_bytes(record.size)
+    shown = printable(name)
+    if record.kind is Kind.LINK:
+        size, shown = "-", f"{shown} -> {printable(manifest.link(record))}"
+    mark = {Kind.FOLDER: "d", Kind.LINK: "l", Kind.FILE: "x" if record.executable else "-"}[record.kind]
+    return mark, size, spell_time(record.mtime_ns), shown
 
 
 def _find(manifest: "Manifest", path: bytes) -> "tuple[int, Record, bytes]":
