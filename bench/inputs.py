@@ -24,6 +24,17 @@ def real(folder: Path, names: tuple[str, ...]) -> list[Path]:
 
 def synthetic(folder: Path, scale: float) -> list[Path]:
     """Make the synthetic corpora unless they are there; return their folders."""
+    _make(folder, "--scale", str(scale))
+    return sorted(path for path in folder.iterdir() if (path / "v1").is_dir())
+
+
+def database(folder: Path) -> Path:
+    """Make the first version of the synthetic SQLite database in full size, 347 MB; return its folder."""
+    _make(folder, "--only", "s1-sqlite", "--versions", "1")
+    return folder / "s1-sqlite" / "v1"
+
+
+def _make(folder: Path, *options: str) -> None:
     done = folder / ".complete"
     if not done.exists():
         venv = folder.parent / "venv"
@@ -32,9 +43,8 @@ def synthetic(folder: Path, scale: float) -> list[Path]:
             subprocess.run([venv / "bin" / "pip", "install", "--quiet", *NEEDED], check=True)
             (venv / "ready").touch()
         program = HERE / "corpora" / "make_synthetic.py"
-        subprocess.run([venv / "bin" / "python", program, folder, "--scale", str(scale)], check=True)
+        subprocess.run([venv / "bin" / "python", program, folder, *options], check=True)
         done.touch()
-    return sorted(path for path in folder.iterdir() if (path / "v1").is_dir())
 
 
 def versions_of(corpus: Path) -> list[Path]:

@@ -1,10 +1,12 @@
-"""Publish and pull over a store with latency: SeaweedFS behind `bench.delay`, beside what eight connections carry.
+"""Publish and pull over a store far away: SeaweedFS behind `bench.delay`, beside what eight connections carry.
 
-What they carry is measured by eight threads that PUT, then GET, objects of 16 MiB through the same proxy.
+What they carry is measured through the same proxy by eight threads that each PUT and then GET one object of a pack's
+size. The proxy's log says where a run's time goes: before the first request for a pack, while packs move, after that.
 """
 
 import contextlib
 import http.client
+import json
 import os
 import shutil
 import socket
@@ -15,66 +17,151 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import boto3
 
+from bench.child import Run
 from bench.tools import Ours, Restic, Tool, size_of
 
 if TYPE_CHECKING:
     from bench.store import Bench
 
 CONNECTIONS = 8
-OBJECT = 16 << 20
-OBJECTS = 24
+OBJECT = 16 << 20  # a pack's size, with either tool
 DELAY_MS = 20
-RATE_MB_S = 100
+WINDOWS_KIB = (64, 256)  # 3.3 and 13 MB/s a connection
+OPEN_KIB = 16 << 10  # no bound in practice: the CPUs are the limit, so its row says what they cost
+PACKS = ("/packs/", "/data/")  # where the two tools keep them
+SETTLE_S = 4 * DELAY_MS / 1000  # by then the proxy has seen a program's connections end
 SERVER = Path(__file__).resolve().parents[1] / "tests" / "tools" / "s3-server"
 
 
-def run(bench: "Bench", sources: list[Path]) -> None:
-    """Measure each folder with each tool, and what the line carries."""
-    with _server(bench.folder / "seaweed") as told, _proxy(told["AWS_ENDPOINT_URL"]) as endpoint:
-        env = {name: value for name, value in told.items() if name.startswith("AWS_") and "URL" not in name}
-        env |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
-        for source in sources:
-            size = size_of(source)
-            name = f"{source.parent.name} {size / 1e6:.0f} MB, {DELAY_MS} ms"
-            shares: dict[str, list[float]] = {"push": [], "pull": []}  # of what the line carries at that moment
-            lines: dict[str, list[float]] = {"push": [], "pull": []}
-            for rep in range(bench.reps):
-                shutil.rmtree(bench.scratch, ignore_errors=True)
-                prefix = f"{time.time_ns()}"
-                tools: list[Tool] = [
-                    Ours(bench.scratch / "ours", env=env,
-                         address=f"s3://{told['S3_BUCKET']}/ours-{prefix}?endpoint={endpoint}&region=us-east-1"),
-                    Restic(bench.scratch / "restic", env=env, address=f"s3:{endpoint}/{told['S3_BUCKET']}/r-{prefix}"),
-                ]  # fmt: skip
-                up, down = _carried(endpoint, told)
-                lines["push"].append(up)
-                lines["pull"].append(down)
-                stored = 0.0
-                for tool in tools:
-                    tool.init()
-                    done, said = tool.push(source, "v1.0.0")
-                    bench.timed("push, far store", name, tool.name, rep, done, bytes=size, **said)
-                    if isinstance(tool, Ours):
-                        stored = said["stored_bytes"] / 1e6
-                        shares["push"].append(stored / done.wall_s / up)
-                for tool in tools:
-                    dest = bench.scratch / f"out-{tool.name}"
-                    done = tool.pull("v1.0.0", dest)
-                    bench.timed("pull, far store", name, tool.name, rep, done, bytes=size)
-                    if isinstance(tool, Ours):
-                        shares["pull"].append(stored / done.wall_s / down)
-                    shutil.rmtree(dest)
-            for what, values in shares.items():
-                line = statistics.median(lines[what])
-                bench.note(
-                    work="fact", what=f"{what} of {name}: stored bytes a second, of what 8 connections carry",
-                    value=f"{statistics.median(values):.0%} of {line:.0f} MB/s",
-                )  # fmt: skip
+class Far(NamedTuple):
+    """A store behind a line."""
+
+    endpoint: str  # the proxy's
+    log: Path
+    told: dict[str, str]  # how to reach the server, as tests/tools/s3-server says it
+    name: str
+
+
+def run(bench: "Bench", source: Path, small: Path) -> None:
+    """Measure pushing and pulling a large folder over each line, and what the line carries; and once a small folder."""
+    with _server(bench.folder / "seaweed") as told:
+        for window in (*WINDOWS_KIB, OPEN_KIB):
+            line = "no window" if window == OPEN_KIB else f"{window} KiB a connection"
+            with _proxy(told["AWS_ENDPOINT_URL"], window, bench.place() / "log") as (endpoint, log):
+                far = Far(endpoint, log, told, f"{DELAY_MS} ms, {line}")
+                _large(bench, source, far, reps=bench.reps if window != OPEN_KIB else 1)
+                if window == WINDOWS_KIB[0]:
+                    _small(bench, small, far)
+
+
+def _large(bench: "Bench", source: Path, far: Far, *, reps: int) -> None:
+    size = size_of(source)
+    name = f"{source.parent.name} {size / 1e6:.0f} MB, {far.name}"
+    line: dict[str, list[float]] = {"push": [], "pull": []}
+    shares: dict[tuple[str, str], list[float]] = {}
+    shapes: dict[tuple[str, str], str] = {}
+    for rep in range(reps):
+        carried = _carried(far)
+        tools = _tools(bench, far)
+        for tool in tools:
+            tool.init()
+        stored: dict[str, int] = {}  # bytes of packs that each tool has sent
+        for what in ("push", "pull"):
+            line[what].append(carried[what])
+            for tool in bench.turn(tools, rep):
+                seen = far.log.stat().st_size
+                os.sync()
+                started = time.monotonic()
+                dest = bench.place() / "out"
+                done = tool.push(source, "v1.0.0")[0] if what == "push" else tool.pull("v1.0.0", dest)
+                time.sleep(SETTLE_S)
+                requests = _requests(far.log, seen)
+                if what == "push":
+                    stored[tool.name] = sum(request["sent"] for request in _packs(requests))
+                bench.timed(f"{what}, far store", name, tool.name, rep, done, bytes=size)
+                shares.setdefault((what, tool.name), []).append(stored[tool.name] / 1e6 / done.wall_s / carried[what])
+                shapes[what, tool.name] = _shape(requests, started, done)
+    for (what, tool_name), values in shares.items():
+        bench.note(
+            work="far", what=what, tool=tool_name, input=name, line_mb_s=round(statistics.median(line[what]), 1),
+            share=round(statistics.median(values), 3), least=round(min(values), 3), most=round(max(values), 3),
+            shape=shapes[what, tool_name],
+        )  # fmt: skip
+
+
+def _small(bench: "Bench", source: Path, far: Far) -> None:
+    """Measure what a push and a pull cost where hardly any data moves: the requests that wait for one another."""
+    for tool in _tools(bench, far):
+        tool.init()
+        works: list[tuple[str, Callable[[], Run]]] = [
+            ("first push", lambda tool=tool: tool.push(source, "v1.0.0")[0]),  # type: ignore[misc]
+            ("same again", lambda tool=tool: tool.push(source, "v1.0.1")[0]),  # type: ignore[misc]
+            ("pull", lambda tool=tool: tool.pull("v1.0.0", bench.place() / "out")),  # type: ignore[misc]
+        ]
+        for what, work in works:
+            seen = far.log.stat().st_size
+            done = work()
+            time.sleep(SETTLE_S)
+            requests = _requests(far.log, seen)
+            bench.note(
+                work="fact", what=f"{what} of {size_of(source) / 1e3:.0f} KB, {far.name}, {tool.name}",
+                value=f"{done.wall_s:.2f} s; {len(requests)} requests, {_serial(requests)} of them one after another",
+            )  # fmt: skip
+
+
+def _tools(bench: "Bench", far: Far) -> list[Tool]:
+    env = {name: value for name, value in far.told.items() if name.startswith("AWS_") and "URL" not in name}
+    env |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    place, bucket = bench.place(), far.told["S3_BUCKET"]
+    ours = f"s3://{bucket}/ours-{time.time_ns()}?endpoint={far.endpoint}&region=us-east-1"
+    restic = f"s3:{far.endpoint}/{bucket}/restic-{time.time_ns()}"
+    return [Ours(place / "ours", env=env, address=ours), Restic(place / "restic", env=env, address=restic)]
+
+
+# what passed the proxy
+
+
+def _requests(log: Path, start: int) -> list[dict[str, Any]]:
+    """Return what the proxy wrote from byte `start` of its log on."""
+    with log.open(encoding="utf-8") as file:
+        file.seek(start)
+        return [json.loads(line) for line in file]
+
+
+def _packs(requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [request for request in requests if any(part in request["path"] for part in PACKS)]
+
+
+def _serial(requests: list[dict[str, Any]]) -> int:
+    """Return the most requests of which each began after the one before had ended."""
+    count, free = 0, 0.0
+    for request in sorted(requests, key=lambda request: float(request["end"])):
+        if request["start"] >= free:
+            count, free = count + 1, request["end"]
+    return count
+
+
+def _shape(requests: list[dict[str, Any]], started: float, done: Run) -> str:
+    """Say where the time of a run went."""
+    data = _packs(requests)
+    first, last = min(request["start"] for request in data), max(request["end"] for request in data)
+    before = [request for request in requests if request["end"] <= first]
+    after = [request for request in requests if request["start"] >= last]
+    at_once = sum(request["end"] - request["start"] for request in data) / (last - first)
+    moved = sum(max(request["sent"], request["received"]) for request in data)
+    return (
+        f"{first - started:.2f} s before ({_serial(before)} round trips), {last - first:.2f} s with {len(data)} "
+        f"requests for packs, {at_once:.1f} at a time, {moved / 1e6 / (last - first):.0f} MB/s, "
+        f"{started + done.wall_s - last:.2f} s after ({_serial(after)} round trips)"
+    )
+
+
+# the line
 
 
 @contextlib.contextmanager
@@ -92,50 +179,47 @@ def _server(folder: Path) -> Iterator[dict[str, str]]:
 
 
 @contextlib.contextmanager
-def _proxy(endpoint: str) -> Iterator[str]:
-    to = urlsplit(endpoint).netloc
-    command = [sys.executable, "-m", "bench.delay", "--to", to, "--delay-ms", str(DELAY_MS), "--mb-s", str(RATE_MB_S)]
+def _proxy(server: str, window_kib: int, log: Path) -> Iterator[tuple[str, Path]]:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "bench.delay", "--to", urlsplit(server).netloc, "--log", str(log)]
+    command += ["--delay-ms", str(DELAY_MS), "--window-kib", str(window_kib)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            yield "http://" + process.stdout.readline().split()[1]
+            yield "http://" + process.stdout.readline().split()[1], log
         finally:
             process.terminate()
 
 
-def _carried(endpoint: str, told: dict[str, str]) -> tuple[float, float]:
-    """Return the MB/s that eight connections carry up and down."""
+def _carried(far: Far) -> dict[str, float]:
+    """Return the MB/s that eight connections carry up (`push`) and down (`pull`)."""
     s3 = boto3.client(
-        "s3", endpoint_url=endpoint, region_name="us-east-1",
-        aws_access_key_id=told["AWS_ACCESS_KEY_ID"], aws_secret_access_key=told["AWS_SECRET_ACCESS_KEY"],
+        "s3", endpoint_url=far.endpoint, region_name="us-east-1",
+        aws_access_key_id=far.told["AWS_ACCESS_KEY_ID"], aws_secret_access_key=far.told["AWS_SECRET_ACCESS_KEY"],
     )  # fmt: skip
     body = os.urandom(OBJECT)
 
-    def spread(method: str) -> float:
-        def each(worker: int) -> None:
-            at = urlsplit(endpoint)
-            line = http.client.HTTPConnection(at.hostname or "", at.port, timeout=120)
-            for number in range(worker, OBJECTS, CONNECTIONS):
-                operation = {"PUT": "put_object", "GET": "get_object"}[method]
-                url = s3.generate_presigned_url(operation, {"Bucket": told["S3_BUCKET"], "Key": f"line/{number}"})
-                line.request(method, url.removeprefix(endpoint), body if method == "PUT" else None)
-                answer = line.getresponse()
-                while answer.read(1 << 20):
-                    pass
-                if answer.status != http.client.OK:
-                    raise RuntimeError(f"{method}: {answer.status}")
-            line.close()
+    def each(worker: int, method: str) -> None:
+        at = urlsplit(far.endpoint)
+        operation = {"PUT": "put_object", "GET": "get_object"}[method]
+        where = {"Bucket": far.told["S3_BUCKET"], "Key": f"line/{worker}"}
+        url = s3.generate_presigned_url(operation, where).removeprefix(far.endpoint)
+        line = http.client.HTTPConnection(at.hostname or "", at.port, timeout=120)
+        with contextlib.closing(line):
+            line.request(method, url, body if method == "PUT" else None)
+            answer = line.getresponse()
+            while answer.read(1 << 20):
+                pass
+            if answer.status != http.client.OK:
+                raise RuntimeError(f"{method}: {answer.status}")
 
-        return _rate(each)
-
-    return spread("PUT"), spread("GET")
-
-
-def _rate(each: Callable[[int], None]) -> float:
-    started = time.monotonic()
-    with ThreadPoolExecutor(CONNECTIONS) as pool:
-        list(pool.map(each, range(CONNECTIONS)))
-    return OBJECT * OBJECTS / 1e6 / (time.monotonic() - started)
+    found = {}
+    for what, method in (("push", "PUT"), ("pull", "GET")):
+        started = time.monotonic()
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            list(pool.map(each, range(CONNECTIONS), [method] * CONNECTIONS))
+        found[what] = OBJECT * CONNECTIONS / 1e6 / (time.monotonic() - started)
+    return found
 
 
 def _free_ports() -> int:

@@ -2,14 +2,25 @@
 
     python -m bench.store [--full] [--only WORK,...] [--reps N] [--dir FOLDER]
 
-Works: corpora (every version of every corpus, in order), new (push into an empty repository), unchanged (push again),
-small (100,000 files of 2 KiB), pull, latency (SeaweedFS behind a delaying proxy). Runs of the tools alternate, so that
-what disturbs one disturbs the other. Every row goes to FOLDER/results/*.jsonl; the section for RESULTS.md is printed at
-the end. Everything is written below FOLDER (default: .aetherfs/bench in the current folder).
+Works, all but `million` unless told otherwise (with --full: all):
+
+    corpora    every version of every corpus, in order: stored bytes
+    new        one large database, and a few large arrays, into an empty repository
+    unchanged  20,000 files of 1 to 20 KiB, and the same again
+    pull       those three into empty folders
+    small      100,000 files of 2 KiB: push and pull
+    latency    the database over SeaweedFS behind a delaying proxy
+    million    1,000,000 small files: memory of ours alone
+
+The tools take turns, after one turn of each that is not counted where times are compared, and begin in turn. A pull
+gets a folder of its own, and nothing is removed before the end: for half a minute after a large folder was removed ext4
+is slow at making files, whoever makes them. Every row goes to FOLDER/results/*.jsonl; the section for RESULTS.md is
+printed at the end, targets first. Everything is written below FOLDER (default: .aetherfs/bench in the current folder).
 """
 
 import argparse
 import datetime
+import itertools
 import json
 import os
 import platform
@@ -17,16 +28,16 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bench import inputs, latency, table
 from bench.child import Run
 from bench.tools import Ours, Restic, Tool, size_of, versions
 
-MakeTool = Callable[[Path], Tool]
-TOOLS: tuple[MakeTool, ...] = (Ours, Restic)
+WORKS: Final = ("corpora", "new", "unchanged", "pull", "small", "latency")
+FULL_WORKS: Final = (*WORKS, "million")
 
 
 class Bench:
@@ -35,9 +46,15 @@ class Bench:
     def __init__(self, folder: Path, *, full: bool, reps: int, scale: float) -> None:
         self.folder, self.full, self.reps, self.scale = folder, full, reps, scale
         self.rows: list[dict[str, Any]] = []
-        self.results = folder / "results" / f"store-{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S}.jsonl"
+        now = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S}"
+        self.results = folder / "results" / f"store-{now}.jsonl"
         self.results.parent.mkdir(parents=True, exist_ok=True)
-        self.scratch = folder / "scratch"
+        self.scratch = folder / f"scratch-{now}"
+        self._places = itertools.count()
+
+    def place(self) -> Path:
+        """Return a folder that nothing has used, and that nobody has made."""
+        return self.scratch / f"{next(self._places)}"
 
     def note(self, **row: Any) -> None:
         """Keep one row."""
@@ -46,11 +63,12 @@ class Bench:
             file.write(json.dumps(row) + "\n")
 
     def timed(self, work: str, source: str, tool: str, rep: int, done: Run, **more: Any) -> None:
-        """Keep what a run took."""
-        took = {key: round(value, 4) for key, value in done._asdict().items() if key != "out"}
-        self.note(work=work, input=source, tool=tool, rep=rep, **took, **more)
-        print(f"  {work} {source} {tool}: {done.wall_s:.2f} s, {done.cpu_s:.2f} CPU s, {done.peak_mb:.0f} MB",
-              file=sys.stderr, flush=True)  # fmt: skip
+        """Keep what a run took; a negative `rep` is a warm-up, which is only shown."""
+        if rep >= 0:
+            took = {key: round(value, 4) for key, value in done._asdict().items() if key != "out"}
+            self.note(work=work, input=source, tool=tool, rep=rep, **took, **more)
+        print(f"  {work}, {source}, {tool}: {done.wall_s:.2f} s, {done.cpu_s:.2f} CPU s, {done.peak_mb:.0f} MB"
+              f"{', warm-up' if rep < 0 else ''}; others {done.others:.0%}", file=sys.stderr, flush=True)  # fmt: skip
 
     def about(self) -> None:
         """Say what is measured, and where."""
@@ -64,95 +82,121 @@ class Bench:
             machine=f"{os.cpu_count()} CPUs ({_cpu()}), Linux {platform.release()}",
         )  # fmt: skip
 
+    def turn(self, tools: Sequence[Tool], rep: int) -> Sequence[Tool]:
+        """Return who goes when in one round: each begins every other."""
+        return tools if rep % 2 == 0 else tools[::-1]
+
+    def tools(self) -> list[Tool]:
+        """Return all tools, each with an empty repository."""
+        tools: list[Tool] = [Ours(self.place()), Restic(self.place())]
+        for tool in tools:
+            tool.init()
+        return tools
+
     # inputs
 
-    def corpora(self) -> list[Path]:
-        """Return all corpora of this edition."""
-        names = inputs.REAL if self.full else inputs.REAL_QUICK
-        made = inputs.synthetic(self.folder / f"synthetic-{self.scale:g}", self.scale)
-        return [*inputs.real(self.folder / "corpora", names), *made]
+    def database(self) -> Path:
+        """Return a folder with one large database."""
+        return inputs.database(self.folder / "database")
 
-    def trees(self) -> list[Path]:
-        """Return the folders of new data: one large database, and a few large arrays."""
-        made = inputs.synthetic(self.folder / f"synthetic-{self.scale:g}", self.scale)
-        sqlite = next(path for path in made if path.name == "s1-sqlite")
+    def arrays(self) -> Path:
+        """Return a folder with a few large arrays."""
         (zones,) = inputs.real(self.folder / "corpora", ("timezonefinder",))
-        return [sqlite / "v1", zones / "v1"]
+        return zones / "v1"
 
     def tree(self) -> Path:
-        """Return a tree of 20,000 files of 1 to 20 KiB."""
+        """Return a tree of 20,000 files."""
         return inputs.small_files(self.folder / "tree20k", 20_000, low=1024, high=20 << 10)
 
     # works
 
     def run_corpora(self) -> None:
         """Push every version of every corpus, in order."""
-        for corpus in self.corpora():
-            tools = self._fresh()
+        made = inputs.synthetic(self.folder / f"synthetic-{self.scale:g}", self.scale)
+        for corpus in [*inputs.real(self.folder / "corpora", inputs.REAL), *made]:
+            tools = self.tools()
             plain = 0
             for number, version in enumerate(inputs.versions_of(corpus), 1):
                 plain += size_of(version)
                 for tool in tools:
                     done, _ = tool.push(version, f"v{number}.0.0")
                     self.timed("push, version after version", corpus.name, tool.name, number, done)
-                    self.note(
-                        work="stored", input=corpus.name, tool=tool.name, stored=tool.stored(), plain=plain,
-                        versions=number,
-                    )  # fmt: skip
+            for tool in tools:
+                self.note(
+                    work="stored", input=corpus.name, tool=tool.name, stored=tool.stored(), plain=plain, versions=number
+                )
 
     def run_new(self) -> None:
-        """Push into an empty repository, and pull into an empty folder."""
-        for source in self.trees():
-            self._new_and_pull(source, f"{source.parent.name} {size_of(source) / 1e6:.0f} MB")
+        """Push into empty repositories."""
+        for source in (self.database(), self.arrays()):
+            self._new(source, _named(source))
 
     def run_unchanged(self) -> None:
-        """Push a tree of 20,000 files, and push it again; pull it."""
+        """Push a tree of 20,000 files, and push it again."""
         tree = self.tree()
-        self._new_and_pull(tree, "20,000 files", again=True)
+        tools = self._new(tree, "20,000 files")
+        time.sleep(3)  # so that no file is as young as the clock's grain
+        for rep in range(-1, 2 * self.reps + 1):
+            for tool in self.turn(tools, rep):
+                os.sync()
+                done, _ = tool.push(tree, f"v1.1.{rep + 1}")
+                self.timed("push, unchanged", "20,000 files", tool.name, rep, done, bytes=size_of(tree))
+
+    def run_pull(self) -> None:
+        """Pull into empty folders."""
+        for source, name in (
+            (self.database(), _named(self.database())), (self.arrays(), _named(self.arrays())),
+            (self.tree(), "20,000 files"),
+        ):  # fmt: skip
+            tools = self.tools()
+            for tool in tools:
+                tool.push(source, "v1.0.0")
+            self._pull(source, name, tools)
 
     def run_small(self) -> None:
-        """Push 100,000 files of 2 KiB."""
+        """Push and pull 100,000 files of 2 KiB."""
         tree = inputs.small_files(self.folder / "tree100k", 100_000, low=2048, high=2048)
-        self._new_and_pull(tree, "100,000 files of 2 KiB")
-
-    def _new_and_pull(self, source: Path, name: str, *, again: bool = False) -> None:
-        size = size_of(source)
-        for rep in range(self.reps):
-            tools = self._fresh()
-            for tool in tools:
-                read_all(source)
-                done, said = tool.push(source, "v1.0.0")
-                self.timed("push, new", name, tool.name, rep, done, bytes=size, **said)
-                if isinstance(tool, Ours) and not rep:
-                    self.note(work="fact", what=f"PUTs of pushing {name}", value=said["puts"])
-                    per_file = tool.manifest_size() / said["files"]
-                    self.note(work="fact", what=f"manifest bytes a file, {name}", value=round(per_file, 1))
-            if again:
-                time.sleep(3)  # so that no file is as young as the clock's grain
-                for tool in tools:
-                    tool.push(source, "v1.0.1")
-                for turn in range(3):
-                    for tool in tools:
-                        done, said = tool.push(source, f"v1.1.{turn}")
-                        self.timed("push, unchanged", name, tool.name, rep * 3 + turn, done, bytes=size, **said)
-            for tool in tools:
-                dest = self.scratch / f"out-{tool.name}"
-                self.timed("pull", name, tool.name, rep, tool.pull("v1.0.0", dest), bytes=size)
-                if not rep:
-                    same_bytes(source, dest)
-                shutil.rmtree(dest)
+        self._pull(tree, "100,000 files of 2 KiB", self._new(tree, "100,000 files of 2 KiB"))
 
     def run_latency(self) -> None:
         """Push and pull over a store that is far away."""
-        latency.run(self, [self.trees()[0]])
+        few = inputs.small_files(self.folder / "tree20", 20, low=1024, high=20 << 10)
+        latency.run(self, self.database(), few)
 
-    def _fresh(self) -> list[Tool]:
-        shutil.rmtree(self.scratch, ignore_errors=True)
-        tools = [make(self.scratch / make.__name__.lower()) for make in TOOLS]
-        for tool in tools:
-            tool.init()
-        os.sync()  # what was removed and written before is not booked on the first to run
+    def run_million(self) -> None:
+        """Push 1,000,000 small files, the same again, and pull them: ours alone, for its memory."""
+        tree = inputs.small_files(self.folder / "tree1m", 1_000_000, low=100, high=500)
+        ours, name = self.tools()[0], "1,000,000 files of 100 to 500 bytes"
+        for work, version in (("push, new", "v1.0.0"), ("push, unchanged", "v1.0.1")):
+            done, said = ours.push(tree, version)
+            self.timed(work, name, ours.name, 0, done, bytes=size_of(tree), puts=said["puts"])
+        self.timed("pull", name, ours.name, 0, ours.pull("v1.0.0", self.place() / "out"), bytes=size_of(tree))
+
+    def _new(self, source: Path, name: str) -> list[Tool]:
+        """Push into empty repositories; return the last ones."""
+        size = size_of(source)
+        for rep in range(-1, self.reps):
+            tools = self.tools()
+            for tool in self.turn(tools, rep):
+                read_all(source)
+                os.sync()  # what was written before is not booked on who comes next
+                done, said = tool.push(source, "v1.0.0")
+                self.timed("push, new", name, tool.name, rep, done, bytes=size)
+                if isinstance(tool, Ours) and not rep:
+                    per_file = tool.manifest_size() / said["files"]
+                    self.note(work="ours", input=name, puts=said["puts"], manifest_per_file=round(per_file, 1))
         return tools
+
+    def _pull(self, source: Path, name: str, tools: list[Tool]) -> None:
+        """Pull from repositories that hold it as v1.0.0."""
+        for rep in range(-1, self.reps):
+            for tool in self.turn(tools, rep):
+                dest = self.place() / "out"
+                os.sync()
+                done = tool.pull("v1.0.0", dest)
+                self.timed("pull", name, tool.name, rep, done, bytes=size_of(source))
+                if rep < 0:
+                    same_bytes(source, dest)
 
 
 def read_all(folder: Path) -> None:
@@ -169,6 +213,10 @@ def same_bytes(source: Path, dest: Path) -> None:
     subprocess.run(["diff", "-r", "--no-dereference", source, dest], check=True)
 
 
+def _named(source: Path) -> str:
+    return f"{source.parent.name} {size_of(source) / 1e6:.0f} MB"
+
+
 def _cpu() -> str:
     with open("/proc/cpuinfo", encoding="utf-8") as file:
         return next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), "unknown CPU")
@@ -177,12 +225,16 @@ def _cpu() -> str:
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true", help="all corpora at full size, more repetitions")
-    parser.add_argument("--only", default="corpora,new,unchanged,small,latency", metavar="WORK,...")
+    parser.add_argument("--full", action="store_true", help="all works, corpora at full size, more repetitions")
+    parser.add_argument("--only", default="", metavar="WORK,...", help="these works")
     parser.add_argument("--reps", type=int, default=0, help="repetitions (3; 5 with --full)")
     parser.add_argument("--scale", type=float, default=0.0, help="of the synthetic corpora (0.05; 1 with --full)")
     parser.add_argument("--dir", type=Path, default=Path(".aetherfs/bench"))
     given = parser.parse_args()
+    works = given.only.split(",") if given.only else FULL_WORKS if given.full else WORKS
+    for work in works:
+        if work not in FULL_WORKS:
+            parser.error(f"no work {work!r}; there are: {', '.join(FULL_WORKS)}")
     if shutil.which("restic") is None:
         sys.exit("no restic on PATH; install the peers with: bench/setup.sh")
     bench = Bench(
@@ -191,11 +243,11 @@ def main() -> None:
     )  # fmt: skip
     bench.about()
     try:
-        for work in given.only.split(","):
+        for work in works:
             getattr(bench, f"run_{work}")()
     finally:
+        print(table.section(bench.rows), flush=True)
         shutil.rmtree(bench.scratch, ignore_errors=True)
-        print(table.section(bench.rows))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ import statistics
 import sys
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
-Row = dict[str, Any]
+from bench.targets import Row, standings
+
 HEAD = (
     "| work | input | ours wall s | peer wall s | peer/ours | ours CPU s | peer CPU s | ours/peer CPU "
     "| ours MB/s | ours peak MB | peer peak MB |"
@@ -29,11 +29,19 @@ def section(rows: list[Row]) -> str:
     parts = [
         f"## {about['date']}: {about['command']}",
         f"Commit {about['commit']}; {about['versions']}; {about['machine']}.",
+        _aims(rows),
         _times(rows),
+        _far(rows),
         _stored(rows),
         _facts(rows),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _aims(rows: list[Row]) -> str:
+    lines = ["| work | aim | figure | |", "|---|---|---|---|"]
+    found = [[at.work, at.aim, at.figure, "met" if at.met else "**missed**"] for at in standings(rows)]
+    return "\n".join(lines + ["| " + " | ".join(cells) + " |" for cells in found]) if found else ""
 
 
 def _times(rows: list[Row]) -> str:
@@ -63,11 +71,21 @@ def _times(rows: list[Row]) -> str:
     return "\n".join(lines) + "\n\n" + note
 
 
-def _stored(rows: list[Row]) -> str:
-    last: dict[tuple[str, str], Row] = {}
+def _far(rows: list[Row]) -> str:
+    lines = [
+        "| far store | tool | of what 8 connections carry (least-most) | they carry, MB/s | the last run |",
+        "|---|---|---|---|---|",
+    ]
     for row in rows:
-        if row["work"] == "stored":
-            last[row["input"], row["tool"]] = row  # the last version's counts
+        if row["work"] == "far":
+            share = f"{row['share']:.0%} ({row['least']:.0%}-{row['most']:.0%})"
+            cells = [f"{row['what']}, {row['input']}", row["tool"], share, f"{row['line_mb_s']:.0f}", row["shape"]]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) if len(lines) > 2 else ""
+
+
+def _stored(rows: list[Row]) -> str:
+    last = {(row["input"], row["tool"]): row for row in rows if row["work"] == "stored"}
     inputs = list(dict.fromkeys(source for source, _ in last))
     if not inputs:
         return ""
@@ -92,7 +110,8 @@ def _stored_line(source: str, versions: object, plain: int, ours: int, peer: int
 
 def _facts(rows: list[Row]) -> str:
     facts = [row for row in rows if row["work"] == "fact"]
-    return "\n".join(f"- {row['what']}: {row['value']}" for row in facts)
+    told = [f"- pushing {row['input']}: {row['puts']} PUTs" for row in rows if row["work"] == "ours"]
+    return "\n".join(told + [f"- {row['what']}: {row['value']}" for row in facts])
 
 
 def _peak(rows: list[Row]) -> str:

@@ -24,8 +24,11 @@ class Tool(Protocol):
         """Make the repository."""
         ...
 
-    def push(self, folder: Path, version: str) -> tuple[Run, dict[str, float]]:
-        """Put a folder in as `version`; return what it took and what the program says of it."""
+    def push(self, folder: Path, version: str) -> tuple[Run, dict[str, int]]:
+        """Put a folder in as `version`; return what it took and what the program says of it.
+
+        That is `files`, and with ours `puts`.
+        """
         ...
 
     def pull(self, version: str, dest: Path) -> Run:
@@ -53,11 +56,11 @@ class Ours:
         self.place.mkdir(parents=True)
         run([self._program, "init"], env=self._env)
 
-    def push(self, folder: Path, version: str) -> tuple[Run, dict[str, float]]:
+    def push(self, folder: Path, version: str) -> tuple[Run, dict[str, int]]:
         """See `Tool`."""
         done = run([self._program, "push", "--quiet", "--json", str(folder), "-t", f"data:{version}"], env=self._env)
         said = json.loads(done.out)
-        return done, {key: said[key] for key in ("new_bytes", "stored_bytes", "puts", "files")}
+        return done, {"puts": said["puts"], "files": said["files"]}
 
     def pull(self, version: str, dest: Path) -> Run:
         """See `Tool`."""
@@ -92,11 +95,11 @@ class Restic:
         self.place.mkdir(parents=True)
         run(["restic", "init", "--quiet"], env=self._env)
 
-    def push(self, folder: Path, version: str) -> tuple[Run, dict[str, float]]:
+    def push(self, folder: Path, version: str) -> tuple[Run, dict[str, int]]:
         """See `Tool`."""
         done = run(["restic", "backup", "--json", "--tag", version, "."], env=self._env, cwd=folder)
         said = json.loads(done.out.strip().splitlines()[-1])
-        return done, {"new_bytes": said["data_added"], "files": said["total_files_processed"]}
+        return done, {"files": said["total_files_processed"]}
 
     def pull(self, version: str, dest: Path) -> Run:
         """See `Tool`."""
