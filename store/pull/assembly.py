@@ -64,6 +64,7 @@ class Assembly:
         self._tree, self._dest, self._wanted, self._identities = tree, dest, wanted, identities
         self._donors, self._taken, self._id_key = donors, taken, id_key
         self._columns = Columns(manifest)
+        self._clones = True  # as far as is known
         self.reuses = False  # whether the tree gets files that are here already; known once the first batch is there
         self._noted = bytearray(self._columns.blocks)  # rows of blocks that were found missing
         self._fresh, self._repeated = self._places(), self._places()
@@ -71,7 +72,7 @@ class Assembly:
     def prepare(self, size: int) -> Iterator[Batch]:
         """Make folders, reuse whole files of the destination, give all others their size.
 
-        Yields what is missing, `size` blocks at a time, or few more.
+        Yields what is missing, `size` places at a time.
         """
         with contextlib.suppress(FileExistsError):
             os.mkdir(self._tree)
@@ -89,9 +90,9 @@ class Assembly:
                 target = b"%b/%b" % (base, name)
                 if standing[number] != Standing.MISSING or not self._note_whole(number, row, target):
                     for _ in self._begin(number, row, target):
-                        if len(self._fresh) >= size or len(self._repeated) >= size:
+                        if self._fresh.noted + self._repeated.noted >= size:
                             yield from self._full()
-                elif len(self._fresh) >= size or len(self._repeated) >= size:
+                elif self._fresh.noted + self._repeated.noted >= size:
                     yield from self._full()
         yield from self._full()
 
@@ -191,8 +192,15 @@ class Assembly:
         if donor is not None:
             self._reuse(number, row, target, digest, donor)
             return
+        executable = bool(row[7] & layout.EXECUTABLE)
+        if self._clones and row[0] > MAX_PLAIN and self._clone(content.path(number), row[0], executable, target):
+            if self._fits(row, target):
+                standing[number] = Standing.KEPT
+                yield from self._note_damaged(row, target)
+                return
+            os.unlink(target)
         standing[number] = Standing.WRITTEN
-        descriptor = create(target, executable=bool(row[7] & layout.EXECUTABLE))
+        descriptor = create(target, executable=executable)
         try:
             os.ftruncate(descriptor, row[0])
         finally:
@@ -241,6 +249,22 @@ class Assembly:
             os.close(descriptor)
         self._taken(row[0])
 
+    def _clone(self, path: bytes, size: int, executable: bool, target: bytes) -> bool:
+        """Begin a large file as a clone of what lies at its path, so that only what changed takes room on the disk."""
+        with opened(os.path.join(self._dest, path)) as source:
+            if source is None:
+                return False
+            descriptor = create(target, executable=executable)
+            try:
+                if clone(source, descriptor):
+                    os.ftruncate(descriptor, size)
+                    return True
+            finally:
+                os.close(descriptor)
+        self._clones = False  # nor will others
+        os.unlink(target)
+        return False
+
     def _fits(self, row: Row, target: bytes) -> bool:
         """Tell whether a staged file may be written to, and holds nothing where a hole is to be."""
         found = look_at(target)
@@ -284,15 +308,22 @@ def _linked(source: bytes, target: bytes) -> bool:
     return True
 
 
+def clone(source: int, target: int) -> bool:
+    """Make a new file share another's content, block by block until either is written to; false where that can't be."""
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+    except OSError:
+        return False
+    return True
+
+
 def copy(source: int, target: int, size: int) -> None:
     """Copy a file's content, sharing its blocks where the file system can; holes stay holes.
 
     Raises:
         OSError: it can't be read or written.
     """
-    try:
-        fcntl.ioctl(target, _FICLONE, source)
-    except OSError:
+    if not clone(source, target):
         for start, end in data_runs(source, size):
             while start < end:
                 data = os.pread(source, min(_COPY, end - start), start)

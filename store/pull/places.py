@@ -32,6 +32,7 @@ class Places:
     def __init__(self, on_made: OnMade) -> None:
         """Begin with none; `on_made` is told each file that is made, in any thread."""
         self._needs: dict[bytes, tuple[Block, list[Place]]] = {}
+        self.noted = 0  # places, those filled meanwhile too: one block may be missing at very many
         self._on_made = on_made
 
     def __len__(self) -> int:
@@ -42,6 +43,7 @@ class Places:
 
     def add(self, block: Block, path: bytes, offset: int, whole: Whole | None = None) -> None:
         """Note that a block is missing at an offset of a file, which has its size already unless it is to be made."""
+        self.noted += 1
         need = self._needs.get(block.digest)
         if need is None:
             self._needs[block.digest] = block, [(path, offset, whole)]

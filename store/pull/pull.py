@@ -54,7 +54,7 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _FINE_GRAIN_NS: Final = 100_000_000  # clocks of local file systems tick at least every 10 ms
 _COARSE_GRAIN_NS: Final = 2_000_000_000  # FAT
 _PAGES: Final = 32 << 20  # bytes of manifests' pages held; most are read once, front to back
-_BATCH: Final = 1 << 14  # missing blocks noted at a time, about 600 bytes each
+_BATCH: Final = 1 << 14  # places of missing blocks noted at a time, about 700 bytes each
 _LARGE_BATCH: Final = 200_000  # the same, where all files of the destination have to be cut for each batch
 _MANY: Final = 4096  # files to be made from which on other processes are worth their start (0.1 s of a CPU each)
 

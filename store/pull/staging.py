@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import stat
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -26,6 +27,8 @@ from store.pull.exchange import exchange
 
 _LOCK: Final = b"lock"
 _OLD: Final = b"old"
+WAIT_S: Final = 5.0  # for the lock: processes that a killed pull left finish their files first
+_POLL_S: Final = 0.02
 _TREE: Final = re.compile(rb"([0-9a-f]{64})-([0-9a-f]{64})")
 
 
@@ -137,7 +140,8 @@ def staging(dest: bytes, state: tuple[bytes, bytes]) -> Iterator[Staging]:
 def _lock(dest: bytes, folder: bytes) -> int:
     shown = os.fsdecode(dest)
     path = os.path.join(folder, _LOCK)
-    for _ in range(8):  # the one who held it may remove it while we wait for it
+    until = time.monotonic() + WAIT_S
+    while True:  # the one who held it may remove it while we wait for it
         try:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(folder, 0o700)
@@ -160,13 +164,15 @@ def _lock(dest: bytes, folder: bytes) -> int:
         except OSError as error:
             os.close(descriptor)
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                break
+                if time.monotonic() < until:
+                    time.sleep(_POLL_S)
+                    continue
+                raise DestinationUnusable(shown, "another pull is writing it") from error
             raise DestinationUnusable(shown, f"it cannot be locked: {os.strerror(error.errno or 0)}") from error
         else:
             os.close(descriptor)
             continue
         os.close(descriptor)
-    raise DestinationUnusable(shown, "another pull is writing it")
 
 
 def remove_tree(path: bytes) -> None:

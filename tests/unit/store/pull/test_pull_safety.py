@@ -293,7 +293,8 @@ def test_a_file_shared_with_a_killed_pulls_tree_is_not_written_to(bench: Bench) 
 # while it runs
 
 
-def test_two_pulls_of_one_destination_exclude_each_other(bench: Bench) -> None:
+def test_two_pulls_of_one_destination_exclude_each_other(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store.pull.staging, "WAIT_S", 0.05)
     refused: list[str] = []
 
     def meanwhile(key: str) -> None:
