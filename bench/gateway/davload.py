@@ -32,6 +32,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from typing import Any
+
+Row = dict[str, Any]  # one line of JSON
 
 CURL = os.environ.get("CURL", "curl")
 WRK = os.environ.get("WRK", "wrk")
@@ -59,7 +63,7 @@ class Bad(Exception):
 # ---- CPU accounting (the same rules as nfsload) ----
 
 
-def tree_cpu(roots):
+def tree_cpu(roots: set[int]) -> float:
     """CPU seconds of these processes and everything below them."""
     if not roots:
         return 0.0
@@ -83,28 +87,28 @@ def tree_cpu(roots):
     return total
 
 
-def client_cpu():
+def client_cpu() -> float:
     t = os.times()
     return t.user + t.system + t.children_user + t.children_system
 
 
-def machine_cpu():
+def machine_cpu() -> tuple[float, float]:
     with open("/proc/stat") as f:
         v = [int(x) * TICK for x in f.readline().split()[1:9]]
     return v[0] + v[2] + v[7], v[1]  # user+system+steal, niced
 
 
 class Bench:
-    def __init__(self, a):
+    def __init__(self, a: argparse.Namespace) -> None:
         self.a = a
         self.host, _, self.port = a.address.partition(":")
         self.base = "/" + a.prefix.strip("/")
         self.base = "" if self.base == "/" else self.base
         self.pids = {int(p) for p in a.server_pid.split(",")} if a.server_pid else set()
         self.lockfd = os.open(a.lock, os.O_RDWR | os.O_CREAT, 0o666) if a.lock else None
-        self.locked = 0
+        self.locked = 0.0  # since when, on the monotonic clock
         with open(a.manifest) as f:
-            self.m = json.load(f)
+            self.m: dict[str, Any] = json.load(f)
         os.makedirs(a.scratch, exist_ok=True)
         self.tmp = tempfile.mkdtemp(prefix="davload-", dir=a.scratch)
         self.paths = os.path.join(self.tmp, "paths")
@@ -114,10 +118,10 @@ class Bench:
         with open(self.bigpath, "w") as f:
             f.write(f"{self.base}/big.bin\n")
 
-    def url(self, path):
+    def url(self, path: str) -> str:
         return f"http://{self.host}:{self.port}{self.base}{path}"
 
-    def lock_quiet(self):
+    def lock_quiet(self) -> None:
         """As in nfsload: the lock may be kept over several repetitions."""
         if self.lockfd is not None and not self.locked:
             fcntl.flock(self.lockfd, fcntl.LOCK_EX)
@@ -129,12 +133,12 @@ class Bench:
             if (machine_cpu()[0] - a) / 0.2 / NCPU < 0.10 or time.monotonic() - t0 > self.a.quiet_wait:
                 return
 
-    def unlock(self):
-        if self.locked and time.monotonic() - self.locked >= self.a.lock_hold:
+    def unlock(self) -> None:
+        if self.lockfd is not None and self.locked and time.monotonic() - self.locked >= self.a.lock_hold:
             fcntl.flock(self.lockfd, fcntl.LOCK_UN)
-            self.locked = 0
+            self.locked = 0.0
 
-    def emit(self, measure, conns, rep, **more):
+    def emit(self, measure: str, conns: int, rep: int, **more: Any) -> None:
         print(
             json.dumps(
                 {"tool": "davload", "peer": self.a.peer, "measure": measure, "conns": conns, "rep": rep, **more}
@@ -142,7 +146,7 @@ class Bench:
             flush=True,
         )
 
-    def timed(self, measure, conns, rep, func, unit):
+    def timed(self, measure: str, conns: int, rep: int, func: Callable[[], Row], unit: str) -> bool:
         """Run func() -> dict between CPU readings; unit names the field that counts."""
         self.lock_quiet()
         try:
@@ -168,7 +172,7 @@ class Bench:
         return other > BUSY and wall < 5
 
     # ---- measures ----
-    def run_wrk(self, conns, method, pathfile, mode, size=0):
+    def run_wrk(self, conns: int, method: str, pathfile: str, mode: str, size: int = 0) -> Row:
         p = subprocess.run(
             [
                 WRK,
@@ -193,13 +197,13 @@ class Bench:
         line = [x for x in p.stdout.splitlines() if x.startswith("JSON ")]
         if not line:
             raise Bad(f"wrk: {(p.stderr or p.stdout).strip()[-200:]}")
-        r = json.loads(line[0][5:])
+        r: Row = json.loads(line[0][5:])
         if r["bad"] or r["socket_errors"] or not r["requests"]:
             raise Bad(f"wrk: {r['requests']} answers, {r['bad']} of them no 2xx, {r['socket_errors']} socket errors")
         r["mb_s"] = round(r["bytes"] / 1e6 / r["secs"], 2)
         return r
 
-    def get(self, conns):
+    def get(self, conns: int) -> Row:
         size = self.m["big"]["bytes"]
         cmd = [
             CURL,
@@ -225,34 +229,36 @@ class Bench:
             "ttfb_ms": round(max(float(o[2]) for o in outs) * 1e3, 2),
         }
 
-    def small(self, conns):
+    def small(self, conns: int) -> Row:
         return self.run_wrk(conns, "GET", self.paths, "plain")
 
-    def range64k(self, conns):
+    def range64k(self, conns: int) -> Row:
         return self.run_wrk(conns, "GET", self.bigpath, "range64k", self.m["big"]["bytes"])
 
-    def propfind0(self, conns):
+    def propfind0(self, conns: int) -> Row:
         return self.run_wrk(conns, "PROPFIND", self.paths, "depth0")
 
-    def options(self, conns):
+    def options(self, conns: int) -> Row:
         return self.run_wrk(conns, "OPTIONS", self.paths, "plain")
 
-    def head(self, conns):
+    def head(self, conns: int) -> Row:
         p = subprocess.run(
             [HTTPLOAD, self.host, self.port, "HEAD", str(conns), str(self.a.seconds), self.paths],
             capture_output=True,
             text=True,
             timeout=self.a.seconds + 60,
         )
-        r = json.loads(p.stdout or "{}")
+        r: Row = json.loads(p.stdout or "{}")
         if r.get("error") or r.get("bad") or not r.get("requests"):
             raise Bad(f"httpload: {p.stdout}{p.stderr}")
         return r
 
-    def propfind(self, path, body):
+    def propfind(self, path: str, body: bytes) -> Row:
         c = http.client.HTTPConnection(self.host, int(self.port), timeout=120)
         expect = self.m[path.strip("/")]["files"] + 1
-        lat, size, n, ttfb = [], 0, 0, []
+        lat: list[float] = []
+        ttfb: list[float] = []
+        size = n = 0
         t0 = time.monotonic()
         while True:
             t = time.monotonic()
@@ -286,16 +292,16 @@ class Bench:
             "body_bytes": size,
         }
 
-    def propfind1_1k(self, _):
+    def propfind1_1k(self, _: int) -> Row:
         return self.propfind("/dir1k/", NAMED)
 
-    def propfind1_10k(self, _):
+    def propfind1_10k(self, _: int) -> Row:
         return self.propfind("/dir10k/", NAMED)
 
-    def allprop1_10k(self, _):
+    def allprop1_10k(self, _: int) -> Row:
         return self.propfind("/dir10k/", ALLPROP)
 
-    def copytree(self, transfers):
+    def copytree(self, transfers: int) -> Row:
         out = os.path.join(self.tmp, "copy")
         shutil.rmtree(out, ignore_errors=True)
         cmd = [
@@ -339,10 +345,12 @@ class Bench:
         }
 
     # ---- correctness ----
-    def verify(self):
-        def request(method, path, body=None, **headers):
+    def verify(self) -> bool:
+        def request(
+            method: str, path: str, **headers: str
+        ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
             c = http.client.HTTPConnection(self.host, int(self.port), timeout=120)
-            c.request(method, self.base + path, body, headers)
+            c.request(method, self.base + path, headers=headers)
             return c, c.getresponse()
 
         c, r = request("GET", "/big.bin")
@@ -393,7 +401,7 @@ ALL = (
 GET_ONLY = "verify,get@1,get@4,small@1,small@16,range64k@1,range64k@16,head@1,head@16"
 
 
-def main():
+def main() -> int:
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("address", help="HOST:PORT (IPv4 address)")
     ap.add_argument("--prefix", default="", help="path of the tree on the server")

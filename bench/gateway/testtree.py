@@ -25,7 +25,7 @@ BLOCK = 64 * 1024
 MTIME = 1_700_000_000  # fixed, so that two trees are alike
 
 
-def small(rng):
+def small(rng: random.Random) -> bytes:
     """1-8 KiB, first half random, second half text."""
     n = rng.randint(1024, 8192)
     half = n // 2
@@ -33,13 +33,13 @@ def small(rng):
     return rng.randbytes(half) + (line * (n // len(line) + 1))[: n - half]
 
 
-def put(path, data):
+def put(path: str, data: bytes) -> None:
     with open(path, "wb") as f:
         f.write(data)
     os.utime(path, (MTIME, MTIME))
 
 
-def flat(root, name, count, rng):
+def flat(root: str, name: str, count: int, rng: random.Random) -> dict[str, int]:
     d = os.path.join(root, name)
     os.makedirs(d, exist_ok=True)
     size = crc = 0
@@ -52,7 +52,7 @@ def flat(root, name, count, rng):
     return {"files": count, "bytes": size, "crc32_sum": crc}
 
 
-def nested(root, name, count, rng):
+def nested(root: str, name: str, count: int, rng: random.Random) -> dict[str, int]:
     top = os.path.join(root, name)
     size = crc = made = 0
     dirs = set()
@@ -74,7 +74,7 @@ def nested(root, name, count, rng):
     return {"files": made, "dirs": ndirs, "bytes": size, "crc32_sum": crc}
 
 
-def big(path, mib, rng):
+def big(path: str, mib: int, rng: random.Random) -> dict[str, int | str]:
     text = (b"0123456789abcdef the repetitive half of the file\n" * (BLOCK // 40))[:BLOCK]
     h = hashlib.sha256()
     with open(path, "wb") as f:
@@ -86,7 +86,7 @@ def big(path, mib, rng):
     return {"bytes": os.path.getsize(path), "sha256": h.hexdigest()}
 
 
-def main():
+def main() -> None:
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("dir")
     ap.add_argument("--seed", type=int, default=20240229)
@@ -99,13 +99,14 @@ def main():
     try:
         with open(manifest) as f:
             if json.load(f)["options"] == options and os.path.isdir(root):
-                return print(f"{root}: already there", file=sys.stderr)
+                print(f"{root}: already there", file=sys.stderr)
+                return
     except (OSError, ValueError, KeyError):
         pass
     if os.path.isdir(root) and os.listdir(root):
         sys.exit(f"{root}: not empty, and not the tree of these options; remove it first")
     os.makedirs(root, exist_ok=True)
-    m = {"options": options}
+    m: dict[str, object] = {"options": options}
     m["big"] = big(os.path.join(root, "big.bin"), a.big_mib, random.Random(a.seed))
     m["dir1k"] = flat(root, "dir1k", 1000, random.Random(a.seed + 1))
     m["dir10k"] = flat(root, "dir10k", 10000, random.Random(a.seed + 2))
