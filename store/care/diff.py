@@ -1,21 +1,23 @@
 """Tells two states apart: a streaming merge of two manifests, folder by folder, in memory that does not grow with them.
 
-Entries of a folder are sorted by name in both, so one step of the merge needs one entry of each. Depth first, so what
-is held is one place in each folder on the way down. `needed` tells what a pull has to fetch for the second state where
-the first is at hand. Pure but for reading manifests; one thread each.
+Entries of a folder are sorted by name in both, so one step of the merge needs one entry of each; runs that are the same
+in both are passed over at once. Depth first, so what is held is one place in each folder on the way down. `needed`
+tells what a pull has to fetch for the second state where the first is at hand. Pure but for reading manifests; one
+thread each.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
-from store.care.digestsets import blocks_of, parts_of
+from store.care.digestsets import digests_of, parts_of
 from store.kinds import Kind
 from store.manifest.view import Manifest, Record
 
 What = Literal["added", "removed", "changed", "touched"]
 Aspect = Literal["kind", "content", "executable", "target", "time"]
 
+RUN: Final = 1024  # entries of a folder that are compared at once
 _ROOT: Final = b""
 
 
@@ -82,6 +84,7 @@ def differences(before: Manifest, after: Manifest) -> Iterator[Difference]:
     """
     if before.id == after.id:
         return
+    before, after = before.near(), after.near()
     top = _entry(_ROOT, before, (0, before.record(0)), after, (0, after.record(0)))
     if top is not None:
         yield top
@@ -110,39 +113,66 @@ def needed(before: Manifest, after: Manifest) -> Needed:
     chunks = plain = stored = 0
     if before.id == after.id:
         return Needed(0, 0, 0)
+    after = after.near()
     parts = parts_of(before.blocks)
     for part in range(parts):
-        known = {block.digest for _, block in blocks_of(before, part, parts)}
-        for _, block in blocks_of(after, part, parts):
-            if block.digest not in known:
+        known = {digest for _, digest in digests_of(before, part, parts)}
+        for row, digest in digests_of(after, part, parts):
+            if digest not in known:
+                block = after.block(row)
                 chunks, plain, stored = chunks + 1, plain + block.plain, stored + block.stored
     return Needed(chunks, plain, stored)
 
 
 _Numbered = tuple[int, Record]
 _Named = tuple[int, bytes, Record]
+_Pair = tuple[bytes, _Numbered | None, _Numbered | None]  # a path or name, the entry before, the entry after
 
 
 def _merged(
     base: bytes, before: Manifest, old: _Numbered | None, after: Manifest, new: _Numbered | None
-) -> Iterator[tuple[bytes, _Numbered | None, _Numbered | None]]:
-    """Yield (path, entry before, entry after) of one folder, by name."""
-    left, right = _entries(before, old), _entries(after, new)
+) -> Iterator[_Pair]:
+    """Yield the entries of one folder, by name; of runs that are the same in both, the folders alone."""
+    at, then = 0, 0  # positions in the two folders
+    size, then_size = (folder[1].size if folder else 0 for folder in (old, new))
+    while at < size or then < then_size:
+        count = min(RUN, size - at, then_size - then)
+        if old and new and count:
+            run = before.run(old[1].first + at, count)
+            if run is not None and run == after.run(new[1].first + then, count):
+                for position in run.folders:
+                    one, other = old[1].first + at + position, new[1].first + then + position
+                    record = before.record(one)
+                    yield _below(base, before.name(record)), (one, record), (other, after.record(other))
+                at, then = at + count, then + count
+                continue
+        stop, then_stop = (at + count, then + count) if count else (size, then_size)
+        for name, taken, given in _by_name(_entries(before, old, at), _entries(after, new, then)):
+            yield _below(base, name), taken, given
+            at, then = at + (taken is not None), then + (given is not None)
+            if at >= stop and then >= then_stop:
+                break
+
+
+def _by_name(left: Iterator[_Named], right: Iterator[_Named]) -> Iterator[_Pair]:
     one, other = next(left, None), next(right, None)
     while one or other:
         name = min(entry[1] for entry in (one, other) if entry)
-        path = b"/".join((base, name)) if base else name
         taken = (one[0], one[2]) if one and one[1] == name else None
         given = (other[0], other[2]) if other and other[1] == name else None
-        yield path, taken, given
+        yield name, taken, given
         one = next(left, None) if taken else one
         other = next(right, None) if given else other
 
 
-def _entries(manifest: Manifest, folder: _Numbered | None) -> Iterator[_Named]:
+def _entries(manifest: Manifest, folder: _Numbered | None, start: int) -> Iterator[_Named]:
     if folder is not None:
         number, record = folder
-        yield from manifest.entries(number, record, 0, record.size)
+        yield from manifest.entries(number, record, start, record.size)
+
+
+def _below(base: bytes, name: bytes) -> bytes:
+    return b"/".join((base, name)) if base else name
 
 
 def _entry(

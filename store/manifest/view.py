@@ -46,6 +46,23 @@ class Span(NamedTuple):
     size: int
 
 
+class Run(NamedTuple):
+    """Records that follow one another, without where in the manifest they stand: equal ones are equal entries.
+
+    Of a folder only how many entries it has is told, not what they are.
+    """
+
+    rows: list[tuple[int, int, int, int, int]]  # size, mtime_ns, bytes of the name, kind, flags
+    names: bytes
+    sha256: bytes  # of the files
+    targets: list[bytes]  # of the links
+
+    @property
+    def folders(self) -> list[int]:
+        """The positions of the folders among them."""
+        return [position for position, row in enumerate(self.rows) if row[3] == Kind.FOLDER]
+
+
 class Manifest:
     """One state of a dataset, read page by page."""
 
@@ -113,6 +130,26 @@ class Manifest:
                 )
             previous = name
             yield number, name, record
+
+    def run(self, number: int, count: int) -> "Run | None":
+        """Return what `count` records from `number` on are, to be compared with as many of another manifest.
+
+        Returns:
+            `None` where they cannot be taken together: look at each.
+        """
+        if not 0 < count <= self.records - number:
+            return None
+        rows = list(NODE.iter_unpack(self._bytes(Section.NODES, number * NODE.size, count * NODE.size)))
+        files = [row[2] for row in rows if row[6] == Kind.FILE]
+        ends = [row[4] + row[5] for row in rows]
+        if ends[:-1] != [row[4] for row in rows[1:]] or (files and files[-1] - files[0] != len(files) - 1):
+            return None
+        return Run(
+            [(row[0], row[1], row[5], row[6], row[7]) for row in rows],
+            self._bytes(Section.NAMES, rows[0][4], ends[-1] - rows[0][4]),
+            self._bytes(Section.SHA256, files[0] * 32, len(files) * 32) if files else b"",
+            [self._bytes(Section.LINKS, row[2], row[0]) for row in rows if row[6] == Kind.LINK],
+        )
 
     def find(self, folder_number: int, folder: Record, name: bytes) -> tuple[int, Record] | None:
         """Find one entry of a folder by its exact name, or `None`."""
