@@ -178,7 +178,9 @@ class OutcomeUnknown(Unavailable):
 
     def __init__(self, key: str, why: str, retry_after_s: float | None = None) -> None:
         self.key, self.why, self.retry_after_s = key, why, retry_after_s
-        super().__init__(f"writing {key!r} got no clear answer: {why}")
+        super().__init__(
+            f"writing {key!r} got no clear answer: {why}; it may have taken place: look (`aetherfs log`) or repeat it"
+        )
 
 
 class BucketMissing(Unavailable):

@@ -21,6 +21,7 @@ from store.objects.base import Buffer, Fetched, ObjectInfo, ObjectStore
 from store.objects.wrapper import Wrapper
 from store.push.push import Pushed, PushOptions, push
 from store.repository import Repository
+from tests.support.s3 import S3Place
 
 SMALL_PACK: Final = 64 << 10  # bytes at which a pack is closed, so that little data makes many packs
 KILLED: Final = 99  # exit code of a process that died as told
@@ -90,11 +91,11 @@ class Mortal(Wrapper):
             if fatal and self._when == "before":
                 self._dead = True
                 self._death()
-        done = write()
-        if fatal:
-            self._dead = True
-        self._live()  # what was written while another died is in the store, but nobody hears of it
-        return done
+        try:
+            return write()
+        finally:
+            self._dead = self._dead or fatal
+            self._live()  # what was written while another died is in the store, but nobody hears of it
 
 
 def small_packs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,6 +113,12 @@ def write_folder(folder: Path, seed: int, *, files: int = 6, size: int = 100_000
 def publish(objects: ObjectStore, source: Path, state_dir: Path, *tags: str) -> Pushed:
     """Push as one process would, with nothing remembered but what lies in `state_dir`."""
     return push(Repository.open(objects), source, DATASET, tags, state_dir, PushOptions(by="tester"))
+
+
+def beside(place: S3Place, name: str) -> ObjectStore:
+    """Open a store of its own below a place."""
+    address, _, query = place.address.partition("?")
+    return open_objects(f"{address}/{name.replace(' ', '-')}?{query}")
 
 
 def main() -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from store.digest import PackId
 from store.layout import PACKS
-from store.objects.address import open_objects
 from store.objects.base import ObjectStore
 from store.objects.local import FolderStore
 from store.pack import read_footer
@@ -19,7 +18,7 @@ from store.push.journal import Journal
 from store.push.push import Pushed
 from store.repository import Repository
 from store.root import create_store
-from tests.faults.steps import DATASET, KILLED, Killed, Mortal, When, publish, small_packs, write_folder
+from tests.faults.steps import DATASET, KILLED, Killed, Mortal, When, beside, publish, small_packs, write_folder
 from tests.support.folders import held
 from tests.support.s3 import S3Place
 
@@ -135,12 +134,6 @@ def test_killed_on_a_real_s3_server_nothing_is_lost_and_little_is_sent_again(
     bench: Bench, seaweed_place: S3Place
 ) -> None:
     kill_everywhere(bench, lambda name: bench.begin(beside(seaweed_place, name)), every=SAMPLE)
-
-
-def beside(place: S3Place, name: str) -> ObjectStore:
-    """Open a store of its own below a place."""
-    address, _, query = place.address.partition("?")
-    return open_objects(f"{address}/{name.replace(' ', '-')}?{query}")
 
 
 @pytest.mark.slow
