@@ -40,17 +40,20 @@ class Fetcher:
     """Requests under way. Use as a context: what has begun when it ends is waited for, the rest is dropped."""
 
     def __init__(
-        self, objects: ObjectStore, on_run: OnRun, workers: Workers | None = None, id_key: bytes | None = None
-    ) -> None:
+        self, objects: ObjectStore, on_run: OnRun, size: int, workers: Workers | None = None,
+        id_key: bytes | None = None,
+    ) -> None:  # fmt: skip
         """Begin with none.
 
         Args:
             objects: the store.
             on_run: told after each request, in the caller's thread: stored bytes of its blocks, plain bytes written.
+            size: bytes that may be missing in all: where it is little, requests are small, so that all begin at once.
             workers: make small files; `None`: this process does.
             id_key: the store's id key, where it is encrypted.
         """
         self._objects, self._on_run, self._workers, self._id_key = objects, on_run, workers, id_key
+        self._limit = max(_LEAST, min(size // (2 * PARALLEL), _MOST))
         self._small, self._large = threading.Lock(), threading.Semaphore(min(_WRITERS, os.cpu_count() or 1))
         self._pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="pull")
         self._under_way: deque[Future[tuple[int, int]]] = deque()
@@ -68,9 +71,7 @@ class Fetcher:
             BlockCorrupt, ObjectMissing, what the object store raises, of this or an earlier call; OSError where it
             cannot be written. What was written stays.
         """
-        blocks = places.blocks()
-        share = sum(block.stored for block in blocks) // (2 * PARALLEL)
-        for run in runs(blocks, limit=max(_LEAST, min(share, _MOST))):
+        for run in runs(places.blocks(), limit=self._limit):
             for first in range(0, len(run), _BLOCKS):
                 self._under_way.append(self._pool.submit(self._one, places, run[first : first + _BLOCKS]))
                 if len(self._under_way) >= _AHEAD:

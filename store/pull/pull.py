@@ -54,9 +54,11 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _FINE_GRAIN_NS: Final = 100_000_000  # clocks of local file systems tick at least every 10 ms
 _COARSE_GRAIN_NS: Final = 2_000_000_000  # FAT
 _PAGES: Final = 32 << 20  # bytes of manifests' pages held; most are read once, front to back
-_BATCH: Final = 1 << 14  # places of missing blocks noted at a time, about 700 bytes each
-_LARGE_BATCH: Final = 200_000  # the same, where all files of the destination have to be cut for each batch
+_BATCH: Final = 1 << 12  # places of missing blocks noted at a time, about 700 bytes each
+_SEARCHED_BATCH: Final = 1 << 14  # the same, where a whole manifest is searched for each batch
+_CUT_BATCH: Final = 200_000  # the same, where all files of the destination have to be cut for each batch
 _MANY: Final = 4096  # files to be made from which on other processes are worth their start (0.1 s of a CPU each)
+_LARGE: Final = 128 << 10  # bytes; where files have more on average, processes are not
 
 
 @dataclass(slots=True)
@@ -207,10 +209,14 @@ class _Pull:
                 known.append((folder, manifest))
         with contextlib.ExitStack() as held:
             workers = None
-            if self.wanted.standing.count(Standing.MISSING) >= _MANY:
+            missing = self.wanted.standing.count(Standing.MISSING)
+            if missing >= _MANY and self.wanted.size < self.wanted.files * _LARGE:
                 workers = held.enter_context(Workers(self.shown, place.lock))
-            fetcher = held.enter_context(Fetcher(self.objects, self._fetched, workers))
-            for places, repeated in assembly.prepare(_LARGE_BATCH if before.to_cut else _BATCH):
+            fetcher = held.enter_context(Fetcher(self.objects, self._fetched, self.wanted.size, workers))
+            searched = before.seen or known
+            for places, repeated in assembly.prepare(
+                _CUT_BATCH if before.to_cut else _SEARCHED_BATCH if searched else _BATCH
+            ):
                 if repeated:
                     fetcher.finish()
                     take_known(place.tree, self.manifest, places, self._reused)

@@ -17,14 +17,17 @@ import subprocess
 import sys
 import threading
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Final, NamedTuple
 
+import store
 from store.errors import DestinationUnusable
 from store.pull.places import Made
 from store.pull.worker import Failed, Job, do
 
 MOST: Final = 4
 _PROGRAM: Final = "import sys; sys.path[:] = sys.argv[1:]; from store.pull.worker import main; main()"
+_HERE: Final = str(Path(store.__file__).parents[1])  # they are to run what this process runs, however it came by it
 _END_S: Final = 10.0  # for a worker to end once it is told, in the middle of a job at worst
 
 
@@ -34,28 +37,27 @@ class _Worker(NamedTuple):
 
 
 class Workers:
-    """Some processes, started when there is work. Use as a context: they end with it."""
+    """As many processes as there are CPUs, `MOST` at most. Use as a context: they begin and end with it."""
 
-    def __init__(self, shown: str, lock: int, count: int | None = None) -> None:
+    def __init__(self, shown: str, lock: int) -> None:
         """Start none yet.
 
         Args:
             shown: the destination, for messages.
             lock: descriptor that each is to hold.
-            count: how many at most; as many as there are CPUs if not given, `MOST` of them.
         """
         self._shown, self._held = shown, lock
-        self._left = min(
-            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, MOST
-        )
-        if count is not None:
-            self._left = count
+        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._count = min(cpus, MOST)
         self._all: list[_Worker] = []
         self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()  # `None`: one has died
-        self._lock = threading.Lock()
         self._own = threading.Lock()
 
     def __enter__(self) -> "Workers":
+        with contextlib.suppress(OSError):  # as many as the system starts
+            while len(self._all) < self._count:
+                self._all.append(self._start())
+                self._idle.put(self._all[-1])
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -94,17 +96,8 @@ class Workers:
 
     def _take(self) -> _Worker | None:
         """Return a process that has nothing to do; `None` where the system starts none, so that this one has to."""
-        with self._lock:
-            if self._left and self._idle.empty():
-                try:
-                    self._all.append(self._start())
-                    self._left -= 1
-                except OSError:
-                    self._left = 0
-                else:
-                    return self._all[-1]
-            if not self._all:
-                return None
+        if not self._all:
+            return None
         worker = self._idle.get()
         if worker is None:
             self._idle.put(None)
@@ -122,8 +115,9 @@ class Workers:
             line = Connection(here.detach())
             try:
                 process = subprocess.Popen(
-                    [sys.executable, "-P", "-c", _PROGRAM, *sys.path], stdin=there.fileno(), stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL, pass_fds=(self._held,), process_group=0,
+                    [sys.executable, "-P", "-S", "-c", _PROGRAM, _HERE, *sys.path],
+                    stdin=there.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                    pass_fds=(self._held,), process_group=0,
                 )  # fmt: skip
             except OSError:
                 line.close()
