@@ -49,24 +49,28 @@ class Block(NamedTuple):
 
 
 class PackBuilder:
-    """Collects blocks until the pack is large enough."""
+    """Collects blocks until the pack is large enough; holds its bytes once."""
 
     def __init__(self) -> None:
         self.id = PackId(os.urandom(PACK_ID_SIZE))
-        self._parts: list[Buffer] = [header(PACK_MAGIC)]
-        self._size = HEADER.size
-        self._rows: list[bytes] = []
+        self._data = bytearray(header(PACK_MAGIC))
+        self._rows = bytearray()
 
     @property
-    def full(self) -> bool:
-        return self._size >= TARGET_SIZE or len(self._rows) >= MAX_BLOCKS
+    def size(self) -> int:
+        """Bytes so far, without the footer."""
+        return len(self._data)
+
+    def full(self, aim: int = TARGET_SIZE) -> bool:
+        """Tell whether the pack holds `aim` bytes, or all that one pack should."""
+        return len(self._data) >= min(aim, TARGET_SIZE) or len(self._rows) >= MAX_BLOCKS * ROW.size
 
     @property
     def blocks(self) -> int:
-        return len(self._rows)
+        return len(self._rows) // ROW.size
 
     def add(self, digest: Digest, coding: int, stored: Buffer, plain: int) -> Block:
-        """Append one block; the buffer is kept until `finish`.
+        """Append one block; the buffer is copied.
 
         Args:
             digest: of the chunk's plain bytes.
@@ -74,17 +78,17 @@ class PackBuilder:
             stored: the block.
             plain: length of the chunk, 1 to MAX_PLAIN.
         """
-        block = Block(digest, self.id, self._size, len(stored), plain, coding)
-        self._rows.append(ROW.pack(digest, self._size, len(stored), plain, coding, 0, 0))
-        self._parts.append(stored)
-        self._size += len(stored)
+        block = Block(digest, self.id, len(self._data), len(stored), plain, coding)
+        self._rows += ROW.pack(digest, len(self._data), len(stored), plain, coding, 0, 0)
+        self._data += stored
         return block
 
-    def finish(self) -> bytes:
-        """Return the whole object."""
-        footer = b"".join((_COUNT.pack(len(self._rows)), *self._rows))
-        end, _ = table_and_trailer(footer, at=self._size, magic=PACK_MAGIC)
-        return b"".join((*self._parts, end))
+    def finish(self) -> bytearray:
+        """Return the whole object; nothing can be added afterwards."""
+        footer = _COUNT.pack(self.blocks) + self._rows
+        end, _ = table_and_trailer(footer, at=len(self._data), magic=PACK_MAGIC)
+        self._data += end
+        return self._data
 
 
 def read_footer(objects: ObjectStore, pack: PackId) -> list[Block]:

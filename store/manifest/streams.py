@@ -1,4 +1,4 @@
-"""Bytes of a manifest's section from front to back, page by page, each page met once. Pure; one thread."""
+"""Bytes of a manifest's section from front to back, piece by piece, each met once. Pure; one thread."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ class Stream:
 
     def __init__(self, pages: Iterator[Buffer]) -> None:
         self._pages = pages
-        self._page = b""
+        self._page: Buffer = b""
         self._at = 0  # in the page
         self._before = 0  # bytes of the pages before it
 
@@ -22,7 +22,7 @@ class Stream:
     def take(self, size: int) -> bytes:
         """Return the next `size` bytes; fewer where the section ends."""
         end = self._at + size
-        piece = self._page[self._at : end]
+        piece = bytes(self._page[self._at : end])
         if end <= len(self._page):
             self._at = end
             return piece
@@ -31,8 +31,8 @@ class Stream:
         self._at = len(self._page)
         for page in self._pages:
             self._before += len(self._page)
-            self._page, self._at = bytes(page), min(missing, len(page))
-            parts.append(self._page[: self._at])
+            self._page, self._at = page, min(missing, len(page))
+            parts.append(bytes(page[: self._at]))
             missing -= self._at
             if not missing:
                 break

@@ -20,7 +20,6 @@ from store.chunker import WINDOW, Chunker
 from store.codec import encode
 from store.digest import Digest, chunk_digest
 from store.objects.base import Buffer
-from store.pack import Block
 from store.push.known import KnownBlocks
 from store.push.source import Identity, SourceFile, identity, why
 
@@ -39,9 +38,9 @@ class Piece(NamedTuple):
     offset: int
     size: int
     digest: Digest | None  # None: a hole
-    block: Block | None  # where the store has it already
+    row: int | None  # of the block that the store has already, in the table of known blocks
     coding: int
-    stored: Buffer  # the block to be stored; empty where it is known or a hole
+    stored: Buffer  # the block to be stored, perhaps a view of all that was read; empty where it is known or a hole
 
 
 @dataclass(slots=True)
@@ -93,14 +92,14 @@ class Ingest:
         batch: list[SourceFile] = []
         batch_size = 0
         for file in files:
-            if file.identity.size > SMALL:
+            if file.size > SMALL:
                 if batch:
                     yield batch_size, self._pool.submit(self._small_files, batch)
                     batch, batch_size = [], 0
                 yield from self._large_file(file)
                 continue
             batch.append(file)
-            batch_size += file.identity.size + 4096
+            batch_size += file.size + 4096
             if batch_size >= BATCH_BYTES or len(batch) >= BATCH_FILES:
                 yield batch_size, self._pool.submit(self._small_files, batch)
                 batch, batch_size = [], 0
@@ -113,10 +112,10 @@ class Ingest:
         reads = [(file, *_whole(file)) for file in files]
         cuts = [self._cut(data, 0) for _, data, _, _ in reads]
         digests = [chunk_digest(view, self._id_key) for cut in cuts for _, view in cut]
-        blocks = iter(zip(digests, self._known.find(digests), strict=True))
+        rows = iter(zip(digests, self._known.find(digests), strict=True))
         found = []
         for (file, data, seen, problem), cut in zip(reads, cuts, strict=True):
-            pieces = [self._piece(offset, view, *next(blocks)) for offset, view in cut]
+            pieces = [self._piece(offset, view, *next(rows)) for offset, view in cut]
             sha256 = hashlib.sha256(data).digest()
             md5 = hashlib.md5(data, usedforsecurity=False).digest()
             found.append(Read(file, pieces, len(data), True, sha256, md5, seen, problem))
@@ -126,15 +125,12 @@ class Ingest:
         view = memoryview(data)
         return [(offset + at, view[at : at + size]) for at, size in self._chunker.cut(view, first=True, final=True)]
 
-    def _piece(self, offset: int, data: memoryview, digest: Digest, block: Block | None) -> Piece:
+    def _piece(self, offset: int, data: memoryview, digest: Digest, row: int | None) -> Piece:
         if len(data) >= HOLE_FROM and not data[0] and _all_zero(data):
             return Piece(offset, len(data), None, None, 0, b"")
-        if block is not None:
-            return Piece(offset, len(data), digest, block, 0, b"")
-        coding, stored = encode(data)
-        if stored is data:  # a copy, because a view would keep its whole window in memory until the pack is written
-            stored = bytes(data)
-        return Piece(offset, len(data), digest, None, coding, stored)
+        if row is not None:
+            return Piece(offset, len(data), digest, row, 0, b"")
+        return Piece(offset, len(data), digest, None, *encode(data))
 
     # large files
 
@@ -206,10 +202,10 @@ class Ingest:
             view = memoryview(window)
             chunks = [view[at : at + size] for at, size in cuts]
             digests = [chunk_digest(chunk, self._id_key) for chunk in chunks]
-            blocks = self._known.find(digests)
+            rows = self._known.find(digests)
             pieces = [
-                self._piece(offset + at, chunk, digest, block)
-                for (at, _), chunk, digest, block in zip(cuts, chunks, digests, blocks, strict=True)
+                self._piece(offset + at, chunk, digest, row)
+                for (at, _), chunk, digest, row in zip(cuts, chunks, digests, rows, strict=True)
             ]
             for future in hashed:  # bounds how far the slower digest may lag behind
                 future.result()

@@ -1,19 +1,20 @@
 """Which chunks the store has already: asked for every chunk of a push before it is compressed.
 
 Looked for in manifests of the same dataset first, then through the sparse hooks of the index, within a fixed budget
-of requests and memory. A miss costs only space. Any thread: `get` and `find` may run side by side.
+of requests and memory. A miss costs only space. Any thread: `find` may run side by side.
 """
 
 import heapq
 import itertools
 import threading
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from store.digest import Digest, PackId
 from store.errors import Corrupt, FeatureMissing, ObjectMissing
 from store.index import INDEX, Segment, read_segment
+from store.manifest.blocktable import BlockTable
 from store.objects.base import ObjectStore
 from store.pack import Block, read_footer
 
@@ -21,7 +22,7 @@ MAX_LISTED: Final = 10_000  # index segments looked at
 MAX_SEGMENTS: Final = 128  # and read, the newest
 MAX_HOOKS: Final = 1_000_000  # remembered, about 200 bytes each
 MAX_FOOTERS: Final = 512  # pack footers read in one push
-MAX_BLOCKS: Final = 1_000_000  # blocks remembered, about 300 bytes each
+MAX_BLOCKS: Final = 1_000_000  # blocks in the table, about 60 bytes each, from which on no others are learnt of
 _PARALLEL: Final = 8
 
 
@@ -30,48 +31,47 @@ class KnownBlocks:
 
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
-        self._blocks: dict[Digest, Block] = {}
+        self.table = BlockTable()  # also of what the push itself writes
         self._hooks: dict[bytes, list[PackId]] | None = None  # not read before they are needed
         self._packs: set[PackId] = set()
-        self._doomed: set[PackId] = set()
         self._footers_left = MAX_FOOTERS
         self._lock = threading.Lock()
 
     def add(self, blocks: Iterable[Block]) -> None:
-        """Remember blocks, as far as there is room."""
-        room = MAX_BLOCKS - len(self._blocks)
+        """Remember blocks of other states and pushes, as far as there is room."""
+        room = MAX_BLOCKS - len(self.table)
         for block in itertools.islice(blocks, max(0, room)):
-            if block.pack not in self._doomed:
-                self._blocks.setdefault(block.digest, block)
+            self.table.add(block)
 
-    def forget(self, packs: Collection[PackId]) -> None:
-        """Never again return a block of these packs: they are being deleted. Not while `find` may run."""
-        self._doomed.update(packs)
-        self._blocks = {digest: block for digest, block in self._blocks.items() if block.pack not in self._doomed}
+    def resume(self, packs: Sequence[PackId]) -> None:
+        """Remember all blocks of the packs that this very push wrote before it was interrupted."""
 
-    def add_pack(self, pack: PackId) -> bool:
-        """Remember all blocks of one pack; false where it can't be read (any more)."""
+        def learn(pack: PackId) -> None:
+            for block in self._footer(pack):
+                self.table.add(block)
+
+        with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="resume") as pool:
+            for _ in pool.map(learn, packs):
+                pass
+
+    def _footer(self, pack: PackId) -> list[Block]:
+        """Read what one pack holds; nothing where it can't be read (any more)."""
         try:
             blocks = read_footer(self._objects, pack)
         except (ObjectMissing, Corrupt, FeatureMissing):
             blocks = []
         self._packs.add(pack)
-        self.add(blocks)
-        return bool(blocks)
+        return blocks
 
-    def get(self, digest: Digest) -> Block | None:
-        """Look one chunk up in memory."""
-        return self._blocks.get(digest)
-
-    def find(self, digests: Sequence[Digest]) -> list[Block | None]:
-        """Look chunks up that lie together, following hooks among those that are unknown."""
-        blocks = self._blocks
-        found = [blocks.get(digest) for digest in digests]
+    def find(self, digests: Sequence[Digest]) -> list[int | None]:
+        """Look chunks up that lie together, following hooks among those that are unknown; return rows of the table."""
+        find = self.table.find
+        found = [find(digest) for digest in digests]
         if None not in found:
             return found
-        missing = [digest for digest, block in zip(digests, found, strict=True) if block is None]
-        self._follow(missing)
-        return [blocks.get(digest) for digest in digests]  # another thread may have read the packs that these lie in
+        self._follow(digest for digest, row in zip(digests, found, strict=True) if row is None)
+        # Another thread may have read the packs that these lie in.
+        return [find(digest) if row is None else row for digest, row in zip(digests, found, strict=True)]
 
     def _follow(self, missing: Iterable[Digest]) -> None:
         """Read the packs that hooks among `missing` lead to."""
@@ -82,7 +82,7 @@ class KnownBlocks:
             wanted = list(packs)[: self._footers_left]
             self._footers_left -= len(wanted)
             for pack in wanted:
-                self.add_pack(pack)
+                self.add(self._footer(pack))
 
     def _read_index(self) -> dict[bytes, list[PackId]]:
         listed = itertools.islice(self._objects.list(INDEX), MAX_LISTED)

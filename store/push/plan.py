@@ -8,9 +8,9 @@ from typing import Final, NamedTuple
 
 from store.catalogue.head import TagState
 from store.catalogue.refs import TagKind, fold
-from store.digest import Digest
 from store.errors import Corrupt, DatasetMissing, FeatureMissing, Missing
 from store.layout import manifest_key
+from store.manifest.blocktable import BlockTable
 from store.manifest.build import Built
 from store.repository import Repository
 
@@ -41,8 +41,9 @@ class Plan:
 
 
 def foresee(
-    repository: Repository, dataset: str, tags: tuple[str, ...], built: Built, *, chunks: int, packs: int, packed: int
-) -> Plan:
+    repository: Repository, dataset: str, tags: tuple[str, ...], built: Built, table: BlockTable, *,
+    chunks: int, packs: int, packed: int,
+) -> Plan:  # fmt: skip
     """Tell what is left to do once everything has been read.
 
     Args:
@@ -50,6 +51,7 @@ def foresee(
         dataset: whose state it becomes.
         tags: that are to name it.
         built: the state.
+        table: where the blocks lie that it was built with.
         chunks: new ones.
         packs: that hold them.
         packed: bytes of those packs.
@@ -64,15 +66,14 @@ def foresee(
     moves = any(tag is None or tag.content.manifest != id for tag in held)
     taken = [tag for tag in held if tag and tag.kind is TagKind.VERSION and tag.content.manifest != id]
     manifest = 0 if _there(repository, id) else len(built.data)
-    sizes = _sizes(built)
     return Plan(
         chunks=chunks,
         packs=packs,
         manifest=manifest,
         puts=(packs + manifest > 0) + packs + (packs > 0) + (manifest > 0) + 2 * moves,
         stored=packed + manifest,
-        unique=sum(sizes.values()),
-        shares=tuple(_shares(repository, known, sizes)),
+        unique=sum(map(table.plain, built.blocks)),
+        shares=tuple(_shares(repository, known, built, table)),
         conflicts=tuple(tag.tag for tag in taken),
     )
 
@@ -85,17 +86,10 @@ def _there(repository: Repository, id: str) -> bool:
     return True
 
 
-def _sizes(built: Built) -> dict[Digest, int]:
-    return {
-        block.digest: block.plain
-        for item in built.order
-        if item.content is not None
-        for _, block in item.content.extents
-        if block is not None
-    }
-
-
-def _shares(repository: Repository, known: list[TagState], sizes: dict[Digest, int]) -> list[Share]:
+def _shares(repository: Repository, known: list[TagState], built: Built, table: BlockTable) -> list[Share]:
+    used = bytearray(len(table))  # 1 for each block of the new state
+    for row in built.blocks:
+        used[row] = 1
     states: dict[str, list[TagState]] = {}
     for tag in sorted(known, key=lambda tag: tag.moved_ns, reverse=True)[:NEWEST]:
         states.setdefault(tag.content.manifest, []).append(tag)
@@ -104,7 +98,8 @@ def _shares(repository: Repository, known: list[TagState], sizes: dict[Digest, i
         names = tuple(tag.tag for tag in tags)
         try:
             there = repository.manifest(bytes.fromhex(manifest), bytes.fromhex(tags[0].content.root))
-            shared = sum(sizes.get(block.digest, 0) for block in there.all_blocks())
+            rows = (table.find(block.digest) for block in there.all_blocks())
+            shared = sum(table.plain(row) for row in rows if row is not None and used[row])
         except (Missing, Corrupt, FeatureMissing):
             shares.append(Share(names, manifest, 0, readable=False))
         else:

@@ -16,6 +16,7 @@ from typing import Final
 
 from blake3 import blake3
 
+from store.cache import ByteCache
 from store.catalogue.head import Content as StateContent
 from store.catalogue.head import Head
 from store.catalogue.refs import Named, Reference, TagKind, kind_of
@@ -36,11 +37,11 @@ from store.errors import (
 )
 from store.gc_state import Doomed
 from store.index import write_segment
-from store.kinds import Kind
 from store.layout import GC_STATE_KEY, manifest_key, pack_key
-from store.manifest.build import Built, Content, Item, build
-from store.manifest.view import Manifest
-from store.pack import Block
+from store.manifest.build import Built, build
+from store.manifest.contents import Contents
+from store.manifest.layout import HOLE
+from store.manifest.view import Manifest, PageCache, open_manifest
 from store.push import unchanged
 from store.push.ingest import Ingest, Read
 from store.push.journal import Journal
@@ -48,12 +49,13 @@ from store.push.known import KnownBlocks
 from store.push.lease import Lease
 from store.push.plan import Plan, foresee
 from store.push.reliance import Reliance, packs_of
-from store.push.source import Identity, Scan, SourceFile, scan
+from store.push.source import Scan, SourceFile, scan
 from store.push.upload import Uploader
 from store.repository import Repository
 
 ATTEMPTS: Final = 3  # to read a file that keeps changing
 RECENT: Final = 4  # states of the dataset whose blocks are known from the start
+PAGES: Final = 8 << 20  # bytes of decoded manifest pages: they are gone through once, from front to back
 
 
 @dataclass(slots=True)
@@ -142,9 +144,11 @@ class _Push:
         self.known = KnownBlocks(self.objects)
         place = blake3(os.path.realpath(source) + b"\0" + dataset.encode()).hexdigest()[:32]
         self.record = state_dir / "push" / repository.root.store / place
-        self.identities: dict[int, Identity] = {}
+        self.pages: PageCache = ByteCache(PAGES)
+        self.contents: Contents | None = None  # of the files; None: the folder is taken as a whole
         self.problems: list[tuple[bytes, str]] = []
-        self.fresh: dict[Digest, Block] = {}  # written by this push
+        self.unreadable: set[int] = set()  # numbers of files
+        self.chunks = 0  # written by this push
         self.last: Manifest | None = None  # of the last push from here
         self.packs = 0  # written by this push
         self.lease = Lease(self.objects, dataset)
@@ -154,27 +158,34 @@ class _Push:
 
     def run(self) -> Pushed:
         started_ns, before = time.time_ns(), self.objects.snapshot()
-        found = scan(self.source, self.options.exclude)
-        self.counters.files_total, self.counters.bytes_total = len(found.files), found.size
-        self.problems += found.problems
-        self._refuse_problems()
-        with _alone(self.record) as alone:
+        with contextlib.ExitStack() as stack:
+            alone = stack.enter_context(_alone(self.record))
+            folder = self.record.parent if alone else None
+            found = scan(self.source, self.options.exclude, folder=folder, progress=self._walked)
+            stack.callback(found.looks.close)
+            self.problems += found.problems
+            self._refuse_problems()
             journal = Journal(self.record.with_suffix(".journal") if alone and not self.options.dry_run else None)
             parents = self._parents(journal)
             same = self._whole(found, started_ns)
             if same is None:
-                self._learn(found, journal)
+                self._learn(found, journal, folder)
             try:
                 built = same or self._read(found, journal)
-                pushed, built = self._publish(built, parents, journal, found)
+                pushed, built = self._publish(built, parents, journal, found, folder)
             except Conflict:
                 journal.forget_parents()
                 raise
             finally:
                 self.lease.end()
+                if self.contents is not None:
+                    self.contents.close()
             if alone and not self.options.dry_run and built is not same:
-                unchanged.remember(self.record, built, self.identities, started_ns)
+                unchanged.remember(self.record, built, found, started_ns)
         return replace(pushed, puts=self.objects.snapshot().since(before).puts)
+
+    def _walked(self, files: int, size: int) -> None:
+        self.counters.files_total, self.counters.bytes_total = files, size
 
     # what is known before anything is read
 
@@ -202,39 +213,36 @@ class _Push:
         if self.options.reread or self.options.dry_run:
             return None
         self.counters.phase = "comparing"
-        identities = {id(file.item): file.identity for file in found.files}
-        same = unchanged.whole(self.record, found.top, identities, started_ns, self.repository.manifest)
+        same = unchanged.whole(self.record, found, started_ns, self._open)
         if same is None:
             return None
         self._note(same.manifest)
-        self.counters.bytes_read = self.counters.bytes_reused = found.size
+        self.counters.bytes_read = self.counters.bytes_reused = found.tree.size
         return same.built
 
-    def _learn(self, found: Scan, journal: Journal) -> None:
+    def _learn(self, found: Scan, journal: Journal, folder: Path | None) -> None:
         """Fill in unchanged files, and collect the blocks that the store has already."""
         self.counters.phase = "comparing"
+        contents = self.contents = Contents(found.tree.files, folder)
         if not self.options.reread:
-            identities = {id(file.item): file.identity for file in found.files}
-            self.last = unchanged.fill_in(self.record, found.top, identities, self.repository.manifest)
+            self.last = unchanged.fill_in(self.record, found, contents, self.known.table, self._open)
             if self.last is not None:
                 self._note(self.last)
-            for file in found.files:
-                if file.item.content is not None:
-                    self.identities[id(file.item)] = file.identity
-                    self.counters.bytes_read += file.item.size
-                    self.counters.bytes_reused += file.item.size
-        if all(file.item.content is not None for file in found.files):
+            size = sum(size for number, size in enumerate(found.tree.sizes()) if contents.known(number))
+            self.counters.bytes_read += size
+            self.counters.bytes_reused += size
+        if not contents.unread:
             return
-        if self.last is not None:
-            self.known.add(self.last.all_blocks())
         for content in self._recent():
             if self.last is None or content.manifest != self.last.id.hex():
                 with contextlib.suppress(Missing, Corrupt):  # best effort: what is not known is uploaded again
-                    manifest = self.repository.manifest(bytes.fromhex(content.manifest), bytes.fromhex(content.root))
+                    manifest = self._open(bytes.fromhex(content.manifest), bytes.fromhex(content.root))
                     self.known.add(manifest.all_blocks())
                     self._note(manifest)
-        for pack in journal.packs():
-            self.known.add_pack(pack)
+        self.known.resume(journal.packs())
+
+    def _open(self, id: bytes, root: bytes | None) -> Manifest:
+        return open_manifest(self.objects, id, root, self.pages)
 
     def _note(self, manifest: Manifest) -> None:
         self.reliance.read(manifest)
@@ -256,21 +264,30 @@ class _Push:
 
     def _read(self, found: Scan, journal: Journal) -> Built:
         self.counters.phase = "reading"
-        uploader = Uploader(None if self.options.dry_run else self.objects, journal, on_pack=self._uploaded)
+        assert self.contents is not None, "what is known is learnt first"  # noqa: S101  # for the type checker
+        contents, begun = self.contents, self.counters.bytes_read
+
+        def ahead(stored: int) -> int:
+            """Foretell how many bytes are still to be stored, by what became of those read so far."""
+            read, left = self.counters.bytes_read - begun, self.counters.bytes_total - self.counters.bytes_read
+            return max(0, left * stored // read if stored and read else left)
+
+        uploader = Uploader(
+            None if self.options.dry_run else self.objects, journal, on_pack=self._uploaded, ahead=ahead
+        )
         ingest = Ingest(Chunker(self.repository.root.chunker), self.known)
         try:
-            skipped = {path for path, _ in self.problems}
-            todo = [file for file in found.files if file.item.content is None and file.shown not in skipped]
+            todo: Iterable[SourceFile] = (file for file in found.files() if not contents.known(file.number))
             for _ in range(ATTEMPTS):
-                todo = list(self._take(ingest.read(todo), uploader))
-                if not todo:
+                todo = changing = list(self._take(ingest.read(todo), uploader, found, contents))
+                if not changing:
                     break
-            if todo:
-                raise SourceChanged(todo[0].shown)
+            if changing:
+                raise SourceChanged(changing[0].shown)
             self._refuse_problems()
-            if self.problems:
-                skipped = {path for path, _ in self.problems}
-                _drop(found.top, {id(file.item) for file in found.files if file.shown in skipped})
+            if self.unreadable:
+                contents.keep(found.drop(self.unreadable))
+                self.unreadable.clear()
             self.counters.phase = "uploading"
             uploader.finish()
         finally:
@@ -281,42 +298,42 @@ class _Push:
             self.reliance.wrote(pack_key(pack.hex()))
         if uploader.packs and not self.options.dry_run:
             write_segment(self.objects, self.dataset, uploader.packs)
-        return build(found.top, salt=os.urandom(16) if self.second else b"")
+        return build(found.tree, contents, self.known.table, salt=os.urandom(16) if self.second else b"")
 
-    def _take(self, reads: Iterable[Read], uploader: Uploader) -> Iterator[SourceFile]:
+    def _take(self, reads: Iterable[Read], uploader: Uploader, found: Scan, contents: Contents) -> Iterator[SourceFile]:
         """Pack what is read; yield the files that changed meanwhile and must be read again."""
-        extents: list[tuple[int, Block | None]] = []
+        table = self.known.table
+        extents: list[tuple[int, int]] = []
         size = 0
         for read in reads:
             self.counters.bytes_read += read.size
             for piece in read.pieces:
                 if piece.digest is None:
-                    if not extents or extents[-1][1] is not None:
-                        extents.append((piece.offset, None))
+                    if not extents or extents[-1][1] != HOLE:
+                        extents.append((piece.offset, HOLE))
                     self.counters.bytes_reused += piece.size
                 else:
-                    block = piece.block or self.fresh.get(piece.digest)
-                    if block is None:
+                    row = piece.row if piece.row is not None else table.find(piece.digest)
+                    if row is None:
                         self._begin()
-                        block = uploader.add(piece.digest, piece.coding, piece.stored, piece.size)
-                        self.fresh[piece.digest] = block
+                        row = table.add(uploader.add(piece.digest, piece.coding, piece.stored, piece.size))
+                        self.chunks += 1
                         self.counters.bytes_new += piece.size
                     else:
                         self.counters.bytes_reused += piece.size
-                    extents.append((piece.offset, block))
+                    extents.append((piece.offset, row))
             size += read.size
             if not read.last:
                 continue
             if read.problem:
                 self.problems.append((read.file.shown, read.problem))
+                self.unreadable.add(read.file.number)
             elif read.identity is None or read.identity.size != size:
                 self.counters.bytes_read -= size
-                yield SourceFile(read.file.item, read.file.path, read.file.shown, _now(read.file))
+                yield read.file._replace(size=_size_now(read.file))
             else:
-                item = read.file.item
-                item.size, item.mtime_ns = size, read.identity.mtime_ns
-                item.content = Content(read.sha256, read.md5, extents)
-                self.identities[id(item)] = read.identity
+                found.seen(read.file, read.identity)
+                contents.set(read.file.number, read.sha256, read.md5, extents)
             extents, size = [], 0
 
     def _uploaded(self, size: int) -> None:
@@ -329,15 +346,15 @@ class _Push:
     # making it visible
 
     def _publish(
-        self, built: Built, parents: dict[str, str], journal: Journal, found: Scan
+        self, built: Built, parents: dict[str, str], journal: Journal, found: Scan, folder: Path | None
     ) -> tuple[Pushed, Built]:  # fmt: skip
         """Set the tags; return what was done and the manifest that they name."""
         self.counters.phase = "publishing"
         changed, plan = True, None
         if self.options.dry_run:
             plan = foresee(
-                self.repository, self.dataset, self.tags, built,
-                chunks=len(self.fresh), packs=self.packs, packed=self.counters.bytes_uploaded,
+                self.repository, self.dataset, self.tags, built, self.known.table,
+                chunks=self.chunks, packs=self.packs, packed=self.counters.bytes_uploaded,
             )  # fmt: skip
         else:
             for left in reversed(range(ATTEMPTS)):
@@ -347,7 +364,7 @@ class _Push:
                 except _Doomed as found_doomed:
                     if not left:
                         raise Contended(GC_STATE_KEY, ATTEMPTS) from None
-                    built = self._replace(found_doomed.doomed, found, journal)
+                    built = self._replace(found_doomed.doomed, found, journal, folder)
             journal.end()
         pushed = Pushed(
             self.dataset, built.id.hex(), self.tags, changed, built.records - 1, built.files, built.size,
@@ -399,33 +416,31 @@ class _Push:
                 self.objects.put_if(key, built.data, match=None)
             except (PreconditionFailed, OutcomeUnknown) as error:
                 with contextlib.suppress(ObjectMissing):
-                    if self.second:
-                        return self.repository.manifest(built.id, built.root)
-                    return self.repository.read_manifest(built.id)  # checked against its id
+                    return self._open(built.id, built.root if self.second else None)  # `None`: checked against its id
                 if attempt == ATTEMPTS - 1:
                     raise OutcomeUnknown(key, str(error)) from error
             else:
                 break
         return None
 
-    def _replace(self, doomed: Doomed, found: Scan, journal: Journal) -> Built:
+    def _replace(self, doomed: Doomed, found: Scan, journal: Journal, folder: Path | None) -> Built:
         """Read again, and upload into packs of other ids, what lies in packs that are being deleted.
 
         The manifest goes to its second key, whatever became of the first: a key that is being deleted can't be used,
         since the deletion of what stands there may come at any time.
         """
         self.second = True
-        if not self.identities:  # the folder was taken as a whole so far
+        if self.contents is None:
             self.counters.bytes_read = self.counters.bytes_reused = 0
-            self._learn(found, journal)
-        self.known.forget(doomed.packs)
-        self.fresh = {digest: block for digest, block in self.fresh.items() if block.pack not in doomed.packs}
-        for file in found.files:
-            content = file.item.content
-            if content is not None and any(block and block.pack in doomed.packs for _, block in content.extents):
-                file.item.content = None
-                self.counters.bytes_read -= file.item.size
-                self.counters.bytes_reused -= min(file.item.size, self.counters.bytes_reused)
+            self._learn(found, journal, folder)
+        assert self.contents is not None, "just learnt"  # noqa: S101  # for the type checker
+        table = self.known.table
+        table.forget(doomed.packs)
+        for number, size in enumerate(found.tree.sizes()):
+            if self.contents.uses(number, lambda row: table.pack(row) in doomed.packs):
+                self.contents.forget(number)
+                self.counters.bytes_read -= size
+                self.counters.bytes_reused -= min(size, self.counters.bytes_reused)
         return self._read(found, journal)
 
     def _begin(self) -> None:
@@ -441,21 +456,11 @@ class _Doomed(Exception):
         super().__init__()
 
 
-def _now(file: SourceFile) -> Identity:
+def _size_now(file: SourceFile) -> int:
     try:
-        status = os.lstat(file.path)
+        return os.lstat(file.path).st_size
     except OSError:
-        return file.identity
-    return Identity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-
-
-def _drop(folder: Item, unreadable: set[int]) -> None:
-    """Take the files that could not be read out of the tree."""
-    stack = [folder]
-    while stack:
-        folder = stack.pop()
-        folder.children = [item for item in folder.children if id(item) not in unreadable]
-        stack += [item for item in folder.children if item.kind == Kind.FOLDER]
+        return file.size
 
 
 @contextlib.contextmanager

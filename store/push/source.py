@@ -8,17 +8,22 @@ are not kept. One thread a walk.
 import errno
 import fnmatch
 import os
+import re
 import stat
-from collections.abc import Iterator, Sequence
+import struct
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from store.errors import PathMissing, SourceUnusable
-from store.kinds import Kind
-from store.manifest.build import Item
+from store.manifest.contents import Column
+from store.manifest.tree import Tree
 
 NOT_ALLOWED: Final = "not allowed to read it"
 FARTHEST_NS: Final = 1 << 63
+LOOK: Final = struct.Struct("<QQQqq")  # an `Identity`
+_TOLD_EVERY: Final = (1 << 10) - 1  # files, less one
 _EFFECTIVE: Final = os.access in os.supports_effective_ids
 
 
@@ -44,35 +49,61 @@ def in_reach(time_ns: int) -> int:
     return time_ns if -FARTHEST_NS <= time_ns < FARTHEST_NS else max(-FARTHEST_NS, min(time_ns, FARTHEST_NS - 1))
 
 
-@dataclass(slots=True)
-class SourceFile:
+class SourceFile(NamedTuple):
     """One regular file to be read."""
 
-    item: Item
+    record: int  # in the tree
+    number: int  # among its files
+    size: int  # as it was last looked at
     path: bytes  # as it is opened
     shown: bytes  # relative to the published folder
-    identity: Identity
 
 
 @dataclass(slots=True)
 class Scan:
     """A folder, walked."""
 
-    top: Item
-    files: list[SourceFile] = field(default_factory=list)  # in path order
-    size: int = 0  # bytes of all files
-    entries: int = 0
+    source: bytes
+    single: bool  # `source` is the one file that the tree holds
+    tree: Tree
+    looks: Column  # how each file looked when it was last looked at, rows as `LOOK`, by its number
     hard_links: int = 0  # files that have other names too
     problems: list[tuple[bytes, str]] = field(default_factory=list)  # (path, why): what can't be published
 
+    def files(self) -> Iterator[SourceFile]:
+        """Yield all files, in path order."""
+        base = os.path.join(self.source, b"")
+        for record, number, size, shown in self.tree.in_path_order():
+            yield SourceFile(record, number, size, self.source if self.single else base + shown, shown)
 
-def scan(source: bytes, exclude: Sequence[str] = ()) -> Scan:
+    def seen(self, file: SourceFile, now: Identity) -> None:
+        """Note how a file looked as it was read."""
+        self.tree.set_file(file.record, now.size, now.mtime_ns)
+        self.looks.put(file.number, LOOK.pack(*now))
+
+    def drop(self, gone: Collection[int]) -> list[int]:
+        """Take files out, by their numbers; return those that stay, which are numbered anew in this order."""
+        kept = [number for number in range(self.tree.files) if number not in gone]
+        self.tree = self.tree.without(gone)
+        self.looks.keep(kept)
+        return kept
+
+
+def scan(
+    source: bytes,
+    exclude: Sequence[str] = (),
+    *,
+    folder: Path | None = None,
+    progress: Callable[[int, int], None] = lambda files, size: None,
+) -> Scan:
     """Walk a folder, or take one file as a folder that holds just it.
 
     Args:
         source: path; if it is itself a link, what it points to is taken.
         exclude: shell patterns, matched against the name and against the path below `source`; what matches is left out,
             folders with all that is in them.
+        folder: for temporary files.
+        progress: told now and then how many files of how many bytes were found.
 
     Raises:
         PathMissing: there is nothing at `source`.
@@ -84,82 +115,83 @@ def scan(source: bytes, exclude: Sequence[str] = ()) -> Scan:
         raise PathMissing(source) from error
     except OSError as error:  # not allowed, links in a circle, a name too long
         raise SourceUnusable([(source, why(error))]) from error
-    top = Item(b"", Kind.FOLDER, in_reach(status.st_mtime_ns))
-    found = Scan(top)
-    if stat.S_ISDIR(status.st_mode):
-        _Walk(found, exclude).folder(source, b"", top)
-    else:
+    single = not stat.S_ISDIR(status.st_mode)
+    found = Scan(source, single, Tree(in_reach(status.st_mtime_ns)), Column(LOOK.size, folder))
+    if single:
         name = os.path.basename(os.path.realpath(source) if os.path.islink(source) else source)
-        _Walk(found, ()).entry(source, name, name, top, status)
+        for _ in found.tree.folders():
+            _Walk(found, (), progress).entry(source, name, name, status)
+    else:
+        _Walk(found, exclude, progress).walk()
+    progress(found.tree.files, found.tree.size)
     return found
 
 
 class _Walk:
-    def __init__(self, found: Scan, exclude: Sequence[str]) -> None:
-        self._found = found
-        self._exclude = [pattern.rstrip("/") for pattern in exclude]
+    def __init__(self, found: Scan, exclude: Sequence[str], progress: Callable[[int, int], None]) -> None:
+        self._found, self._tree, self._progress = found, found.tree, progress
+        patterns = [f"(?:{fnmatch.translate(pattern.rstrip('/'))})" for pattern in exclude]
+        self._excluded = re.compile("|".join(patterns)).match if patterns else None
+        self._near = [(0, b"")]  # folders whose paths were made last, nearest last
 
-    def folder(self, path: bytes, shown: bytes, into: Item) -> None:
-        """Walk everything below one folder, depth first in path order, without recursion."""
-        stack: list[Iterator[tuple[bytes, bytes, bytes, Item]]] = [self._entries(path, shown, into)]
-        while stack:
-            step = next(stack[-1], None)
-            if step is None:
-                stack.pop()
-                continue
-            below, below_shown, name, parent = step
+    def walk(self) -> None:
+        """Walk everything, folder by folder in the order of the records."""
+        for folder in self._tree.folders():
+            shown = self._path(folder)
+            here = os.path.join(self._found.source, shown) if shown else self._found.source
             try:
-                status = os.lstat(below)
+                names = sorted(os.listdir(here))
             except OSError as error:
-                self._problem(below_shown, error)
+                self._problem(shown or b".", error)
                 continue
-            item = self.entry(below, below_shown, name, parent, status)
-            if item is not None and item.kind == Kind.FOLDER:
-                stack.append(self._entries(below, below_shown, item))
+            base = os.path.join(here, b"")
+            if shown:
+                shown += b"/"
+            for name in names:
+                below = shown + name
+                if self._excluded and (self._excluded(os.fsdecode(name)) or self._excluded(os.fsdecode(below))):
+                    continue
+                path = base + name
+                try:
+                    status = os.lstat(path)
+                except OSError as error:
+                    self._problem(below, error)
+                    continue
+                self.entry(path, below, name, status)
 
-    def _entries(self, path: bytes, shown: bytes, into: Item) -> Iterator[tuple[bytes, bytes, bytes, Item]]:
-        try:
-            names = sorted(os.listdir(path))
-        except OSError as error:
-            self._problem(shown or b".", error)
-            return
-        base = os.path.join(path, b"")
-        shown_base = shown + b"/" if shown else b""
-        for name in names:
-            below = shown_base + name
-            if not self._exclude or not self._excluded(name, below):
-                yield base + name, below, name, into
+    def _path(self, folder: int) -> bytes:
+        """Return a folder's path. Most folders follow another one of the same parent, or their parent."""
+        parent = self._tree.row(folder)[3]
+        base = next((path for record, path in self._near if record == parent), None)
+        if base is None:
+            base = self._tree.path(parent)
+        name = self._tree.name(folder)
+        path = base + b"/" + name if base else name
+        self._near = [(parent, base), (folder, path)]
+        return path
 
-    def _excluded(self, name: bytes, shown: bytes) -> bool:
-        texts = (os.fsdecode(name), os.fsdecode(shown))
-        return any(fnmatch.fnmatchcase(text, pattern) for pattern in self._exclude for text in texts)
-
-    def entry(self, path: bytes, shown: bytes, name: bytes, parent: Item, status: os.stat_result) -> Item | None:
-        """Take one entry; `None` where it can't be published."""
+    def entry(self, path: bytes, shown: bytes, name: bytes, status: os.stat_result) -> None:
+        """Take one entry, or note that it can't be published."""
         mode = status.st_mode
         if stat.S_ISREG(mode):
             if not os.access(path, os.R_OK, effective_ids=_EFFECTIVE):
                 self._found.problems.append((shown, NOT_ALLOWED))
-                return None
+                return
             seen = identity(status)
-            item = Item(name, Kind.FILE, seen.mtime_ns, size=seen.size, executable=bool(mode & stat.S_IXUSR))
-            self._found.files.append(SourceFile(item, path, shown, seen))
-            self._found.size += seen.size
+            number = self._tree.add_file(name, seen.size, seen.mtime_ns, executable=bool(mode & stat.S_IXUSR))
+            self._found.looks.put(number, LOOK.pack(*seen))
             self._found.hard_links += status.st_nlink > 1
+            if not number & _TOLD_EVERY:
+                self._progress(number, self._tree.size)
         elif stat.S_ISDIR(mode):
-            item = Item(name, Kind.FOLDER, in_reach(status.st_mtime_ns))
+            self._tree.add_folder(name, in_reach(status.st_mtime_ns))
         elif stat.S_ISLNK(mode):
             try:
-                item = Item(name, Kind.LINK, in_reach(status.st_mtime_ns), target=os.readlink(path))
+                self._tree.add_link(name, os.readlink(path), in_reach(status.st_mtime_ns))
             except OSError as error:
                 self._problem(shown, error)
-                return None
         else:
             self._found.problems.append((shown, f"a {_kind(mode)} cannot be published"))
-            return None
-        parent.children.append(item)
-        self._found.entries += 1
-        return item
 
     def _problem(self, shown: bytes, error: OSError) -> None:
         self._found.problems.append((shown, why(error)))

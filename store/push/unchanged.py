@@ -1,10 +1,9 @@
 """Remembers how each file looked when it was last pushed, so that the next push need not read it again.
 
-A small file in the user's state directory, one for each (store, source folder, dataset). Losing it costs only time.
-It holds
+A file in the user's state directory, one for each (store, source folder, dataset). Losing it costs only time. It holds
 
-    "AFUN", u32 version 1, id of the manifest (32), its root (32), u64 number of rows, then in the order of the
-    manifest's records rows of 40 bytes: device, inode, size (u64), mtime, ctime (ns, i64); all zero where a file is
+    "AFUN", u32 version 2, id of the manifest (32), its root (32), u64 number of files, then for each file, in the order
+    of the manifest's records, 40 bytes: device, inode, size (u64), mtime, ctime (ns, i64); all zero where a file is
     not to be trusted
 
 A file whose times lie within `SETTLED_NS` of the moment it was read is not trusted: it may have been written again
@@ -12,23 +11,34 @@ within the clock's grain. ctime counts, because it alone moves when a program se
 """
 
 import contextlib
+import itertools
 import os
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from array import array
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
-from store.errors import Corrupt, FeatureMissing, Missing
+from store.errors import Corrupt, FeatureMissing, Missing, ObjectCorrupt
 from store.kinds import Kind
-from store.manifest.build import Built, Content, Item, outline
-from store.manifest.layout import Section
+from store.manifest import layout
+from store.manifest.blocktable import BlockTable
+from store.manifest.build import Built
+from store.manifest.contents import Contents
+from store.manifest.layout import HOLE, Section
+from store.manifest.streams import Stream
+from store.manifest.tree import Tree
 from store.manifest.view import Manifest, Record
-from store.push.source import Identity
+from store.objects.base import Buffer
+from store.push.source import LOOK, Scan
 
 HEAD: Final = struct.Struct("<4sI32s32sQ")
-ROW: Final = struct.Struct("<QQQqq")
 MAGIC: Final = b"AFUN"
+VERSION: Final = 2
 SETTLED_NS: Final = 2_000_000_000
+
+_PIECE: Final = LOOK.size << 14  # bytes gone through at once
+_PAGES: Final = 16  # of a section, read at once: 2 MiB
 
 Open = Callable[[bytes, bytes], Manifest]  # (id, root) -> manifest
 
@@ -36,19 +46,27 @@ Open = Callable[[bytes, bytes], Manifest]  # (id, root) -> manifest
 class _Last(NamedTuple):
     id: bytes
     root: bytes
-    records: int
-    rows: memoryview
+    files: int
+    file: BinaryIO  # at the first row
 
 
-def _read(path: Path) -> _Last | None:
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[_Last | None]:
+    """Open what is written down, or nothing where it is not what was written."""
     try:
-        data = path.read_bytes()
-        magic, version, id, root, count = HEAD.unpack_from(data)
-    except (OSError, struct.error):
-        return None
-    if magic != MAGIC or version != 1 or len(data) != HEAD.size + count * ROW.size:
-        return None
-    return _Last(id, root, count, memoryview(data)[HEAD.size :])
+        file = path.open("rb")
+    except OSError:
+        yield None
+        return
+    with file:
+        try:
+            magic, version, id, root, files = HEAD.unpack(file.read(HEAD.size))
+            size = os.fstat(file.fileno()).st_size
+        except (OSError, struct.error):
+            yield None
+            return
+        good = magic == MAGIC and version == VERSION and size == HEAD.size + files * LOOK.size
+        yield _Last(id, root, files, file) if good else None
 
 
 class Whole(NamedTuple):
@@ -58,41 +76,32 @@ class Whole(NamedTuple):
     built: Built  # the same state; without bytes to be written, as it is there
 
 
-def whole(
-    path: Path, top: Item, identities: Mapping[int, Identity], started_ns: int, open_manifest: Open
-) -> Whole | None:
-    """Tell whether a scanned tree is entirely what was pushed last; its items need no content for that.
+def whole(path: Path, found: Scan, started_ns: int, open_manifest: Open) -> Whole | None:
+    """Tell whether a scanned tree is entirely what was pushed last; its files need no content for that.
 
-    It is when each file looks as it is written down for the same record, and the id, which covers every name, kind,
+    It is when each file looks as it is written down for the same number, and the id, which covers every name, kind,
     size, time, executable bit and link, is the last one's too. What is written down then stays as it is.
 
     Args:
         path: where the last push's record lies.
-        top: the tree.
-        identities: how each file looks now, by `id(item)`.
+        found: the tree.
         started_ns: the local clock before anything was looked at.
         open_manifest: opens the manifest of the last push.
 
     Returns:
         `None` where anything differs, is doubtful or damaged; `fill_in` then finds what is the same.
     """
-    last = _read(path)
-    if last is None:
-        return None
-    outlined = outline(top)
-    if len(outlined.order) != last.records:
-        return None
+    tree = found.tree
     trusted_until = started_ns - SETTLED_NS
-    looks = map(identities.get, map(builtin_id, outlined.order))
-    for item, seen, row in zip(outlined.order, looks, ROW.iter_unpack(last.rows), strict=True):
-        if seen is None:
-            if item.kind == Kind.FILE:
-                return None
-        elif seen != row or seen.mtime_ns >= trusted_until or seen.ctime_ns >= trusted_until:
+    with _opened(path) as last:
+        if last is None or last.files != tree.files:
             return None
+        for looks in found.looks.pieces(_PIECE):
+            if looks != last.file.read(len(looks)) or not all(_settled(looks, trusted_until)):
+                return None
     try:
         manifest = open_manifest(last.id, last.root)
-        same = manifest.root == last.root and outlined.id(manifest.pages(Section.SHA256)) == manifest.id
+        same = manifest.root == last.root and tree.id(manifest.pages(Section.SHA256)) == manifest.id
         if not same:
             return None
         for kind in manifest.contents.sections:  # a damaged page must not get another tag
@@ -100,82 +109,159 @@ def whole(
                 pass
     except (Missing, Corrupt, FeatureMissing):
         return None
-    return Whole(
-        manifest,
-        Built(manifest.id, manifest.root, b"", last.records, outlined.files, outlined.size, outlined.order),
-    )
+    return Whole(manifest, Built(manifest.id, manifest.root, b"", tree.records, tree.files, tree.size))
 
 
-def fill_in(path: Path, top: Item, identities: Mapping[int, Identity], open_manifest: Open) -> Manifest | None:
+def _settled(looks: bytes, trusted_until: int) -> Iterator[bool]:
+    for _, _, _, mtime_ns, ctime_ns in LOOK.iter_unpack(looks):
+        yield mtime_ns < trusted_until and ctime_ns < trusted_until
+
+
+def fill_in(path: Path, found: Scan, contents: Contents, table: BlockTable, open_manifest: Open) -> Manifest | None:
     """Give every unchanged file of a scanned tree the content it had when it was last pushed.
 
     Args:
         path: where the last push's record lies.
-        top: the tree; items of unchanged files get their `content`.
-        identities: how each file looks now, by `id(item)`.
+        found: the tree.
+        contents: get what unchanged files hold.
+        table: gets all blocks of the last push's manifest.
         open_manifest: opens the manifest of the last push.
 
     Returns:
         The last push's manifest, or `None` where there is nothing to compare with.
     """
-    last = _read(path)
-    if last is None:
-        return None
-    try:
-        manifest = open_manifest(last.id, last.root)
-        if manifest.records != last.records:
+    with _opened(path) as last:
+        if last is None:
             return None
-        near = manifest.near()
-        for item, number, record in _pairs(top, manifest):
-            seen = identities.get(builtin_id(item))
-            if seen is not None and seen == Identity(*ROW.unpack_from(last.rows, number * ROW.size)):
-                extents = near.extents(record)
-                item.content = Content(near.sha256(record.first), near.md5(record.first), extents)
-                item.size = record.size
-        return manifest
-    except (Missing, Corrupt, FeatureMissing):  # gone or damaged: everything is read again
-        return None
+        try:
+            manifest = open_manifest(last.id, last.root)
+            if manifest.files != last.files:
+                return None
+            then, looks = _Files(manifest, table, last.file), _Looks(found)
+            for number, record in _pairs(found.tree, manifest):
+                content = then.content(record, looks.of(number))
+                if content is not None:
+                    contents.set(number, *content)
+        except (Missing, Corrupt, FeatureMissing):  # gone or damaged: what is not filled in yet is read again
+            return None
+    return manifest
 
 
-def builtin_id(item: Item) -> int:
-    """Return the key of an item in a mapping of identities."""
-    return id(item)
+def _pairs(tree: Tree, manifest: Manifest) -> Iterator[tuple[int, Record]]:
+    """Yield (number in the tree, record in the manifest) of the files that stand in both at the same path.
 
-
-def _pairs(top: Item, manifest: Manifest) -> Iterator[tuple[Item, int, Record]]:
-    """Yield the files that stand in both trees at the same path, with the record of the second."""
-    folders = {0: {item.name: item for item in top.children}}
+    The numbers grow on both sides: depth, then the names from the root down, are what orders records in every tree.
+    """
+    folders = {0: 0}  # that stand in both: record in the manifest -> in the tree
+    folder, at, end = -1, 0, 0
     for number, path, record in manifest.walk():
-        here = folders.get(record.parent)
-        item = here.get(path.rpartition(b"/")[2]) if here else None
-        if item is None or item.kind != record.kind:
+        if record.parent != folder:
+            folder = record.parent
+            here = folders.get(folder)
+            at, end = tree.entries(here) if here is not None else (0, 0)
+        name = path.rpartition(b"/")[2]
+        while at < end and tree.name(at) < name:
+            at += 1
+        if at == end or tree.name(at) != name:
             continue
-        if record.kind == Kind.FOLDER:
-            folders[number] = {child.name: child for child in item.children}
-        elif record.kind == Kind.FILE:
-            yield item, number, record
+        _, _, first, _, _, _, kind, _ = tree.row(at)
+        if kind == record.kind == Kind.FOLDER:
+            folders[number] = at
+        elif kind == record.kind == Kind.FILE:
+            yield first, record
 
 
-def remember(path: Path, built: Built, identities: Mapping[int, Identity], started_ns: int) -> None:
+class _Looks:
+    """How the files of a tree look now, gone through from the first to the last."""
+
+    def __init__(self, found: Scan) -> None:
+        self._rows = (
+            piece[at : at + LOOK.size] for piece in found.looks.pieces(_PIECE) for at in range(0, len(piece), LOOK.size)
+        )
+        self._next = 0
+
+    def of(self, number: int) -> bytes:
+        self._next, skipped = number + 1, number - self._next
+        return next(itertools.islice(self._rows, skipped, None))
+
+
+class _Files:
+    """What the files of a manifest hold and how they looked, gone through from the first to the last."""
+
+    def __init__(self, manifest: Manifest, table: BlockTable, looks: BinaryIO) -> None:
+        self._key, self._table, self._looks = manifest.key, table, looks
+        self._rows = array("I", map(table.add, manifest.all_blocks()))  # in the table, of each block
+        self._starts, self._extents, self._sha256, self._md5 = (
+            Stream(_pages(manifest, kind)) for kind in (Section.FILES, Section.EXTENTS, Section.SHA256, Section.MD5)
+        )
+        self._start = self._next_start()
+        self._next = 0
+
+    def content(self, file: Record, look: bytes) -> tuple[bytes, bytes, list[tuple[int, int]]] | None:
+        """Return what a file holds, as `Contents.set` takes it, if it looked like this.
+
+        Raises:
+            ObjectCorrupt: extents with gaps, past the end, or of blocks that do not fit.
+        """
+        while self._next < file.first:
+            self._take()
+        raw, sha256, md5, looked = self._take()
+        if looked != look:
+            return None
+        extents, end = [], 0
+        found = [*layout.EXTENT.iter_unpack(raw)]
+        for (offset, block), (following, _) in itertools.pairwise([*found, (file.size, HOLE)]):
+            row = self._rows[block] if block < len(self._rows) else HOLE
+            fits = block == HOLE if row == HOLE else self._table.plain(row) == following - offset
+            if offset != end or following <= offset or not fits:
+                raise ObjectCorrupt(self._key, f"file {file.first} has a run at {offset} up to {following}")
+            extents.append((offset, row))
+            end = following
+        if end != file.size:
+            raise ObjectCorrupt(self._key, f"file {file.first} ends at {end} of {file.size}")
+        return sha256, md5, extents
+
+    def _take(self) -> tuple[bytes, bytes, bytes, bytes]:
+        """Take what there is of the next file: extents, SHA-256, MD5, how it looked."""
+        start, self._start = self._start, self._next_start()
+        raw = self._extents.take((self._start - start) * layout.EXTENT.size) if self._start >= start else b""
+        if len(raw) != (self._start - start) * layout.EXTENT.size:
+            raise ObjectCorrupt(self._key, f"file {self._next} has extents {start} to {self._start}")
+        self._next += 1
+        return raw, self._sha256.take(32), self._md5.take(16), self._looks.read(LOOK.size)
+
+    def _next_start(self) -> int:
+        return int.from_bytes(self._starts.take(layout.FILE.size), "little")
+
+
+def _pages(manifest: Manifest, kind: Section) -> Iterator[Buffer]:
+    """Yield a section's pages, a few at a time: several sections are gone through side by side."""
+    for first in range(0, manifest.contents.sections[kind].pages, _PAGES):
+        yield from manifest.pages(kind, first, min(_PAGES, manifest.contents.sections[kind].pages - first))
+
+
+def remember(path: Path, built: Built, found: Scan, started_ns: int) -> None:
     """Write down how the files of a push looked. Best effort: a failure costs the next push its time.
 
     Args:
         path: where.
         built: the manifest that was published.
-        identities: how each file looked when it was read, by `id(item)`.
+        found: its tree.
         started_ns: the local clock before anything was read.
     """
     trusted_until = started_ns - SETTLED_NS
-    nothing = bytes(ROW.size)
-    rows = bytearray(HEAD.pack(MAGIC, 1, built.id, built.root, built.records))
-    for item in built.order:
-        seen = identities.get(builtin_id(item))
-        trusted = seen is not None and max(seen.mtime_ns, seen.ctime_ns) < trusted_until
-        rows += ROW.pack(*seen) if trusted and seen is not None else nothing
+    nothing = bytes(LOOK.size)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(rows)
+        with temporary.open("wb") as file:
+            file.write(HEAD.pack(MAGIC, VERSION, built.id, built.root, built.files))
+            for looks in found.looks.pieces(_PIECE):
+                rows = (looks[at : at + LOOK.size] for at in range(0, len(looks), LOOK.size))
+                file.writelines(
+                    row if settled else nothing
+                    for row, settled in zip(rows, _settled(looks, trusted_until), strict=True)
+                )
         temporary.replace(path)
     except OSError:
         with contextlib.suppress(OSError):

@@ -1,6 +1,10 @@
-"""Collects blocks into packs and writes them beside the reading of files, a few at a time.
+"""Collects blocks into packs and writes them beside the reading of files, over several connections.
 
-`add` belongs to one thread; the writing is done by a pool, and `add` waits while `PENDING` packs are being written.
+What counts on a line with latency is that all connections have something to carry, from as early as possible to the
+end. So the first packs are small; and the last ones are cut smaller and smaller, each an equal share of what is left
+to be stored as far as that can be foretold, so that all connections end together.
+
+`add` belongs to one thread; the writing is done by a pool. `add` waits while `HELD` bytes of packs are being written.
 """
 
 import threading
@@ -12,17 +16,25 @@ from store.digest import Digest, PackId
 from store.index import hooks_of
 from store.layout import pack_key
 from store.objects.base import Buffer, ObjectStore
-from store.pack import Block, PackBuilder
+from store.pack import TARGET_SIZE, Block, PackBuilder
 from store.push.journal import Journal
 
-PENDING: Final = 4  # packs being written at a time, so at most about 2 x 4 x 16 MiB are held
+CONNECTIONS: Final = 8  # packs being written at a time
+HELD: Final = 112 << 20  # and bytes of them
+SMALL: Final = 8 << 20  # bytes of the first packs, and least bytes of the others
+SMALLEST: Final = 4 << 20  # the same in a push so small that there would not be one for each connection
 
 
 class Uploader:
     """Collects blocks into packs and writes them."""
 
     def __init__(
-        self, objects: ObjectStore | None, journal: Journal, *, on_pack: Callable[[int], None] = lambda size: None
+        self,
+        objects: ObjectStore | None,
+        journal: Journal,
+        *,
+        on_pack: Callable[[int], None] = lambda size: None,
+        ahead: Callable[[int], int] = lambda stored: 0,
     ) -> None:
         """Start.
 
@@ -30,20 +42,25 @@ class Uploader:
             objects: where packs go; `None` only counts (a dry run).
             journal: told of each pack that the store has confirmed.
             on_pack: told the size of each pack that the store has confirmed.
+            ahead: told how many bytes of packs there are so far, says how many are about to follow.
         """
-        self._objects, self._journal, self._on_pack = objects, journal, on_pack
+        self._objects, self._journal, self._on_pack, self._ahead = objects, journal, on_pack, ahead
         self._builder = PackBuilder()
+        self._aim = 0  # bytes at which it is closed; 0: not decided yet
         self._blocks: list[Block] = []
-        self._pool = ThreadPoolExecutor(PENDING, thread_name_prefix="upload")
-        self._room = threading.Semaphore(PENDING)
+        self._pool = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="upload")
+        self._room = threading.Condition()
+        self._held = self._stored = 0  # bytes of packs being written, and of all that were closed
         self._writing: list[Future[None]] = []
         self.packs: list[tuple[PackId, list[bytes]]] = []  # with their hooks, in order
 
     def add(self, digest: Digest, coding: int, stored: Buffer, plain: int) -> Block:
         """Append a block and return where it will lie. Raises what writing an earlier pack raised."""
+        if not self._aim:
+            self._aim = self._decide()
         block = self._builder.add(digest, coding, stored, plain)
         self._blocks.append(block)
-        if self._builder.full:
+        if self._builder.full(self._aim):
             self._flush()
         return block
 
@@ -59,18 +76,30 @@ class Uploader:
         """Let go of the threads; packs not begun are not written."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
+    def _decide(self) -> int:
+        """Return how large the pack that begins is to be."""
+        ahead = self._ahead(self._stored)
+        least = max(SMALLEST, min(SMALL, (self._stored + ahead) // CONNECTIONS))
+        if len(self.packs) < CONNECTIONS:
+            return least
+        return max(least, min(TARGET_SIZE, ahead // CONNECTIONS))
+
     def _flush(self) -> None:
         for future in self._writing:
             if future.done():
                 future.result()
         self._writing = [future for future in self._writing if not future.done()]
-        builder, self._builder = self._builder, PackBuilder()
+        builder, self._builder, self._aim = self._builder, PackBuilder(), 0
         self.packs.append((builder.id, hooks_of(self._blocks)))
         self._blocks = []
-        self._room.acquire()
-        self._writing.append(self._pool.submit(self._write, builder))
+        size = builder.size
+        self._stored += size
+        with self._room:
+            self._room.wait_for(lambda: not self._held or self._held + size <= HELD)
+            self._held += size
+        self._writing.append(self._pool.submit(self._write, builder, size))
 
-    def _write(self, builder: PackBuilder) -> None:
+    def _write(self, builder: PackBuilder, size: int) -> None:
         try:
             data = builder.finish()
             if self._objects is not None:
@@ -78,4 +107,6 @@ class Uploader:
                 self._journal.pack(builder.id)
             self._on_pack(len(data))
         finally:
-            self._room.release()
+            with self._room:
+                self._held -= size
+                self._room.notify()

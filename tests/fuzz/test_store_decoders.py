@@ -20,16 +20,26 @@ from store.index import read_segment, write_segment
 from store.kinds import Kind
 from store.layout import ROOT_KEY, dataset_key, manifest_key, pack_key
 from store.manifest import layout
-from store.manifest.build import build
+from store.manifest.blocktable import BlockTable
+from store.manifest.contents import Contents
 from store.manifest.layout import Section
 from store.manifest.view import Manifest, open_manifest
 from store.objects.memory import MemoryStore
 from store.pack import read_footer
 from store.push import unchanged
 from store.push.journal import Journal
-from store.push.source import Identity
+from store.push.source import Identity, Scan
 from store.root import create_store, decode_root
-from tests.support.manifests import forged, item_of, opened, pack_of, sections_of, tampered
+from tests.support.manifests import (
+    build,
+    forged,
+    item_of,
+    opened,
+    pack_of,
+    scan_of,
+    sections_of,
+    tampered,
+)
 from tests.support.trees import Link
 
 TREE = item_of({b"a": b"alpha" * 30, b"b": {b"x": b"", b"y": b"ypsilon"}, b"c": {b"z": b"zeta"}, b"l": Link(b"a")})
@@ -118,7 +128,7 @@ def visit(manifest: Manifest) -> None:
 @given(data=st.data())
 def test_any_object_has_a_table_or_is_refused(magic: bytes, data: st.DataObject) -> None:
     objects = MemoryStore()
-    objects.put("k", data.draw(damaged(PACK) | damaged(BUILT.data) | damaged(SEGMENT)))
+    objects.put("k", data.draw(damaged(PACK) | damaged(bytes(BUILT.data)) | damaged(SEGMENT)))
     bounded(lambda: read_table(objects, "k", magic, limit=1 << 20))
 
 
@@ -147,7 +157,7 @@ def test_any_index_segment_is_read_or_refused(data: bytes) -> None:
     bounded(lambda: list(read_segment(objects, "index/00/aa").hooks()))
 
 
-@given(damaged(BUILT.data))
+@given(damaged(bytes(BUILT.data)))
 def test_any_manifest_is_opened_or_refused(data: bytes) -> None:
     objects = MemoryStore()
     objects.put(manifest_key(BUILT.id.hex()), data)
@@ -165,7 +175,7 @@ def test_any_table_of_a_manifest_is_decoded_or_refused(table: bytes) -> None:
     bounded(lambda: layout.decode_table(table, "k", 10_000))
     objects = MemoryStore()
     pages = opened(BUILT).contents.pages
-    body = BUILT.data[64 : pages[-1].offset + pages[-1].stored]
+    body = bytes(BUILT.data)[64 : pages[-1].offset + pages[-1].stored]
     objects.put(manifest_key(BUILT.id.hex()), framed(MANIFEST_MAGIC, table, body=body))
     bounded(lambda: visit(open_manifest(objects, BUILT.id, None, ByteCache(1 << 20))))
 
@@ -202,11 +212,15 @@ def test_any_head_is_read_or_refused(data: bytes) -> None:
     bounded(lambda: decode_head("geo", data))
 
 
+def _found() -> Scan:
+    top = item_of({b"a": b"alpha" * 30, b"b": {b"y": b"ypsilon"}})
+    return scan_of(top, lambda item: Identity(1, 2, item.size, 3, 4))
+
+
 def _record_of_last_push() -> bytes:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "record"
-        identities = {id(item): Identity(1, 2, item.size, 3, 4) for item in BUILT.order}
-        unchanged.remember(path, BUILT, identities, 10**18)
+        unchanged.remember(path, BUILT, _found(), 10**18)
         return path.read_bytes()
 
 
@@ -222,8 +236,8 @@ def test_any_record_of_the_last_push_is_used_or_passed_over(data: bytes) -> None
     with TemporaryDirectory() as folder:
         path = Path(folder) / "record"
         path.write_bytes(data)
-        top = item_of({b"a": b"alpha" * 30, b"b": {b"y": b"ypsilon"}})
-        found = unchanged.fill_in(path, top, {}, open_it)
+        now = _found()
+        found = unchanged.fill_in(path, now, Contents(now.tree.files), BlockTable(), open_it)
     assert found in (None, manifest)
 
 

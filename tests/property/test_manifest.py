@@ -10,11 +10,10 @@ from store.cache import ByteCache
 from store.errors import Corrupt
 from store.kinds import Kind
 from store.layout import manifest_key
-from store.manifest.build import Content, build
 from store.manifest.view import Manifest, Record, open_manifest
 from store.objects.memory import MemoryStore
 from store.pack import Block
-from tests.support.manifests import block_of, item_of, opened
+from tests.support.manifests import Content, block_of, build, item_of, opened
 from tests.support.trees import Contents, File, Link
 
 NAMES = st.binary(min_size=1, max_size=12).filter(lambda n: n not in (b".", b"..") and not {0, 47} & set(n))

@@ -4,6 +4,7 @@ Pure but for `opened`, which stores one; one thread each.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from hashlib import md5, sha256
 
 from store.cache import ByteCache
@@ -12,17 +13,79 @@ from store.digest import Digest, PackId, chunk_digest
 from store.frame import MANIFEST_MAGIC, header, table_and_trailer
 from store.kinds import Kind
 from store.layout import manifest_key, pack_key
+from store.manifest import build as building
 from store.manifest import layout
-from store.manifest.build import Built, Content, Item
-from store.manifest.layout import PageRow, Pages, Section
+from store.manifest.blocktable import BlockTable
+from store.manifest.build import Built
+from store.manifest.contents import Column
+from store.manifest.contents import Contents as FileContents
+from store.manifest.layout import HOLE, PageRow, Pages, Section
+from store.manifest.tree import Tree
 from store.manifest.view import Manifest, open_manifest
 from store.objects.base import ObjectStore
 from store.objects.memory import MemoryStore
 from store.pack import Block, PackBuilder
+from store.push.source import LOOK, Identity, Scan
 from tests.support.trees import Contents, File, Link
 
 PACK = PackId(b"p" * 16)
 MTIME_NS = 1_600_000_000_123_456_789
+
+
+@dataclass(slots=True)
+class Content:
+    """What a file holds."""
+
+    sha256: bytes
+    md5: bytes
+    extents: list[tuple[int, Block | None]]  # (offset in the file, block or None for a hole), by offset, no gap
+
+
+@dataclass(slots=True)
+class Item:
+    """One entry of a tree, with all below it, in any order."""
+
+    name: bytes
+    kind: Kind
+    mtime_ns: int
+    size: int = 0  # bytes of a file
+    executable: bool = False
+    target: bytes = b""  # of a link
+    content: Content | None = None  # of a file
+    children: list["Item"] = field(default_factory=list)
+
+
+def tree_of(top: Item) -> tuple[Tree, list[Item]]:
+    """Return a tree as a push holds it, and its files by their numbers."""
+    tree, files = Tree(top.mtime_ns), list[Item]()
+    folders = [top]
+    for folder, _ in zip(folders, tree.folders(), strict=True):  # both grow
+        for item in sorted(folder.children, key=lambda item: item.name):
+            if item.kind == Kind.FOLDER:
+                tree.add_folder(item.name, item.mtime_ns)
+                folders.append(item)
+            elif item.kind == Kind.LINK:
+                tree.add_link(item.name, item.target, item.mtime_ns)
+            else:
+                tree.add_file(item.name, item.size, item.mtime_ns, executable=item.executable)
+                files.append(item)
+    return tree, files
+
+
+def contents_of(files: Sequence[Item], table: BlockTable) -> FileContents:
+    """Return what files hold as a push holds it; of those without a content, nothing is known."""
+    contents = FileContents(len(files))
+    for number, item in enumerate(files):
+        if item.content is not None:
+            extents = [(at, HOLE if block is None else table.add(block)) for at, block in item.content.extents]
+            contents.set(number, item.content.sha256, item.content.md5, extents)
+    return contents
+
+
+def build(top: Item) -> Built:
+    """Encode a tree, all of whose files have their content."""
+    (tree, files), table = tree_of(top), BlockTable()
+    return building.build(tree, contents_of(files, table), table)
 
 
 def block_of(data: bytes, *, pack: PackId = PACK, offset: int = 64) -> Block:
@@ -57,6 +120,15 @@ def item_of(contents: Contents, name: bytes = b"") -> Item:
     return folder
 
 
+def scan_of(top: Item, look: Callable[[Item], Identity]) -> Scan:
+    """Return a tree as a walk finds it."""
+    tree, files = tree_of(top)
+    found = Scan(b"", False, tree, Column(LOOK.size))
+    for number, item in enumerate(files):
+        found.looks.put(number, LOOK.pack(*look(item)))
+    return found
+
+
 def pack_of(chunks: Iterable[bytes]) -> tuple[bytes, list[Block]]:
     """Return a pack that holds chunks, and where each lies in it."""
     builder = PackBuilder()
@@ -64,7 +136,7 @@ def pack_of(chunks: Iterable[bytes]) -> tuple[bytes, list[Block]]:
     for chunk in chunks:
         coding, stored = encode(chunk)
         blocks.append(builder.add(chunk_digest(chunk), coding, stored, len(chunk)))
-    return builder.finish(), blocks
+    return bytes(builder.finish()), blocks
 
 
 def stored_pack(objects: ObjectStore, chunks: Sequence[bytes]) -> list[Block]:
@@ -88,12 +160,10 @@ def sections_of(manifest: Manifest) -> dict[int, bytes]:
 
 def forged(sections: dict[int, bytes], *, records: int, files: int) -> Built:
     """Put sections together to a manifest whose digests are all right, whatever stands in it."""
-    from store.manifest.build import _paged
-
     head = layout.content_header(records, len(sections[Section.NAMES]), len(sections[Section.LINKS]), files)
     id = layout.manifest_id(head, (sections[kind] for kind in layout.CONTENT))
-    data, root = _paged(id, head, dict(sections))
-    return Built(id, root, data, records, files, 0, [])
+    data, root = building.paged(id, head, {kind: [data] for kind, data in sections.items()})
+    return Built(id, root, data, records, files, 0)
 
 
 def tampered(built: Built, change: Callable[[dict[int, bytearray]], None]) -> Manifest:
@@ -109,7 +179,7 @@ def with_table(built: Built, change: Callable[[list[tuple[int, Pages]], list[Pag
     contents = opened(built).contents
     described, pages = list(contents.sections.items()), list(contents.pages)
     change(described, pages)
-    body = built.data[: contents.pages[-1].offset + contents.pages[-1].stored]
+    body = bytes(built.data)[: contents.pages[-1].offset + contents.pages[-1].stored]
     head = layout.content_header(
         contents.records,
         contents.sections[Section.NAMES].plain,

@@ -22,17 +22,17 @@ from store.chunker import Chunker
 from store.kinds import Kind
 from store.layout import name_prefix
 from store.manifest import layout
-from store.manifest.build import Item, build
 from store.objects.local import FolderStore
 from store.objects.memory import MemoryStore
 from store.push import lease
 from tests.conformance.format import page
 from tests.conformance.format.cutter import cut
+from tests.support.manifests import Item, build
 
 TEXT = page.PAGE.read_text(encoding="utf-8")
 IN_A_SENTENCE = {"store.pack._COUNT"}
 # Modules of files that never lie in a store.
-LOCAL = {"store.pull.content", "store.pull.placed", "store.push.unchanged"}
+LOCAL = {"store.pull.content", "store.pull.placed", "store.push.source", "store.push.unchanged"}
 CONTENT = head.Content("a" * 64, "b" * 64, 1, 1)
 
 

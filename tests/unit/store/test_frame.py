@@ -12,11 +12,10 @@ from store.errors import Corrupt, FeatureMissing, ObjectCorrupt, ObjectMissing, 
 from store.frame import COVERED, HEADER, INDEX_MAGIC, PACK_MAGIC, TRAILER, header, read_table, table_and_trailer
 from store.index import hooks_of, read_segment, write_segment
 from store.layout import index_key, manifest_key, name_prefix, pack_key
-from store.manifest.build import build
 from store.manifest.view import Manifest, open_manifest
 from store.objects.memory import MemoryStore
 from store.pack import ROW, PackBuilder, read_footer
-from tests.support.manifests import block_of, item_of, pack_of
+from tests.support.manifests import block_of, build, item_of, pack_of
 from tests.support.trees import File, Link
 
 PACK_HEX = (
@@ -67,7 +66,7 @@ def small_pack() -> bytes:
     builder = PackBuilder()
     builder.id = PACK_ID
     builder.add(chunk_digest(b"hello\n"), Coding.PLAIN, b"hello\n", 6)
-    return builder.finish()
+    return bytes(builder.finish())
 
 
 def store_with(key: str, data: bytes) -> MemoryStore:
@@ -129,7 +128,7 @@ def test_a_flipped_bit_of_a_pack_is_noticed(byte: int) -> None:
 
 
 def test_a_flipped_bit_of_a_manifest_is_noticed() -> None:
-    sound = build(TREE).data
+    sound = bytes(build(TREE).data)
     check_manifest(sound)
     for bit in range(len(sound) * 8):
         data = bytearray(sound)
@@ -150,7 +149,7 @@ def test_a_flipped_bit_of_an_index_segment_is_noticed() -> None:
 
 
 def test_objects_cut_short_or_grown_are_corrupt() -> None:
-    pack, manifest = small_pack(), build(TREE).data
+    pack, manifest = small_pack(), bytes(build(TREE).data)
     for size in range(len(pack)):
         with pytest.raises(ObjectCorrupt):
             check_pack(pack[:size])

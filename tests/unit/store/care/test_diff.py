@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from store.care import digestsets
 from store.care.diff import Difference, Summary, differences, needed
 from store.kinds import Kind
-from store.manifest.build import Item, build
 from store.manifest.view import Manifest
-from tests.support.manifests import item_of, opened
+from tests.support.manifests import Item, build, item_of, opened
 from tests.support.trees import Contents, File, Link
 
 NAMES = st.sampled_from([b"a", b"b", b"c", b"\xff"])

@@ -16,7 +16,6 @@ from store.errors import FeatureMissing, StoreMissing, StoreUnavailable
 from store.frame import PACK_MAGIC, header
 from store.kinds import Kind
 from store.layout import DATASETS, MANIFESTS, PACKS, ROOT_KEY, dataset_key, manifest_key, pack_key
-from store.manifest.build import Item, build
 from store.objects.base import ObjectInfo
 from store.objects.memory import MemoryStore
 from store.objects.wrapper import Wrapper
@@ -24,7 +23,7 @@ from store.push.push import push
 from store.repository import Repository
 from store.root import create_store, open_store
 from tests.support.folders import Failing
-from tests.support.manifests import content_of, item_of, pack_of, stored_pack
+from tests.support.manifests import Item, build, content_of, item_of, pack_of, stored_pack
 from tests.support.trees import Contents, lay_out
 from tests.unit.store.care.test_verify_history import without_sum
 

@@ -14,10 +14,9 @@ from store.catalogue.head import Content
 from store.catalogue.history import Archive
 from store.errors import BadName, Conflict, Missing
 from store.layout import dataset_key, manifest_key
-from store.manifest.build import build
 from store.objects.memory import MemoryStore
 from store.root import create_store
-from tests.support.manifests import item_of
+from tests.support.manifests import build, item_of
 
 STATES = 4
 TAGS = ("latest", "stable", "1.0.0", "2.0.0")

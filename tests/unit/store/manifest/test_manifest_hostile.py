@@ -12,11 +12,11 @@ from store.errors import Corrupt, FeatureMissing, ObjectCorrupt
 from store.kinds import Kind
 from store.layout import manifest_key
 from store.manifest import layout
-from store.manifest.build import Built, build
+from store.manifest.build import Built
 from store.manifest.layout import BLOCK, EXTENT, HOLE, NODE, PageRow, Pages, Section
 from store.manifest.view import Manifest, open_manifest
 from store.objects.memory import MemoryStore
-from tests.support.manifests import item_of, tampered, with_table
+from tests.support.manifests import build, item_of, tampered, with_table
 from tests.support.trees import Link
 
 # Records: 0 root, 1 a (file 0), 2 b (folder), 3 c (folder), 4 l (link), 5 b/x (file 1), 6 b/y (file 2), 7 c/z (file 3)

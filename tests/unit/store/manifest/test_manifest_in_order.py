@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from store.kinds import Kind
-from store.manifest.build import Built, build
+from store.manifest.build import Built
 from store.manifest.layout import Section
 from store.manifest.streams import Stream
-from tests.support.manifests import item_of, opened
+from tests.support.manifests import build, item_of, opened
 from tests.support.trees import Contents
 
 TREE: Contents = {

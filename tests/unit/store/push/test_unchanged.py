@@ -2,70 +2,103 @@
 
 import os
 from collections.abc import Callable
+from hashlib import md5, sha256
 from pathlib import Path
 
 import pytest
 
 from store.errors import ObjectMissing, StoreUnavailable
 from store.kinds import Kind
-from store.manifest.build import Built, Item, build, outline
-from store.manifest.layout import Section
+from store.manifest import build as building
+from store.manifest.blocktable import BlockTable
+from store.manifest.build import Built
+from store.manifest.contents import Contents as FileContents
+from store.manifest.layout import HOLE, Section
 from store.manifest.view import Manifest
 from store.push import unchanged
-from store.push.source import Identity
-from tests.support.manifests import content_of, item_of, opened, tampered
+from store.push.source import LOOK, Identity, Scan
+from tests.support.manifests import Item, block_of, build, content_of, item_of, opened, scan_of, tampered, tree_of
 from tests.support.trees import Contents, Link
 
 NOW_NS = 10**18
 SETTLED_NS = NOW_NS - 3_000_000_000
 CONTENTS: Contents = {b"a": b"alpha", b"d": {b"b": b"beta", b"empty": b""}}
-
-
-def files(top: Item) -> dict[bytes, Item]:
-    """Return the files of the small tree by name."""
-    return {item.name: item for item in [*top.children, *top.children[1].children] if item.name != b"d"}
+NUMBERS = {b"a": 0, b"b": 1, b"empty": 2}
 
 
 def identity_of(item: Item, *, mtime_ns: int = SETTLED_NS, ctime_ns: int = SETTLED_NS) -> Identity:
     return Identity(1, 100 + item.name[0], item.size, mtime_ns, ctime_ns)
 
 
-def remembered(path: Path, **times: int) -> Built:
+def found_of(top: Item, first: Identity | None = None) -> Scan:
+    """Walk a tree whose first file perhaps has another identity."""
+    found = scan_of(top, identity_of)
+    if first is not None:
+        found.looks.put(0, LOOK.pack(*first))
+    return found
+
+
+def remembered(path: Path, first: Identity | None = None) -> Built:
     top = item_of(CONTENTS)
     built = build(top)
-    unchanged.remember(path, built, {id(i): identity_of(i, **times) for i in files(top).values()}, NOW_NS)
+    unchanged.remember(path, built, found_of(top, first), NOW_NS)
     return built
 
 
-def filled(path: Path, built: Built, change: Identity | None = None) -> tuple[Manifest | None, dict[bytes, Item]]:
+class Filled:
+    """What was filled in for the small tree."""
+
+    def __init__(self, path: Path, found: Scan, open_manifest: unchanged.Open) -> None:
+        self.contents, self.table = FileContents(found.tree.files), BlockTable()
+        self.manifest = unchanged.fill_in(path, found, self.contents, self.table, open_manifest)
+
+    def known(self) -> set[bytes]:
+        return {name for name, number in NUMBERS.items() if self.contents.known(number)}
+
+
+def filled(path: Path, built: Built, change: Identity | None = None) -> Filled:
     """Look at the same tree again, `a` perhaps with another identity; return what was filled in."""
-    top = item_of(CONTENTS)
-    found = files(top)
-    for item in found.values():
-        item.content = None
-    identities = {id(item): identity_of(item) for item in found.values()}
-    if change is not None:
-        identities[id(found[b"a"])] = change
-    return unchanged.fill_in(path, top, identities, lambda id, root: opened(built)), found
+    return Filled(path, found_of(item_of(CONTENTS), change), lambda id, root: opened(built))
 
 
 def test_files_that_look_as_before_get_the_content_they_had(tmp_path: Path) -> None:
     built = remembered(tmp_path / "below" / "record")
-    manifest, found = filled(tmp_path / "below" / "record", built)
-    assert manifest is not None
-    assert manifest.id == built.id
-    assert {name: item.content for name, item in found.items()} == {
-        b"a": content_of(b"alpha"), b"b": content_of(b"beta"), b"empty": content_of(b""),
-    }  # fmt: skip
+    again = filled(tmp_path / "below" / "record", built)
+    assert again.manifest is not None
+    assert again.manifest.id == built.id
+    assert building.build(tree_of(item_of(CONTENTS))[0], again.contents, again.table)[:3] == built[:3]
+
+
+@pytest.mark.parametrize("gone", [b"a", b"d", b"m", b"z"])
+@pytest.mark.parametrize("new", [b"0", b"e", b"zz"])
+def test_files_are_known_again_among_others_that_came_and_went(tmp_path: Path, gone: bytes, new: bytes) -> None:
+    before: dict[bytes, bytes | Contents] = {
+        b"a": b"alpha",
+        b"d": {b"b": b"beta", b"c": {b"deep": b"deep"}},
+        b"m": {b"x": b"", b"y": b"ypsilon"},
+        b"z": b"z",
+    }
+    top = item_of(before)
+    built = build(top)
+    unchanged.remember(tmp_path / "record", built, found_of(top), NOW_NS)
+    after = {name: value for name, value in before.items() if name != gone} | {new: {b"b": b"another"}}
+    whole = item_of(after)
+    again = Filled(tmp_path / "record", found_of(whole), lambda id, root: opened(built))
+    assert again.contents.unread == 1
+    _, files = tree_of(whole)
+    (number,) = [number for number in range(len(files)) if not again.contents.known(number)]
+    assert files[number].content == content_of(b"another")
+    again.contents.set(number, sha256(b"another").digest(), md5(b"another").digest(),
+                       [(0, again.table.add(block_of(b"another")))])  # fmt: skip
+    assert building.build(tree_of(whole)[0], again.contents, again.table).id == build(whole).id
 
 
 @pytest.mark.parametrize("field", Identity._fields)
 def test_a_file_that_differs_in_anything_is_read_again(tmp_path: Path, field: str) -> None:
     built = remembered(tmp_path / "record")
     sound = identity_of(item_of({b"a": b"alpha"}).children[0])
-    _, found = filled(tmp_path / "record", built, sound._replace(**{field: getattr(sound, field) + 1}))
-    assert found[b"a"].content is None
-    assert found[b"b"].content is not None
+    again = filled(tmp_path / "record", built, sound._replace(**{field: getattr(sound, field) + 1}))
+    assert again.known() == {b"b", b"empty"}
 
 
 @pytest.mark.parametrize("time", ["mtime_ns", "ctime_ns"])
@@ -75,18 +108,16 @@ def test_a_file_that_differs_in_anything_is_read_again(tmp_path: Path, field: st
 def test_files_written_just_before_they_were_read_are_not_trusted(
     tmp_path: Path, time: str, age_ns: int, trusted: bool
 ) -> None:
-    top = item_of(CONTENTS)
-    built = build(top)
-    seen = identity_of(files(top)[b"a"])._replace(**{time: NOW_NS - age_ns})
-    unchanged.remember(tmp_path / "record", built, {id(files(top)[b"a"]): seen}, NOW_NS)
-    _, found = filled(tmp_path / "record", built, seen)
-    assert (found[b"a"].content is not None) == trusted
+    seen = identity_of(item_of(CONTENTS).children[0])._replace(**{time: NOW_NS - age_ns})
+    built = remembered(tmp_path / "record", seen)
+    assert (b"a" in filled(tmp_path / "record", built, seen).known()) == trusted
 
 
 def test_a_folder_where_a_file_was_gets_nothing(tmp_path: Path) -> None:
     built = remembered(tmp_path / "record")
-    top = item_of({b"a": {b"x": b""}})
-    assert unchanged.fill_in(tmp_path / "record", top, {}, lambda id, root: opened(built)) is not None
+    again = Filled(tmp_path / "record", found_of(item_of({b"a": {b"x": b""}})), lambda id, root: opened(built))
+    assert again.manifest is not None
+    assert again.contents.unread == 1
 
 
 def test_nothing_is_known_without_a_record_or_its_manifest(tmp_path: Path) -> None:
@@ -95,11 +126,38 @@ def test_nothing_is_known_without_a_record_or_its_manifest(tmp_path: Path) -> No
     def gone(id: bytes, root: bytes) -> Manifest:
         raise ObjectMissing("manifest", "memory:")
 
-    top = item_of(CONTENTS)
-    assert unchanged.fill_in(tmp_path / "none", top, {}, lambda id, root: opened(built)) is None
-    assert unchanged.fill_in(tmp_path / "record", top, {}, gone) is None
+    found = found_of(item_of(CONTENTS))
+    assert Filled(tmp_path / "none", found, lambda id, root: opened(built)).manifest is None
+    assert Filled(tmp_path / "record", found, gone).manifest is None
     other = build(item_of({b"a": b"alpha"}))
-    assert unchanged.fill_in(tmp_path / "record", top, {}, lambda id, root: opened(other)) is None
+    assert Filled(tmp_path / "record", found, lambda id, root: opened(other)).manifest is None
+
+
+def hole_over_data(sections: dict[int, bytearray]) -> None:
+    sections[Section.EXTENTS][8:12] = HOLE.to_bytes(4, "little")
+    sections[Section.EXTENTS][0] = 1
+
+
+def row_that_is_not_there(sections: dict[int, bytearray]) -> None:
+    sections[Section.EXTENTS][8] = 9
+
+
+def extents_past_the_end(sections: dict[int, bytearray]) -> None:
+    sections[Section.FILES][8] = 7
+
+
+def extents_backwards(sections: dict[int, bytearray]) -> None:
+    sections[Section.FILES][4] = 2
+    sections[Section.FILES][8] = 1
+
+
+@pytest.mark.parametrize("change", [hole_over_data, row_that_is_not_there, extents_past_the_end, extents_backwards])
+def test_extents_that_cannot_be_are_not_taken_over(
+    tmp_path: Path, change: Callable[[dict[int, bytearray]], None]
+) -> None:
+    built = remembered(tmp_path / "record")
+    false = tampered(built, change)
+    assert Filled(tmp_path / "record", found_of(item_of(CONTENTS)), lambda id, root: false).manifest is None
 
 
 def test_a_store_that_does_not_answer_is_no_reason_to_read_everything_again(tmp_path: Path) -> None:
@@ -109,15 +167,15 @@ def test_a_store_that_does_not_answer_is_no_reason_to_read_everything_again(tmp_
         raise StoreUnavailable("memory:", "told to fail")
 
     with pytest.raises(StoreUnavailable):
-        unchanged.fill_in(tmp_path / "record", item_of(CONTENTS), {}, unreachable)
+        Filled(tmp_path / "record", found_of(item_of(CONTENTS)), unreachable)
 
 
-@pytest.mark.parametrize("size", [0, 1, 60, 79, 80, 119])
+@pytest.mark.parametrize("size", [0, 1, 60, 79, 80, 199])
 def test_a_record_cut_short_is_passed_over(tmp_path: Path, size: int) -> None:
     built = remembered(tmp_path / "record")
     data = (tmp_path / "record").read_bytes()
     (tmp_path / "record").write_bytes(data[:size])
-    assert filled(tmp_path / "record", built)[0] is None
+    assert filled(tmp_path / "record", built).manifest is None
 
 
 def test_where_nothing_can_be_written_nothing_is_left_behind(tmp_path: Path) -> None:
@@ -135,21 +193,14 @@ def whole_of(
     path: Path, built: Built, top: Item, *, change: Identity | None = None, now_ns: int = NOW_NS
 ) -> unchanged.Whole | None:
     """Look at a tree, whose first file perhaps has another identity, as a whole."""
-    found = [item for item in outline(top).order if item.kind == Kind.FILE]
-    identities = {id(item): identity_of(item) for item in found}
-    if change is not None:
-        identities[id(found[0])] = change
-    for item in found:
-        item.content = None
-    return unchanged.whole(path, top, identities, now_ns, lambda id, root: opened(built))
+    return unchanged.whole(path, found_of(top, change), now_ns, lambda id, root: opened(built))
 
 
 def linked(path: Path) -> tuple[Built, Item]:
     """Write down a small tree with a link in it; return it and the same tree, to be looked at again."""
     top = item_of(LINKED)
     built = build(top)
-    found = [item for item in built.order if item.kind == Kind.FILE]
-    unchanged.remember(path, built, {id(item): identity_of(item) for item in found}, NOW_NS)
+    unchanged.remember(path, built, found_of(top), NOW_NS)
     return built, item_of(LINKED)
 
 
@@ -215,7 +266,7 @@ def test_a_tree_is_not_the_last_state_when_a_file_may_be_of_this_moment(tmp_path
 def test_a_tree_is_not_the_last_state_when_a_file_was_not_to_be_trusted(tmp_path: Path) -> None:
     top = item_of(LINKED)
     built = build(top)
-    unchanged.remember(tmp_path / "record", built, {}, NOW_NS)
+    unchanged.remember(tmp_path / "record", built, found_of(top), SETTLED_NS)
     assert whole_of(tmp_path / "record", built, item_of(LINKED)) is None
 
 
@@ -235,13 +286,12 @@ def test_a_tree_is_not_the_last_state_when_the_digest_of_a_file_is_another_than_
 
     false = tampered(built, other_digest)
     false.id, false.root = built.id, built.root  # it claims to be the last one
-    identities = {id(item): identity_of(item) for item in outline(top).order if item.kind == Kind.FILE}
-    sound = opened(built)
-    assert unchanged.whole(tmp_path / "record", top, identities, NOW_NS, lambda id, root: sound) is not None
-    assert unchanged.whole(tmp_path / "record", top, identities, NOW_NS, lambda id, root: false) is None
+    found, sound = found_of(top), opened(built)
+    assert unchanged.whole(tmp_path / "record", found, NOW_NS, lambda id, root: sound) is not None
+    assert unchanged.whole(tmp_path / "record", found, NOW_NS, lambda id, root: false) is None
 
 
-@pytest.mark.parametrize("size", [0, 1, 60, 79, 80, 119])
+@pytest.mark.parametrize("size", [0, 1, 60, 79, 80, 199])
 def test_a_record_cut_short_says_nothing_of_the_whole(tmp_path: Path, size: int) -> None:
     built, top = linked(tmp_path / "record")
     (tmp_path / "record").write_bytes((tmp_path / "record").read_bytes()[:size])

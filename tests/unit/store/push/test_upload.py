@@ -13,7 +13,7 @@ from store.objects.base import Buffer
 from store.objects.memory import MemoryStore
 from store.pack import TARGET_SIZE, read_footer
 from store.push.journal import Journal
-from store.push.upload import PENDING, Uploader
+from store.push.upload import CONNECTIONS, HELD, SMALL, SMALLEST, Uploader
 
 
 class Failing(MemoryStore):
@@ -22,20 +22,19 @@ class Failing(MemoryStore):
 
 
 class Slow(MemoryStore):
-    """Holds every write up until it may go on; knows how many were under way at most."""
+    """Holds every write up until it may go on; says when so many are under way."""
 
-    def __init__(self) -> None:
+    def __init__(self, expected: int) -> None:
         super().__init__()
         self.go_on = threading.Event()
         self.full = threading.Event()
-        self.under_way = 0
-        self._count = threading.Lock()
+        self.sizes = list[int]()
+        self._expected = expected
 
     def put(self, key: str, data: Buffer) -> str:
-        with self._count:
-            self.under_way += 1
-            if self.under_way == PENDING:
-                self.full.set()
+        self.sizes.append(len(data))
+        if len(self.sizes) == self._expected:
+            self.full.set()
         assert self.go_on.wait(30)
         return super().put(key, data)
 
@@ -45,16 +44,22 @@ def add(uploader: Uploader, data: bytes) -> None:
 
 
 def large(number: int) -> bytes:
-    return number.to_bytes(4, "big") * (TARGET_SIZE // 8)
+    """Return what fills one of the first packs."""
+    return number.to_bytes(4, "big") * (SMALL // 4)
+
+
+def half(number: int) -> bytes:
+    """Return what fills half of the smallest pack."""
+    return number.to_bytes(4, "little") * (SMALLEST // 8)
 
 
 def test_blocks_lie_where_add_said_once_everything_is_confirmed(tmp_path: Path) -> None:
     objects, journal, sizes = MemoryStore(), Journal(tmp_path / "journal"), list[int]()
     uploader = Uploader(objects, journal, on_pack=sizes.append)
-    chunks = [*map(large, range(5)), b"small", b"x"]
+    chunks = [*(large(number) for number in range(3)), *map(half, range(3)), b"small", b"x"]
     blocks = [uploader.add(chunk_digest(chunk), 0, chunk, len(chunk)) for chunk in chunks]
     uploader.finish()
-    assert len({block.pack for block in blocks}) == len(uploader.packs) == 3
+    assert len({block.pack for block in blocks}) == len(uploader.packs) == 5
     assert [block for pack, _ in uploader.packs for block in read_footer(objects, pack)] == blocks
     assert [hooks for _, hooks in uploader.packs] == [
         hooks_of(block for block in blocks if block.pack == pack) for pack, _ in uploader.packs
@@ -89,28 +94,61 @@ def test_a_failed_write_is_raised_at_the_latest_by_finish_and_never_journalled(t
     assert journal.packs() == []
 
 
-def test_no_more_packs_are_under_way_than_allowed(tmp_path: Path) -> None:
-    objects = Slow()
-    uploader = Uploader(objects, Journal(None))
+@pytest.mark.parametrize("ahead", [0, 10 << 30])
+def test_all_connections_are_used_and_no_more_bytes_are_held_than_allowed(ahead: int) -> None:
+    """With packs of the smallest size the connections are the limit, with large ones the bytes."""
+    objects = Slow(CONNECTIONS)
+    uploader = Uploader(objects, Journal(None), ahead=lambda stored: ahead)
+    done = threading.Event()
 
     def work() -> None:
-        for number in range(2 * (PENDING + 3)):
+        for number in range(60):
             add(uploader, large(number))
         uploader.finish()
+        done.set()
 
     producer = threading.Thread(target=work)
     producer.start()
     assert objects.full.wait(30)
-    assert objects.under_way == PENDING
+    assert not done.is_set()
+    assert len(objects.sizes) == CONNECTIONS
+    assert uploader._held <= HELD
     objects.go_on.set()
     producer.join(60)
-    assert len(list(objects.list("packs/"))) == PENDING + 3
+    assert sum(objects.sizes) > 60 * TARGET_SIZE // 2
+
+
+def closed_at(total: int) -> list[int]:
+    """Return the sizes of the packs that so many bytes become, all of which were foretold."""
+    sizes, left, piece = list[int](), total, bytes(1 << 18)
+    uploader = Uploader(None, Journal(None), on_pack=sizes.append, ahead=lambda stored: left)
+    for number in range(total // len(piece)):
+        data = number.to_bytes(4, "big") + piece[4:]
+        uploader.add(chunk_digest(data), 0, data, len(data))
+        left -= len(data)
+    uploader.finish()
+    return sizes
+
+
+def test_a_large_push_begins_with_small_packs_and_ends_with_equal_shares() -> None:
+    sizes = sorted(closed_at(400 << 20))
+    small = [size for size in sizes if size < SMALL + (1 << 20)]
+    assert len(small) >= 2 * CONNECTIONS - 2, "those at the beginning and those at the end"
+    assert max(sizes) <= TARGET_SIZE + (1 << 20)
+    assert len(sizes) < 40
+
+
+@pytest.mark.parametrize(
+    ("total", "packs"), [(1 << 20, 1), (SMALLEST, 1), (4 * SMALLEST, 4), (8 * SMALLEST, 8), (8 * SMALL, 8)]
+)
+def test_a_small_push_has_a_pack_for_each_connection_as_far_as_that_is_worth_it(total: int, packs: int) -> None:
+    assert len(closed_at(total)) == packs
 
 
 def test_after_a_failure_closing_leaves_no_thread(tmp_path: Path) -> None:
     before = set(threading.enumerate())
     uploader = Uploader(Failing(), Journal(None))
     for number in range(2):
-        add(uploader, large(number))
+        add(uploader, half(number))
     uploader.close()
     assert set(threading.enumerate()) <= before
