@@ -4,7 +4,7 @@
 
 Works, all but `million` unless told otherwise (with --full: all):
 
-    corpora    every version of every corpus, in order: stored bytes
+    corpora    every version of every corpus, in order: stored bytes (with --full all real corpora, else three)
     new        one large database, and a few large arrays, into an empty repository
     unchanged  20,000 files of 1 to 20 KiB, and the same again
     pull       those three into empty folders
@@ -112,8 +112,8 @@ class Bench:
 
     def run_corpora(self) -> None:
         """Push every version of every corpus, in order."""
-        made = inputs.synthetic(self.folder / f"synthetic-{self.scale:g}", self.scale)
-        for corpus in [*inputs.real(self.folder / "corpora", inputs.REAL), *made]:
+        found = inputs.real(self.folder / "corpora", inputs.REAL if self.full else inputs.REAL_QUICK)
+        for corpus in [*found, *inputs.synthetic(self.folder / f"synthetic-{self.scale:g}", self.scale)]:
             tools = self.tools()
             plain = 0
             for number, version in enumerate(inputs.versions_of(corpus), 1):

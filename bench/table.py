@@ -29,7 +29,7 @@ def section(rows: list[Row]) -> str:
     parts = [
         f"## {about['date']}: {about['command']}",
         f"Commit {about['commit']}; {about['versions']}; {about['machine']}.",
-        _aims(rows),
+        _aims(rows, about),
         _times(rows),
         _far(rows),
         _stored(rows),
@@ -38,10 +38,14 @@ def section(rows: list[Row]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _aims(rows: list[Row]) -> str:
-    lines = ["| work | aim | figure | |", "|---|---|---|---|"]
-    found = [[at.work, at.aim, at.figure, "met" if at.met else "**missed**"] for at in standings(rows)]
-    return "\n".join(lines + ["| " + " | ".join(cells) + " |" for cells in found]) if found else ""
+def _aims(rows: list[Row], about: Row) -> str:
+    """Return the rows of the table at the head of RESULTS.md that this run gives."""
+    lines = ["| work | aim | figure | | `--only` | measured |", "|---|---|---|---|---|---|"]
+    measured = f"{about['date'][:10]}, {about['commit']}"
+    for at in standings(rows):
+        cells = [at.work, at.aim, at.figure, "met" if at.met else "**missed**", at.by, measured]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) if len(lines) > 2 else ""
 
 
 def _times(rows: list[Row]) -> str:
