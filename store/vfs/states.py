@@ -23,6 +23,7 @@ from store.vfs.tree import Entry, Node, Place, Space
 _ODD: Final = 0x9E3779B97F4A7C15
 _MASK: Final = (1 << 64) - 1
 MAPPED: Final = 16_384  # extents: a file of up to about 1 GiB is mapped whole
+TABLED: Final = 65_536  # entries: the names of a larger folder are not all looked at because one is not found
 
 
 class FileMap(NamedTuple):
@@ -115,10 +116,15 @@ class StateTree:
         return node
 
     def _equivalent(self, manifest: Manifest, number: int, folder: Record, name: bytes) -> tuple[int, Record] | None:
+        """Find the only name that is canonically equivalent; in a large folder only if it is wholly (de)composed."""
         try:
             wanted = unicodedata.normalize("NFC", name.decode())
         except UnicodeDecodeError:
             return None
+        if folder.size > TABLED:
+            forms = {wanted.encode(), unicodedata.normalize("NFD", wanted).encode()}
+            hits = [hit for form in sorted(forms) if (hit := manifest.find(number, folder, form)) is not None]
+            return hits[0] if len(hits) == 1 else None
         key = (manifest.root, number)
         table = self._caches.equivalents.get(key)
         if table is None:

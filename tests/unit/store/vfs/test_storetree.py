@@ -30,6 +30,25 @@ def moved(stage: StoreStage, dataset: str) -> None:
     stage.clock.pass_freshness()
 
 
+def test_in_a_large_folder_a_name_that_is_not_found_does_not_read_them_all(
+    stage: StoreStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.vfs.states.TABLED", 300)
+    composed, decomposed = ("caf\u00e9".encode(), "cafe\u0301".encode())
+    both = {"u\u0308x".encode(): b"", "\u00fcx".encode(): b""}
+    files = {b"%d" % number: b"" for number in range(300)}
+    stage.publish("maps", "1.0.0", {b"d": {**files, **both, decomposed: b"one"}})
+    folder = resolve(stage.tree, "maps/1.0.0/d")
+    found = stage.tree.lookup(folder, composed)
+    monkeypatch.setattr("store.manifest.view.Manifest.entries", None)
+    assert stage.tree.lookup(folder, composed) == found == stage.tree.lookup(folder, decomposed)
+    for name in both:
+        assert stage.tree.lookup(folder, name)
+    for missing in ("\u00e9", "zz\u0301"):
+        with pytest.raises(PathMissing):
+            stage.tree.lookup(folder, missing.encode())
+
+
 # Restarts
 
 
