@@ -88,6 +88,15 @@ def test_a_change_lists_only_the_prefix_that_it_hints_at(stage: StoreStage, obje
     assert sorted(names(whole(stage.tree, stage.tree.root()))) == [b"maps", b"other", b"third"]
 
 
+def test_to_open_a_store_nothing_is_listed_and_only_its_own_record_read(stage: StoreStage, objects: Listings) -> None:
+    stage.publish("maps", "1.0.0", {b"f": b"one"})
+    objects.listed.clear()
+    objects.fetched = 0
+    stage.reopen()
+    stage.tree.root()
+    assert (objects.listed, objects.fetched) == ({}, 1)
+
+
 def test_looking_at_the_root_and_into_one_dataset_lists_no_datasets(stage: StoreStage, objects: Listings) -> None:
     stage.publish("maps", "1.0.0", {b"f": b"one"})
     stage.reopen()
