@@ -111,8 +111,10 @@ def standing(repository: Repository, dataset: str) -> Iterator[Callable[[Head, C
         if named(head, content):
             return
         manifest = repository.manifest(bytes.fromhex(content.manifest), bytes.fromhex(content.root))
-        if reliance.check(head, content, manifest.key, packs_of(manifest)):
-            raise StaleNode(f"state b3-{content.manifest[:12]}, or part of it: it is being removed")
+        doomed = reliance.check(head, content, manifest.key, packs_of(manifest))
+        if doomed:
+            lost = pack_key(min(doomed.packs).hex()) if doomed.packs else manifest.key
+            raise StaleNode(f"state b3-{content.manifest[:12]}: {lost!r} is gone or being removed")
 
     try:
         yield guard

@@ -8,7 +8,7 @@ import pytest
 from store.catalogue.catalogue import Catalogue
 from store.catalogue.head import Content
 from store.errors import TagMoved
-from store.layout import DATASETS, MANIFESTS, PACKS
+from store.layout import DATASETS, MANIFESTS, PACKS, ROOT_KEY
 from store.objects.address import open_objects
 from store.objects.base import ObjectStore
 from store.objects.retry import Backoff, Retrying
@@ -115,6 +115,39 @@ def test_a_write_that_never_arrived_is_merged_with_what_others_did_elsewhere(ben
     bench.move()
     assert bench.moves() == [(1, "somebody"), (2, "us")]
     assert bench.them.resolve(f"{DATASET}:stable").manifest == state(3).manifest
+
+
+# Commands that would do something else, or fail, if they were done twice.
+ONCE: dict[str, Callable[[Catalogue], object]] = {
+    "untag": lambda us: us.untag(DATASET, "latest", by="us"),
+    "rollback": lambda us: us.rollback(DATASET, "latest", by="us"),
+}
+
+
+@pytest.mark.parametrize("lost", [True, False])
+@pytest.mark.parametrize("what", ["reset", "412"])
+@pytest.mark.parametrize("name", ONCE)
+def test_what_must_not_be_done_twice_is_done_once_whatever_it_looks_like(
+    bench: Bench, name: str, what: str, lost: bool
+) -> None:
+    for number in (2, 3):
+        bench.them.set_tags(DATASET, ["latest"], state(number), by="somebody")
+    bench.proxy.fault(LOOKS[what] if lost else committed(LOOKS[what], bench.they_tag), of_head)
+    ONCE[name](bench.us)
+    entries = [*bench.them.log(DATASET)]
+    assert [entry.op for entry in entries if entry.by == "us"] == [name]
+    if name == "rollback":
+        assert bench.them.resolve(f"{DATASET}:latest").manifest == state(2).manifest
+
+
+@pytest.mark.parametrize("lost", [True, False])
+@pytest.mark.parametrize("what", ["reset", "412"])
+def test_a_store_whose_making_looks_failed_is_made_once(bench: Bench, what: str, lost: bool) -> None:
+    bench.theirs.delete(ROOT_KEY)
+    bench.proxy.fault(LOOKS[what] if lost else committed(LOOKS[what]), lambda seen: seen.conditional_write)
+    made = create_store(bench.ours)
+    assert made.root.store == open_store(bench.theirs).store
+    assert len(bench.proxy.spoilt) == 1
 
 
 @pytest.mark.parametrize("lost", [True, False])
