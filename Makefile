@@ -6,7 +6,7 @@ BIN := .venv/bin
 SOURCES := gateway dav nfs store auth tests bench
 APT := qemu-system-x86 busybox-static nfs-common kmod cpio libnfs-utils cadaver curl unzip $(if $(shell command -v npm),,npm)
 
-.PHONY: help setup lock run format check test interop fuzz bench apt
+.PHONY: help setup lock run format docs check test interop fuzz bench apt
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,18 +32,21 @@ format: setup  ## Format the code and repair what the linter can.
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-check: setup  ## Format, lint, types, layers and the fast tests.
+docs: setup  ## Write the reference pages from the program: commands, settings, exit codes.
+	$(BIN)/python -m gateway.reference docs/reference
+
+check: setup  ## Format, lint, types, layers, the reference pages and the fast tests.
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m 'not slow and not s3 and not kernel and not interop' tests
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m 'not slow and not s3 and not kernel and not interop' tests
 
 test: setup apt  ## Every test, after installing the clients that they drive (as root on Debian). With CI set, a skip is a failure.
-	$(BIN)/python -m pytest -q -p tests.support.noskip -n 2 --dist loadgroup -m 'not exhaustive' tests
+	$(BIN)/python -m pytest -q -p tests.support.noskip -n 2 --dist worksteal -m 'not exhaustive' tests
 
 interop: setup apt  ## The tests with real clients and a real S3 server alone.
-	$(BIN)/python -m pytest -q -p tests.support.noskip -n 2 --dist loadgroup -m 'interop or kernel or s3' tests
+	$(BIN)/python -m pytest -q -p tests.support.noskip -n 2 --dist worksteal -m 'interop or kernel or s3' tests
 
 bench: setup  ## Measure beside restic, nfs-ganesha, rclone, nginx and apache, in minutes; FULL=1: at full size, in an hour.
 	bench/setup.sh

@@ -27,7 +27,7 @@ VERSIONS = ("1.0.0", "1.1.0", "2.0.0")
 LIMIT_S = 240
 QEMU = Path("/sbin/mount.nfs").exists() and shutil.which("qemu-system-x86_64") and shutil.which("busybox")
 
-pytestmark = [pytest.mark.interop, pytest.mark.slow, pytest.mark.xdist_group("all-ways")]
+pytestmark = [pytest.mark.interop, pytest.mark.slow]
 needs_kernel = pytest.mark.skipif(
     not QEMU, reason="needs apt-get install qemu-system-x86 busybox-static nfs-common kmod cpio"
 )
