@@ -69,6 +69,8 @@ def _document(done: "Verified") -> dict[str, object]:
         "index_segments": done.segments,
         "files": done.files,
         "bytes_read": done.bytes_read,
+        "requests": done.requests,
+        "fetched_bytes": done.bytes_fetched,
         "unnamed_manifests": done.unnamed_manifests,
         "unnamed_packs": done.unnamed_packs,
         "findings": [
@@ -98,12 +100,15 @@ def _lines(done: "Verified") -> "list[str]":
         lines.append(f"and {done.findings.beyond} more faults of other objects")
     read = f", {spell_count(done.files, 'file')}, {spell_bytes(done.bytes_read)} read" if done.deep else ""
     if not done.findings and (done.unnamed_manifests or done.unnamed_packs):
-        unnamed = f"{spell_count(done.unnamed_manifests, 'manifest')} and {spell_count(done.unnamed_packs, 'pack')}"
+        left = ((done.unnamed_manifests, "manifest"), (done.unnamed_packs, "pack"))
+        unnamed = " and ".join(spell_count(number, thing) for number, thing in left if number)
         lines.append(f"nothing names {unnamed}: pushes cut short leave such, and so does a head that was deleted")
     said = f"{spell_count(len(done.findings), 'object')} with faults" if done.findings else "all is well"
     counted = ((done.datasets, "dataset"), (done.states, "state"), (done.packs, "pack"))
     what = ", ".join(spell_count(number, thing) for number, thing in counted) + read
-    return [*lines, f"{said}: {what}{'' if done.deep else ' (--deep reads every block and file too)'}"]
+    deeper = "" if done.deep else " (--deep reads every block and file too)"
+    cost = f"{spell_count(done.requests, 'request')} for {spell_bytes(done.bytes_fetched)}"
+    return [*lines, f"{said}: {what}{deeper}; {cost}"]
 
 
 def _finding(finding: "Finding") -> "list[str]":

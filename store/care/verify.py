@@ -33,6 +33,7 @@ from store.layout import MANIFESTS, PACKS, manifest_key, pack_key
 from store.manifest.layout import NODE, Section
 from store.manifest.view import Manifest, PageCache, open_manifest
 from store.objects.base import ObjectStore
+from store.objects.measure import Measuring
 
 PARALLEL: Final = 8  # objects read at a time
 _AHEAD: Final = 3 * PARALLEL
@@ -66,6 +67,8 @@ class Verified:
     segments: int  # of the index
     files: int  # whose digests were made anew
     bytes_read: int  # of blocks and files
+    requests: int  # calls of the store; one that was repeated counts once
+    bytes_fetched: int  # that they brought
     unnamed_manifests: int  # that nothing names: of pushes that were cut short, or of a dataset whose head is gone
     unnamed_packs: int
 
@@ -91,10 +94,10 @@ def verify(
 
 class _Verify:
     def __init__(self, objects: ObjectStore, *, deep: bool, counters: VerifyCounters) -> None:
-        self.objects, self.deep, self.counters = objects, deep, counters
+        self.objects, self.deep, self.counters = Measuring(objects), deep, counters
         self.findings = Findings()
-        self.heads = Heads(objects, self.findings)
-        self.packs = Packs(objects, self.findings, deep=deep, on_bytes=self._read)
+        self.heads = Heads(self.objects, self.findings)
+        self.packs = Packs(self.objects, self.findings, deep=deep, on_bytes=self._read)
         self.pages: PageCache = ByteCache(_PAGES)
         self.lock = threading.Lock()
         self.bytes_read = 0
@@ -122,9 +125,10 @@ class _Verify:
             opened.callback(blocks.close)
             files = Files(self.packs, blocks, self.findings, deep=self.deep, on_bytes=self._read)
             self._files(sound, files)
+        cost = self.objects.snapshot()
         return Verified(
             self.findings, self.deep, self.heads.heads, len(states), len(packs), self.segments, files.checked,
-            self.bytes_read, unnamed, len(packs - needed),
+            self.bytes_read, cost.requests, cost.bytes_in, unnamed, len(packs - needed),
         )  # fmt: skip
 
     def _phase(self, phase: str, *, total: int = 0) -> None:

@@ -108,6 +108,8 @@ def test_a_sound_store_has_no_findings(filled: Filled, deep: bool) -> None:
     assert (done.datasets, done.states, done.packs, done.segments) == (2, 3, 3, 3)
     assert done.files == (6 if deep else 0)  # what two states share is read once
     assert (done.bytes_read > 0) == deep
+    assert done.requests > done.packs
+    assert done.bytes_fetched > (sum(len(filled.objects[key]) for key in keys(filled, PACKS)) if deep else 0)
 
 
 def test_without_deep_a_pack_costs_one_request_and_blocks_are_not_read(filled: Filled) -> None:
@@ -312,7 +314,7 @@ def test_every_kind_of_object_cut_short_anywhere_is_found(
     filled: Filled, damaged: Callable[..., MemoryStore], prefix: str
 ) -> None:
     for key in keys(filled, prefix):
-        size = len(filled.objects[key])
+        size = len(filled.objects[key].rstrip(b" "))  # a head may lose the spaces at its end
         for left in {0, 1, size // 2, size - 2}:
             found = findings(verify(damaged({key: filled.objects[key][:left]})))
             assert list(found) == [key]
