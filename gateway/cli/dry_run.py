@@ -24,6 +24,7 @@ def written(dataset: str, plan: "Plan", prices: "Prices") -> tuple[dict[str, obj
 
     cost = cost_of(stored=plan.stored, puts=plan.puts, prices=prices)
     document: dict[str, object] = {
+        "puts": plan.puts,
         "plan": {
             "new_chunks": plan.chunks,
             "packs": plan.packs,
@@ -48,7 +49,11 @@ def written(dataset: str, plan: "Plan", prices: "Prices") -> tuple[dict[str, obj
             for share in plan.shares
         ],
     }
-    listed = f", as listed in {prices.listed}" if prices.listed else ""
+    listed = (
+        f", list prices of {prices.listed}: --price-storage-gb-month and --price-put-1000 set others"
+        if prices.listed
+        else ""
+    )
     lines = [
         f"would write {spell_bytes(plan.stored)} in {spell_count(plan.chunks, 'new chunk')}, "
         f"{spell_count(plan.packs, 'pack')} and {'a' if plan.manifest else 'no'} manifest: "
