@@ -20,6 +20,7 @@ from store.manifest.view import Manifest, Record
 SHOWN: Final = 10
 EVERYWHERE: Final = 0.9  # share of a file that is new, from which it counts as changed everywhere
 INCOMPRESSIBLE: Final = 0.97
+TELLING: Final = 4096  # bytes of a file, from which how it compresses says something
 
 MAGIC: Final = (
     (0, b"\x1f\x8b", "gzip"),
@@ -138,7 +139,7 @@ def _reason(
         return f"changed in places, {100 * new // max(1, record.size)} % of it"
     if packed:
         return f"compressed ({packed}): a small change rewrites all that follows; publish it uncompressed"
-    if stored >= INCOMPRESSIBLE * new:
+    if record.size >= TELLING and stored >= INCOMPRESSIBLE * new:
         return "changed everywhere, and does not compress: perhaps compressed or encrypted already"
     return "changed everywhere"
 
