@@ -42,7 +42,7 @@ class Plan:
 
 def foresee(
     repository: Repository, dataset: str, tags: tuple[str, ...], built: Built, table: BlockTable, *,
-    chunks: int, packs: int, packed: int,
+    chunks: int, packs: int, packed: int, asked: bool,
 ) -> Plan:  # fmt: skip
     """Tell what is left to do once everything has been read.
 
@@ -55,6 +55,7 @@ def foresee(
         chunks: new ones.
         packs: that hold them.
         packed: bytes of those packs.
+        asked: the push would offer the manifest to the store, which costs a PUT even where it lies there already.
     """
     try:
         known = repository.catalogue.tags(dataset)
@@ -70,7 +71,7 @@ def foresee(
         chunks=chunks,
         packs=packs,
         manifest=manifest,
-        puts=(packs + manifest > 0) + packs + (packs > 0) + (manifest > 0) + 2 * moves,
+        puts=(packs > 0 or asked) + packs + (packs > 0) + asked + 2 * moves,
         stored=packed + manifest,
         unique=sum(map(table.plain, built.blocks)),
         shares=tuple(_shares(repository, known, built, table)),

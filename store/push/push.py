@@ -159,7 +159,7 @@ class _Push:
     def run(self) -> Pushed:
         started_ns, before = time.time_ns(), self.objects.snapshot()
         with contextlib.ExitStack() as stack:
-            alone = stack.enter_context(_alone(self.record))
+            alone = not self.options.dry_run and stack.enter_context(_alone(self.record))
             folder = self.record.parent if alone else None
             found = scan(self.source, self.options.exclude, folder=folder, progress=self._walked)
             stack.callback(found.looks.close)
@@ -355,6 +355,7 @@ class _Push:
             plan = foresee(
                 self.repository, self.dataset, self.tags, built, self.known.table,
                 chunks=self.chunks, packs=self.packs, packed=self.counters.bytes_uploaded,
+                asked=built.id.hex() not in self.states,
             )  # fmt: skip
         else:
             for left in reversed(range(ATTEMPTS)):

@@ -72,6 +72,22 @@ def test_what_is_there_already_costs_nothing(bench: Bench) -> None:
     assert (again.puts, again.manifest, again.chunks) == (2, 0, 0)  # head and change hint
 
 
+def test_a_state_that_another_dataset_has_is_foretold_to_the_last_put(bench: Bench) -> None:
+    (bench.folder / "a").write_bytes(noise(1, 1000))
+    bench.push("1.0.0")
+    repository, state = Repository.open(bench.objects), bench.state / "of another machine"
+    plan = push(repository, bench.folder, "other", ["1.0.0"], state, PushOptions(dry_run=True)).plan
+    assert plan is not None
+    assert plan.manifest == 0
+    assert plan.puts == push(repository, bench.folder, "other", ["1.0.0"], state).puts
+
+
+def test_a_dry_run_leaves_nothing_behind(bench: Bench) -> None:
+    (bench.folder / "a").write_bytes(noise(1, 1000))
+    bench.plan("1.0.0")
+    assert not bench.state.exists()
+
+
 def test_reuse_is_told_for_each_of_the_newest_states(bench: Bench) -> None:
     for n in range(NEWEST + 2):
         (bench.folder / f"f{n}").write_bytes(noise(n, 1000))
