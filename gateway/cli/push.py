@@ -106,6 +106,9 @@ def _expectations(given: tuple[str, ...], tags: list[str]) -> dict[str, str]:
 
 
 def _reading(counters: "PushCounters") -> Reading:
+    if counters.phase == "walking":
+        found = f"{spell_count(counters.files_total, 'file')}, {spell_bytes(counters.bytes_total)} so far"
+        return Reading(counters.phase, 0, 0, found)
     new, reused = spell_bytes(counters.bytes_new), spell_bytes(counters.bytes_reused)
     detail = f"new {new}, reused {reused}, uploaded {spell_bytes(counters.bytes_uploaded)}"
     return Reading(counters.phase, counters.bytes_read, counters.bytes_total, detail)

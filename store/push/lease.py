@@ -12,13 +12,14 @@ It costs one PUT and one free DELETE, so it is begun no earlier than needed: bef
 written, or before a commit that relies on anything which the tags of the very head that it replaces do not name. A push
 of a state that these tags name does without: the commit succeeds only while they do, and what tags name is not deleted.
 
-Threads: `begin`, `confirm` and `end` belong to the push's thread; a thread of its own beats.
+Threads: `begin`, `confirm` and `end` belong to the push's thread; a thread of its own beats, another one removes.
 """
 
 import contextlib
 import secrets
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Final
 
 from store import jsondoc
@@ -29,6 +30,7 @@ from store.objects.base import ObjectStore
 FORMAT: Final = 1
 HEARTBEAT_LIMIT: Final = 4096  # bytes
 BEAT_S: Final = 300.0
+END_S: Final = 30.0  # a store that is silent by then keeps the heartbeat: a deletion finds it, and finds it dead
 PROGRAM: Final = "aetherfs"
 
 Wait = Callable[[threading.Event, float], bool]  # waits that many seconds; true: the event was set
@@ -48,6 +50,7 @@ class Lease:
         *,
         every_s: float = BEAT_S,
         wait: Wait = _wait,
+        end_s: float = END_S,
         token: Callable[[int], str] = secrets.token_hex,
     ) -> None:
         """Write nothing yet.
@@ -57,9 +60,10 @@ class Lease:
             dataset: whose head will be written.
             every_s: seconds between beats.
             wait: waits for the end of the push, or for the next beat.
+            end_s: most seconds that `end` takes for each of its two steps.
             token: draws the heartbeat's id: so many random bytes, in hex.
         """
-        self._objects, self._dataset, self._every_s, self._wait = objects, dataset, every_s, wait
+        self._objects, self._dataset, self._every_s, self._wait, self._end_s = objects, dataset, every_s, wait, end_s
         self.key = push_key(token(16))
         self._lock = threading.Lock()  # one beat, or one look, at a time
         self._stop = threading.Event()
@@ -115,14 +119,29 @@ class Lease:
                 raise PushLost(self._dataset)
 
     def end(self) -> None:
-        """Stop beating and remove the heartbeat, as far as the store can be reached; safe to call twice."""
+        """Stop beating and remove the heartbeat, as far as the store answers in time; safe to call twice.
+
+        What the push has done is done by then, or has failed: neither should wait for minutes for a store that has
+        fallen silent.
+        """
         self._stop.set()
         if self._thread is None:
             return
-        self._thread.join()
+        self._thread.join(self._end_s)
         self._thread = None
-        with contextlib.suppress(Unavailable, Refused):  # else a deletion finds it, and finds it dead
-            self._objects.delete(self.key)
+        removed: Future[None] = Future()
+
+        def remove() -> None:
+            try:
+                self._objects.delete(self.key)
+            except BaseException as error:  # handed to the push's thread
+                removed.set_exception(error)
+            else:
+                removed.set_result(None)
+
+        threading.Thread(target=remove, name="heartbeat's end", daemon=True).start()
+        with contextlib.suppress(Unavailable, Refused, TimeoutError):
+            removed.result(self._end_s)
 
     def _run(self) -> None:
         while not self._wait(self._stop, self._every_s):

@@ -114,3 +114,21 @@ def test_an_end_that_cannot_be_told_leaves_the_heartbeat_to_a_deletion(
     monkeypatch.setattr(store, "delete", fail)
     lease.end()
     assert beats(store) == [1]
+
+
+def test_a_store_that_falls_silent_does_not_hold_the_end_up(
+    store: FaultyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered, asked = threading.Event(), threading.Event()
+
+    def silent(key: str) -> None:
+        asked.set()
+        answered.wait(60)
+
+    lease = Lease(store, "ds", wait=never, end_s=0.01)
+    lease.begin()
+    monkeypatch.setattr(store, "delete", silent)
+    lease.end()
+    assert not answered.is_set()
+    assert asked.wait(60)
+    answered.set()
