@@ -61,8 +61,16 @@ def build(tree: Tree, contents: Contents, table: BlockTable, *, salt: bytes = b"
     }
     if salt:
         sections[Section.SALT] = [salt]
+    if len(tree.nodes) > layout.PAGE_SIZE:
+        sections[Section.GUIDE] = _guide(tree)  # last, so that it mostly comes along with the table
     data, root = paged(id, tree.header, sections)
     return Built(id, root, data, tree.records, tree.files, tree.size, frozenset(used.packs), used.blocks)
+
+
+def _guide(tree: Tree) -> Iterator[bytes]:
+    for start in range(0, len(tree.nodes), layout.PAGE_SIZE // layout.NODE.size * layout.NODE.size):
+        *_, name_at, name_size, _, _ = layout.NODE.unpack_from(tree.nodes, start)
+        yield layout.guide_row(tree.names[name_at : name_at + name_size])
 
 
 class _Used:

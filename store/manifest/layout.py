@@ -23,6 +23,8 @@ The *location* part (all other sections) says where the bytes lie in this store;
     FILES row, 4 bytes: number of the file's first row in EXTENTS; one more row than files, so that row n+1 ends file n
     EXTENTS row, 12 bytes: offset in the file u64, row in BLOCKS u32 (0xFFFFFFFF: a hole up to the next row or the end)
     SHA256 32, MD5 16, DIGESTS 32 (of the chunk in the same row of BLOCKS), PACKS 16
+    GUIDE row, 64 bytes: how the name of the first record of a page of NODES begins, zeros behind it; one row a page, so
+    that a name is looked for in one page of a large folder, and not in as many as there are halvings
 
 Records stand in breadth-first order: the root first, the entries of a folder together, sorted by raw bytes, folders
 in the order of their records. All numbers little-endian. Everything here is pure.
@@ -79,6 +81,7 @@ class Section(enum.IntEnum):
     BASES = 22  # reserved for coding PATCH
     # 23 is reserved for owners, extended attributes and ACLs.
     SALT = 24  # only of a manifest at its second key
+    GUIDE = 25  # only of a manifest whose NODES take several pages
 
 
 CONTENT: Final = (Section.NODES, Section.NAMES, Section.LINKS, Section.SHA256)
@@ -96,8 +99,9 @@ WIDTH: Final[dict[int, int]] = {
     Section.PACKS: PACK_ID_SIZE,
     Section.BASES: 4,
     Section.SALT: 16,
+    Section.GUIDE: 64,
 }
-OPTIONAL: Final = (Section.SALT,)  # readers need not know them
+OPTIONAL: Final = (Section.SALT, Section.GUIDE)  # readers need not know them
 
 CODING: Final[dict[int, Coding]] = {
     Section.NODES: Coding.COLUMNS,
@@ -106,6 +110,7 @@ CODING: Final[dict[int, Coding]] = {
     Section.FILES: Coding.COLUMNS,
     Section.EXTENTS: Coding.COLUMNS,
     Section.BLOCKS: Coding.COLUMNS,
+    Section.GUIDE: Coding.ZSTD,
 }
 
 
@@ -149,6 +154,12 @@ def manifest_id(header: Buffer, sections: Iterable[Buffer]) -> Digest:
     for section in sections:
         hasher.update(section)
     return Digest(hasher.digest())
+
+
+def guide_row(name: Buffer) -> bytes:
+    """Return the row of GUIDE for a name. Rows sort as names do, since no name holds a zero."""
+    width = WIDTH[Section.GUIDE]
+    return bytes(name[:width]).ljust(width, b"\0")
 
 
 def encode_table(id: Digest, header: bytes, sections: Iterable[tuple[int, Pages]], pages: list[PageRow]) -> bytes:
@@ -241,4 +252,6 @@ def decode_table(data: Buffer, key: str, size: int) -> TableOfContents:
             raise ObjectCorrupt(key, f"section {kind} is missing or does not fit the counts")
     if sections[Section.DIGESTS].plain // 32 != sections[Section.BLOCKS].plain // BLOCK.size:
         raise ObjectCorrupt(key, "it has not as many digests as blocks")
+    if Section.GUIDE in sections and sections[Section.GUIDE].plain != sections[Section.NODES].pages * 64:
+        raise ObjectCorrupt(key, "its section GUIDE does not fit the pages of NODES")
     return TableOfContents(Digest(id), records, files, sections, pages)

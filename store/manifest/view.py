@@ -7,6 +7,7 @@ manifest answering from memory alone.
 """
 
 import itertools
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -153,7 +154,7 @@ class Manifest:
 
     def find(self, folder_number: int, folder: Record, name: bytes) -> tuple[int, Record] | None:
         """Find one entry of a folder by its exact name, or `None`."""
-        low, high = folder.first, folder.first + folder.size
+        low, high = self._guided(folder.first, folder.first + folder.size, name)
         while low < high:
             middle = (low + high) // 2
             record = self.record(middle)
@@ -164,6 +165,20 @@ class Manifest:
                 return middle, record
             low, high = (middle + 1, high) if found < name else (low, middle)
         return None
+
+    def _guided(self, low: int, high: int, name: bytes) -> tuple[int, int]:
+        """Narrow records in which a name is looked for down to a page or two, by one page of GUIDE if there is one."""
+        rows = self.contents.sections[Section.NODES].page_size // NODE.size
+        inside = range(low // rows + 1, (high - 1) // rows + 1)  # pages that begin among these records
+        if Section.GUIDE not in self.contents.sections or not inside:
+            return low, high
+        wanted = layout.guide_row(name)
+        before = bisect_left(inside, wanted, key=self._guide)
+        upto = bisect_right(inside, wanted, lo=before, key=self._guide)
+        return max(low, (inside.start + before - 1) * rows), min(high, (inside.start + upto) * rows)
+
+    def _guide(self, page: int) -> bytes:
+        return self._bytes(Section.GUIDE, page * layout.WIDTH[Section.GUIDE], layout.WIDTH[Section.GUIDE])
 
     # contents
 
@@ -349,9 +364,13 @@ class Manifest:
         if layout.manifest_id(head, (page for kind in layout.CONTENT for page in self.pages(kind))) != self.id:
             raise ObjectCorrupt(self.key, "its content does not match its id")
         seen, names, links, files = 1, 0, 0, 0
-        for number, _, record in self.walk():
+        rows = sections[Section.NODES].page_size // NODE.size
+        for number, path, record in self.walk():
             if number != seen or record.name_at != names:
                 raise ObjectCorrupt(self.key, f"record {number} or its name stands where another belongs")
+            guided = number % rows == 0 and Section.GUIDE in sections
+            if guided and self._guide(number // rows) != layout.guide_row(path.rpartition(b"/")[2]):
+                raise ObjectCorrupt(self.key, f"section GUIDE has another name than record {number}")
             seen += 1
             names += record.name_size
             if record.kind == Kind.FILE:

@@ -124,7 +124,8 @@ def put_state(objects: ObjectStore, shape: tuple[int, ...], *, stored: bool = Fa
     """
     levels = [1, *accumulate(shape, lambda many, entries: many * entries)]  # records of each depth
     starts = [0, *accumulate(levels)]
-    parts: dict[int, bytearray] = {kind: bytearray() for kind in list(Section)[:-2]}
+    unused = (Section.BASES, Section.SALT)
+    parts: dict[int, bytearray] = {kind: bytearray() for kind in Section if kind not in unused}
     nodes, names = parts[Section.NODES], parts[Section.NAMES]
     for depth, count in enumerate(levels):
         is_file = depth == len(shape)
@@ -136,6 +137,8 @@ def put_state(objects: ObjectStore, shape: tuple[int, ...], *, stored: bool = Fa
                 shape[depth], starts[depth + 1] + number * shape[depth]
             )  # fmt: skip
             kind = Kind.FILE if is_file else Kind.FOLDER
+            if len(nodes) % layout.PAGE_SIZE == 0:
+                parts[Section.GUIDE] += layout.guide_row(name)
             nodes += layout.NODE.pack(size, mtime_ns, first, parent, len(names), len(name), kind, 0)
             names += name
     files = prod(shape)
@@ -153,6 +156,8 @@ def put_state(objects: ObjectStore, shape: tuple[int, ...], *, stored: bool = Fa
         at += len(data)
     parts[Section.FILES] += layout.FILE.pack(files)
     parts[Section.PACKS] += b"".join(packs)
+    if len(nodes) <= layout.PAGE_SIZE:
+        del parts[Section.GUIDE]
     head = layout.content_header(sum(levels), len(names), 0, files)
     id = layout.manifest_id(head, (parts[kind] for kind in layout.CONTENT))
     data, root = _paged(id, head, parts)
