@@ -13,8 +13,8 @@ Works, all but `million` unless told otherwise (with --full: all):
     million    1,000,000 small files: memory of ours alone
 
 The tools take turns, after one turn of each that is not counted where times are compared, and begin in turn. A pull
-gets a folder of its own, and nothing is removed before the end: for half a minute after a large folder was removed ext4
-is slow at making files, whoever makes them. Every row goes to FOLDER/results/*.jsonl; the section for RESULTS.md is
+gets a folder of its own, and no tree is removed before the end: for half a minute after many files were removed ext4 is
+slow at making files, whoever makes them. Every row goes to FOLDER/results/*.jsonl; the section for RESULTS.md is
 printed at the end, targets first. Everything is written below FOLDER (default: .aetherfs/bench in the current folder).
 """
 
@@ -125,6 +125,7 @@ class Bench:
                 self.note(
                     work="stored", input=corpus.name, tool=tool.name, stored=tool.stored(), plain=plain, versions=number
                 )
+                shutil.rmtree(tool.place)  # few files, which slow nobody down, but many gigabytes
 
     def run_new(self) -> None:
         """Push into empty repositories."""

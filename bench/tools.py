@@ -19,6 +19,7 @@ class Tool(Protocol):
     """One program, with one repository."""
 
     name: str
+    place: Path  # holds all that it writes
 
     def init(self) -> None:
         """Make the repository."""
