@@ -28,7 +28,7 @@ PARALLEL: Final = 16
 _AHEAD: Final = PARALLEL + 4  # requests handed out, done or not
 _WRITERS: Final = 4  # runs decoded and written at a time, at most
 _SMALL: Final = 32 << 10  # plain bytes; runs whose blocks have less on average are small
-_LEAST: Final = 256 << 10  # bytes of a request; less is asked for only where there is no more
+_LEAST: Final = 128 << 10  # bytes of a request; less is asked for only where there is no more
 _MOST: Final = 2 << 20  # bytes of a request; more would be lost when a pull is killed, and leave connections idle
 
 _BLOCKS: Final = 2048  # of a request: what is known of each takes some hundred bytes
@@ -48,12 +48,13 @@ class Fetcher:
         Args:
             objects: the store.
             on_run: told after each request, in the caller's thread: stored bytes of its blocks, plain bytes written.
-            size: bytes that may be missing in all: where it is little, requests are small, so that all begin at once.
+            size: bytes that may be missing in all. Where it is little, so are requests: all connections have some from
+                the first moment on, and what is under way when a pull is killed is not most of it.
             workers: make small files; `None`: this process does.
             id_key: the store's id key, where it is encrypted.
         """
         self._objects, self._on_run, self._workers, self._id_key = objects, on_run, workers, id_key
-        self._limit = max(_LEAST, min(size // (2 * PARALLEL), _MOST))
+        self._limit = max(_LEAST, min(size // (4 * PARALLEL), _MOST))
         self._small, self._large = threading.Lock(), threading.Semaphore(min(_WRITERS, os.cpu_count() or 1))
         self._pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="pull")
         self._under_way: deque[Future[tuple[int, int]]] = deque()

@@ -8,6 +8,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from store.pull.compare import together
+from store.pull.present import look
 from store.pull.pull import PullOptions, pull
 from store.push.push import push
 from tests.support.folders import held, latest, new_repository
@@ -76,6 +78,33 @@ def test_any_tree_arrives_and_any_later_one_over_it(first: Tree, second: Tree, v
             assert held(dest) == held(source)
             assert pulled.size == sum(entry.stat().st_size for entry in files(source))
         assert [path.name for path in top.iterdir() if path.name.startswith(".")] == []
+
+
+PATHS = st.sets(st.lists(NAMES, min_size=1, max_size=4).map(lambda names: b"/".join(names)), max_size=12)
+
+
+@given(PATHS, PATHS, PATHS)
+def test_trees_are_gone_through_side_by_side_in_the_order_in_which_they_are_walked(
+    one: set[bytes], two: set[bytes], three: set[bytes]
+) -> None:
+    with tempfile.TemporaryDirectory() as base:
+        walked = []
+        for number, paths in enumerate((one, two, three)):
+            top = os.path.join(os.fsencode(base), b"%d" % number)
+            for path in paths:
+                os.makedirs(os.path.join(top, path), exist_ok=True)
+            walked.append([path for path, _ in look(top)])
+        rows = list(together([iter([(path, path) for path in paths]) for paths in walked]))
+    assert [path for path, _ in rows] == sorted({path for paths in walked for path in paths}, key=level)
+    for number, seen in enumerate(walked):
+        assert [row[number] for _, row in rows if row[number] is not None] == seen
+    assert all(found in (None, path) for path, row in rows for found in row)
+
+
+def level(path: bytes) -> tuple[int, list[bytes]]:
+    """Return what sorts paths as a manifest does: by depth, then name by name."""
+    names = path.split(b"/")
+    return len(names), names
 
 
 def files(folder: Path) -> list[Path]:

@@ -169,14 +169,14 @@ def test_of_one_file_of_many_nothing_but_its_blocks_is_read(tmp_path: Path) -> N
     repository = new_repository(objects)
     source = tmp_path / "source"
     source.mkdir()
-    for number in range(40):
+    for number in range(10):
         (source / f"file {number}").write_bytes(noise(300_000, number))
     push(repository, source, "ds", ["latest"], tmp_path / "push-state")
     assert len([*objects.list(PACKS)]) == 1
     objects.read = 0
     state = latest(repository)
-    pulled = pull(repository, state, tmp_path / "dest", tmp_path / "state", PullOptions(include=["file 17"]))
-    assert (tmp_path / "dest" / "file 17").read_bytes() == noise(300_000, 17)
+    pulled = pull(repository, state, tmp_path / "dest", tmp_path / "state", PullOptions(include=["file 7"]))
+    assert (tmp_path / "dest" / "file 7").read_bytes() == noise(300_000, 7)
     assert objects.read == pulled.bytes_fetched == 300_000  # noise is stored plain
 
 
@@ -192,14 +192,14 @@ from store.objects.local import FolderStore
 from store.repository import Repository
 
 module._MANY = 1000  # so that other processes make the small files
-limit, phase = int(sys.argv[4]), sys.argv[5]
+limit, phase, number = int(sys.argv[4]), sys.argv[5], int(sys.argv[6])
 
 class Killing(module.PullCounters):
     def __setattr__(self, name, value):
         super().__setattr__(name, value)
         if (name == "bytes_fetched" and value > limit) or (name == "phase" and value == phase):
             print(self.bytes_fetched, flush=True)
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number)
 
 repository = Repository.open(FolderStore(Path(sys.argv[1])))
 state = repository.catalogue.resolve("ds:latest")
@@ -220,15 +220,20 @@ def test_a_pull_that_is_killed_again_and_again_moves_only_the_rest_each_time(tmp
     push(repository, source, "ds", ["latest"], tmp_path / "push-state")
     size = LARGE + sum(3000 + number for number in range(SMALL))
     fetched = 0
-    for limit, phase in ((size // 10, ""), (size // 3, ""), (size, "finishing")):
-        words = [str(word) for word in (tmp_path / "store", dest, state, limit, phase)]
+    rounds = (
+        (size // 10, "", signal.SIGKILL),
+        (size // 10, "", signal.SIGINT),
+        (size, "finishing", signal.SIGKILL),
+    )
+    for limit, phase, number in rounds:
+        words = [str(word) for word in (tmp_path / "store", dest, state, limit, phase, int(number))]
         killed = subprocess.run(
-            [sys.executable, "-c", PROGRAM, *words], cwd=Path(__file__).parents[4], stdout=subprocess.PIPE, check=False
+            [sys.executable, "-c", PROGRAM, *words], cwd=Path(__file__).parents[4], capture_output=True, check=False
         )
-        assert killed.returncode == -signal.SIGKILL
+        assert killed.returncode == -number, killed.stderr
         assert not dest.exists()
-        fetched += int(killed.stdout)
-        wait_until_unlocked(tmp_path)
+        fetched += int(killed.stdout.split()[0])
+        wait_until_unlocked(tmp_path, at_once=number == signal.SIGINT)
         kept = {path.name for path in staged(tmp_path).rglob("*") if path.is_file()}
         assert kept
     assert fetched <= size
@@ -244,7 +249,7 @@ def staged(tmp_path: Path) -> Path:
     return folder
 
 
-def wait_until_unlocked(tmp_path: Path) -> None:
-    """Wait until nothing that a killed pull started is left."""
+def wait_until_unlocked(tmp_path: Path, *, at_once: bool) -> None:
+    """Wait until nothing that a killed pull started is left; one that was interrupted leaves nothing behind."""
     with (staged(tmp_path) / "lock").open("rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX | (fcntl.LOCK_NB if at_once else 0))
