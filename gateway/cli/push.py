@@ -1,7 +1,7 @@
 """`aetherfs push`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -19,7 +19,11 @@ from gateway.cli.progress import Reading, shown
 from gateway.cli.tag import digits, split_tag
 
 if TYPE_CHECKING:
+    from store.errors import TagExists
     from store.push.push import PushCounters, Pushed
+    from store.repository import Repository
+
+EXAMPLES: Final = 3  # paths that are named where only times differ
 
 
 @click.command(cls=Command)
@@ -59,6 +63,7 @@ def push(
     """
     from gateway.config import state_dir
     from gateway.overlap import refuse_source
+    from store.errors import TagExists
     from store.push.push import PushCounters, PushOptions
     from store.push.push import push as publish
 
@@ -77,11 +82,13 @@ def push(
     )
     counters = PushCounters()
     refuse_source(source, exclude, common.settings())
-    with (
-        common.repository(single_writer=single_writer) as repository,
-        shown(lambda: _reading(counters), wanted=not common.quiet),
-    ):
-        done = publish(repository, source, dataset, [tag for _, tag in tags], state_dir(), options, counters)
+    with common.repository(single_writer=single_writer) as repository:
+        try:
+            with shown(lambda: _reading(counters), wanted=not common.quiet):
+                done = publish(repository, source, dataset, [tag for _, tag in tags], state_dir(), options, counters)
+        except TagExists as conflict:
+            _explain(common, repository, conflict)
+            raise
     _remarks(common, done)
     document, lines = _document(done, dry_run=dry_run), _lines(done, dry_run=dry_run)
     if done.plan is not None:
@@ -93,6 +100,27 @@ def push(
             [*lines[:1], f"{spell_count(done.files, 'file')}, {spell_bytes(done.size)}", *said],
         )
     common.result(document, lines)
+
+
+def _explain(common: Common, repository: "Repository", conflict: "TagExists") -> None:
+    """Say where nothing but times sets a version apart from what was to be published: that is easily missed."""
+    from store.care.diff import differences
+    from store.errors import StoreError, printable
+
+    try:
+        has, wanted = (repository.read_manifest(bytes.fromhex(id)) for id in (conflict.has, conflict.wanted))
+        paths: list[str] = []
+        for difference in differences(has, wanted):
+            if difference.what != "touched":
+                return
+            if len(paths) < EXAMPLES:
+                paths.append(printable(difference.path) or ".")
+    except StoreError:
+        return  # what cannot be read cannot be explained; the conflict stands
+    common.remark(
+        f"nothing but times differs (of {', '.join(paths)} first), and times are part of a version: publish from a "
+        "copy that keeps them (cp -p, rsync -t), or under a new version"
+    )
 
 
 def _expectations(given: tuple[str, ...], tags: list[str]) -> dict[str, str]:

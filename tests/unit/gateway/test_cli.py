@@ -190,6 +190,15 @@ def test_push_of_a_version_with_other_content_is_a_conflict(cli: Cli, folder: Pa
     assert published[:15] in cli.err
 
 
+def test_a_conflict_of_times_alone_is_told_as_such(cli: Cli, folder: Path, published: str) -> None:
+    os.utime(folder / "a.txt", ns=(0, 1_700_000_000 * 10**9))
+    cli("push", folder, "-t", "data:1.0.0", exits=5)
+    assert "nothing but times differs (of a.txt first)" in cli.err
+    (folder / "a.txt").write_bytes(b"other")
+    cli("push", folder, "-t", "data:1.0.0", exits=5)
+    assert "nothing but times" not in cli.err
+
+
 def test_push_with_tags_of_two_datasets_is_wrong_usage(cli: Cli, folder: Path) -> None:
     cli("push", folder, "-t", "data:1.0.0", "-t", "other:1.0.0", exits=2)
 
