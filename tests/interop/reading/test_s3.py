@@ -20,6 +20,7 @@ from tests.unit.store.care.test_warm import Gone, read
 
 pytestmark = pytest.mark.s3
 LIMIT_S = 120
+READER = {"AWS_ACCESS_KEY_ID": "s3readkey", "AWS_SECRET_ACCESS_KEY": "s3readsecret"}  # as tests/tools/s3-server has it
 
 
 class Cli:
@@ -29,11 +30,14 @@ class Cli:
         names = ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME")
         self.environment = {**os.environ, **dict.fromkeys(names, str(home))}
 
-    def json(self, *arguments: str | Path, exits: int = 0) -> Any:
-        command = [sys.executable, "-m", "gateway.cli", *map(str, arguments), "--json"]
-        done = subprocess.run(
+    def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "gateway.cli", *map(str, arguments)]
+        return subprocess.run(
             command, capture_output=True, text=True, timeout=LIMIT_S, env=self.environment, check=False
         )
+
+    def json(self, *arguments: str | Path, exits: int = 0) -> Any:
+        done = self.run(*arguments, "--json")
         assert done.returncode == exits, done.stderr
         return json.loads(done.stdout)
 
@@ -86,3 +90,27 @@ def test_reading_commands_on_a_real_server(
     (finding,) = cli.json("verify", "ds:latest", "--store", address, exits=6)["findings"]
     assert (finding["fault"], finding["files"][0]["path"]) == ("missing", "a")
     objects.close()
+
+
+def test_a_dry_run_needs_no_right_to_write_and_foretells_what_the_push_does(
+    seaweed_place: S3Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("AETHERFS_STORE", "AETHERFS_CACHE_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+    owner, reader = Cli(tmp_path / "owner"), Cli(tmp_path / "reader")
+    reader.environment |= READER
+    store = ("--store", seaweed_place.address)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    owner.json("init", *store)
+    for number in range(2):
+        (folder / f"f{number}").write_bytes(noise(number, 400_000))
+        command = ("push", folder, "-t", f"ds:{number}.0.0", "-t", "ds:latest", *store)
+        planned = reader.json(*command, "--dry-run")
+        assert list((tmp_path / "reader").rglob("push/*")) == []
+        done = owner.json(*command)
+        same = ("manifest", "files", "bytes", "new_bytes", "reused_bytes", "stored_bytes", "puts")
+        assert {name: planned[name] for name in same} == {name: done[name] for name in same}
+    (folder / "more").write_bytes(b"more")
+    denied = reader.run("push", folder, "-t", "ds:2.0.0", *store)
+    assert (denied.returncode, "s3:PutObject" in denied.stderr) == (7, True)
