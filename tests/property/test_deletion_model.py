@@ -1,116 +1,34 @@
-"""Pushes beside a deletion: in every order of their requests, what tags name stays readable to its last byte."""
+"""Pushes beside a deletion: in every order of their requests, what tags name stays readable to its last byte.
 
-import itertools
-import os
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+The orders are explored to the end (`tests.support.interleave`); each rule that pushes and deletions follow is shown to
+be needed by leaving it out: then an order is found that loses something.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from store import commit
+from store import commit, gc_state
 from store.care.verify import verify
-from store.errors import ObjectMissing, PushLost, StaleNode, StoreError, StoreUnavailable
-from store.gc_state import decode_gc_state
-from store.layout import GC_STATE_KEY, MANIFESTS, PACKS
-from store.objects.base import Fetched
-from store.objects.memory import MemoryStore
-from store.objects.wrapper import Wrapper
-from store.pull.pull import pull
-from store.push.push import Pushed, push
-from store.push.reliance import standing
+from store.catalogue.head import Content, Head, TagState
+from store.catalogue.history import Archive
+from store.errors import ObjectMissing, StoreUnavailable
+from store.gc_state import DELETING, MARKED, Batch, Doomed, GcState, decode_gc_state, encode_gc_state
+from store.layout import DATASETS, GC_STATE_KEY, MANIFESTS, PACKS, manifest_key
+from store.objects.base import Fetched, ObjectStore
+from store.pack import PackBuilder
+from store.push import reliance
+from store.push.lease import Lease
+from store.push.push import push
+from store.push.reliance import Reliance
 from store.repository import Repository
-from store.root import create_store
-from tests.support.deletion import Deletion
-from tests.support.folders import OLD_NS, held
-from tests.support.interleave import Interleaving, Program, Stepping, explore, run_checked
+from tests.support.deletion import Deletion, Rules
+from tests.support.deletion_world import HASTY, NEW, OLD, PART, RULES, Body, Patient, World
+from tests.support.interleave import Explored, Program, Violation
 
-OLD, NEW, PART = "old", "new", "part"
-FILES = {OLD: {"a": b"a" * 5000}, NEW: {"n": b"n" * 3000}, PART: {"a": b"a" * 5000, "b": b"b" * 4000}}
-
-
-class World:
-    """A store in which the state OLD is named by no tag any more, and folders to push from."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.numbers = itertools.count()
-        for name, files in FILES.items():
-            (folder / name).mkdir()
-            for file, data in files.items():
-                (folder / name / file).write_bytes(data)
-                os.utime(folder / name / file, ns=(OLD_NS, OLD_NS))
-            os.utime(folder / name, ns=(OLD_NS, OLD_NS))
-        first = self.store()
-        self.state = push(Repository.open(first), folder / OLD, "ds", ["latest"], folder / "setup").manifest
-        push(Repository.open(first), folder / NEW, "ds", ["latest"], folder / "setup")
-        self.objects = {info.key: first.get(info.key) for info in first.list("")}
-
-    def store(self) -> MemoryStore:
-        now = itertools.count(OLD_NS, 1000)
-        store = MemoryStore(clock=lambda: next(now))
-        for key, data in getattr(self, "objects", {}).items():
-            store.put(key, data)
-        if not list(store.list("")):
-            create_store(store)
-        return store
-
-    def pushes(self, state: str, *tags: str, dataset: str = "ds") -> Program:
-        def program(objects: Stepping) -> Pushed:
-            own = self.folder / f"state {next(self.numbers)}"
-            try:
-                return push(Repository.open(objects), self.folder / state, dataset, tags, own)
-            finally:
-                shutil.rmtree(own, ignore_errors=True)
-
-        return program
-
-    def tags_old(self, objects: Stepping) -> str:
-        repository = Repository.open(objects)
-        content = repository.catalogue.resolve(f"ds@b3-{self.state}").content
-        with standing(repository, "ds") as guard:
-            repository.catalogue.set_tags("ds", ["1.0.0"], content, op="tag", guard=guard)
-        return content.manifest
-
-    def check(self, run: Interleaving) -> None:
-        """Every tag is readable to its last byte, is what was pushed, and no success was false."""
-        repository = Repository.open(run.inner)
-        named: set[str] = set()
-        for dataset in repository.catalogue.datasets():
-            for tag in repository.catalogue.tags(dataset):
-                dest = self.folder / f"dest {next(self.numbers)}"
-                state = repository.catalogue.resolve(f"{dataset}:{tag.tag}")
-                named.add(state.manifest)
-                pull(repository, state, dest, self.folder / "pulled")
-                try:
-                    assert held(dest) in [held(self.folder / name) for name in FILES]
-                finally:
-                    shutil.rmtree(dest)
-        for outcome in run.outcomes.values():
-            match outcome:
-                case Pushed():
-                    assert outcome.manifest in named
-                    assert {state.manifest for tag in outcome.tags for state in _had(repository, outcome, tag)}
-                case str():
-                    assert outcome in named
-                case StoreError():
-                    assert isinstance(outcome, PushLost | StaleNode | ObjectMissing)
-        assert not list(run.inner.list("pushes/")), "heartbeats are removed"
-        assert "deletion" not in run.outcomes or not decode_gc_state(run.inner.get(GC_STATE_KEY)).batches
-
-
-def _had(repository: Repository, pushed: Pushed, tag: str) -> list[Pushed]:
-    entries = repository.catalogue.log(pushed.dataset, tag)
-    return [pushed for entry in entries if entry.content and entry.content.manifest == pushed.manifest]
-
-
-def deletes(*, patient: bool, marked: bool = False) -> Program:
-    def program(objects: Stepping) -> None:
-        Deletion(objects, objects.memory, until=objects.until if patient else None).run(marked=marked)
-
-    return program
+TICKS = 4  # grace, a push that sleeps until it looks dead, and a request that is late
 
 
 @pytest.fixture(scope="module")
@@ -118,118 +36,284 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return World(tmp_path_factory.mktemp("world"))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _no_pauses() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(commit, "_FIRST_PAUSE_S", 0.0)
-        yield
-
-
-Push = Callable[[World], Program]
-PUSHES: dict[str, Push] = {
-    "of the very state": lambda world: world.pushes(OLD, "latest"),
-    "of some of it": lambda world: world.pushes(PART, "latest"),
-    "of another dataset": lambda world: world.pushes(PART, "latest", dataset="other"),
-    "by a tag alone": lambda world: world.tags_old,
+Bodies = Callable[[World], list[Body]]
+BESIDE: Mapping[str, Bodies] = {
+    "a push of the very state": lambda world: [world.pushes(OLD, "latest")],
+    "a push of the very state from where it was pushed": lambda world: [world.pushes(OLD, "latest", again=True)],
+    "a push of some of it": lambda world: [world.pushes(PART, "latest")],
+    "a push of some of it to another dataset": lambda world: [world.pushes(PART, "latest", dataset="other")],
+    "a tag alone": lambda world: [world.tags_old],
+    "a rollback": lambda world: [world.rolls_back],
+    "a tag and an untag": lambda world: [world.tags_old, world.untags],
+    "a push of what loses its tag": lambda world: [world.pushes(NEW, "1.0.0"), world.untags],
 }
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1200)  # some thousand runs
-@pytest.mark.parametrize(
-    "kind",
-    [kind if kind == "of the very state" else pytest.param(kind, marks=pytest.mark.exhaustive) for kind in PUSHES],
-)
-def test_nothing_is_lost_in_any_order_of_a_push_and_a_deletion_that_waits_for_it(world: World, kind: str) -> None:
-    def start() -> Interleaving:
-        return Interleaving(world.store(), {"push": PUSHES[kind](world), "deletion": deletes(patient=True)})
+def explore(
+    world: World, beside: list[Body], rules: Rules = RULES, *, kills: int = 0, deaths: int = 0,
+    kind: type[Deletion] = Deletion, store: Patient | None = None,
+) -> Explored:  # fmt: skip
+    """Explore programs, each of which is killed up to `kills` times, and a deletion, which is killed `deaths` times."""
+    programs = [Program(f"program {number}", body, kills=kills) for number, body in enumerate(beside, 1)]
+    deletion = Program("deletion", world.deletes(rules, kind=kind), kills=deaths, told_time=True)
+    return world.interleaving(*programs, deletion, ticks=TICKS, rules=rules, store=store).explore()
 
-    assert explore(start, world.check) > 50, "they do meet"
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("beside", BESIDE)
+def test_nothing_is_lost_in_any_order_beside_a_deletion(world: World, beside: str) -> None:
+    explored = explore(world, BESIDE[beside](world))
+    assert explored.orders > 1, "they do meet"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("beside", ["a tag alone", "a push of the very state"])
+def test_grace_and_patience_only_save_work(world: World, beside: str) -> None:
+    """All pushes look dead at once, and nothing has any grace."""
+    explore(world, BESIDE[beside](world), HASTY)
 
 
 @pytest.mark.slow
 @pytest.mark.exhaustive
-@pytest.mark.timeout(1200)  # some thousand runs
-def test_nothing_is_lost_in_any_order_of_a_commit_and_a_deletion_that_takes_it_for_dead(world: World) -> None:
-    def start() -> Interleaving:
-        store = world.store()
-        Deletion(store, store, until=None).mark()
-        return Interleaving(store, {"push": world.tags_old, "deletion": deletes(patient=False, marked=True)})
-
-    assert explore(start, world.check) > 50, "they do meet"
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("state", [OLD, PART])
+def test_a_push_that_is_killed_anywhere_and_goes_on_loses_nothing(world: World, state: str) -> None:
+    explore(world, [world.pushes(state, "latest", resumes=True)], HASTY, kills=1)
 
 
-@given(st.data())
-def test_nothing_is_lost_when_two_pushes_and_a_deletion_meet(world: World, data: st.DataObject) -> None:
-    first, second = (PUSHES[data.draw(st.sampled_from(sorted(PUSHES)))](world) for _ in range(2))
-    patient = data.draw(st.booleans())
-    programs = {"one": first, "two": second, "deletion": deletes(patient=patient)}
-    # Long runs of one program reach states that even draws do not.
-    turns = iter(data.draw(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 12)), min_size=20, max_size=20)))
-    left, turn = 0, 0
-
-    def choose(able: Sequence[str], state: bytes) -> str:
-        nonlocal left, turn
-        if not left:
-            turn, left = next(turns, (turn + 1, 3))
-        left -= 1
-        return able[turn % len(able)]
-
-    run_checked(Interleaving(world.store(), programs), choose, world.check)
+@pytest.mark.slow
+@pytest.mark.exhaustive
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("beside", ["a tag alone"])
+def test_a_deletion_that_is_killed_anywhere_and_begun_again_loses_nothing(world: World, beside: str) -> None:
+    explore(world, BESIDE[beside](world), deaths=1)
 
 
-class Unreadable(Wrapper):
+@pytest.mark.slow
+@pytest.mark.exhaustive
+@pytest.mark.timeout(600)
+def test_two_commits_and_a_deletion_lose_nothing(world: World) -> None:
+    explore(world, [world.tags_old, world.rolls_back], HASTY)
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("state", [OLD, PART])
+def test_two_pushes_and_a_deletion_lose_nothing(world: World, state: str) -> None:
+    explore(world, [world.pushes(OLD, "latest"), world.pushes(state, "1.0.0")], HASTY)
+
+
+def test_what_history_names_is_kept_where_that_is_the_rule(world: World) -> None:
+    rules = replace(HASTY, history=True)
+    explore(world, [world.rolls_back], rules)
+    store = world.store()
+    Deletion(store, rules).run()
+    assert store.objects.keys() == world.objects.keys()
+
+
+def test_tags_that_a_head_has_no_room_for_are_roots(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Blind(Deletion):
+        def roots(self, head: Head) -> list[Content]:
+            return [record.content for record in head.tags.values() if isinstance(record, TagState)]
+
+    store = world.store()
+    monkeypatch.setattr(Archive.__init__, "__kwdefaults__", {"spill_from": 1, "keep": 1, "cache_size": 1 << 20})
+    world.tags_old(store)
+    for channel in ("one", "two"):
+        push(Repository.open(store), world.folder / NEW, "ds", [channel], world.folder / "spilled")
+    head = Repository.open(store).catalogue.head("ds")
+    assert "1.0.0" not in head.tags, "it was spilled"
+    blindly = world.store(store.objects)
+    Deletion(store, RULES).run()
+    world.readable(store.objects, RULES)
+    Blind(blindly, RULES).run()
+    with pytest.raises((AssertionError, ObjectMissing)):
+        world.readable(blindly.objects, RULES)
+
+
+# Each rule left out
+
+
+class Stale(Deletion):
+    """Reads the roots once."""
+
+    def needed(self) -> frozenset[str]:
+        self.found = getattr(self, "found", None) or super().needed()
+        return self.found
+
+
+class Unsparing(Deletion):
+    """Does not read the roots again after it waited."""
+
+    def spare(self, batch: Batch) -> None:
+        pass
+
+
+class Impatient(Deletion):
+    """Does not look at running pushes before it deletes."""
+
+    def wait(self) -> None:
+        if self.state().batches[0].phase != DELETING:
+            super().wait()
+
+
+class Forgetful(Deletion):
+    """Does not look at running pushes before it forgets."""
+
+    def wait(self) -> None:
+        if self.state().batches[0].phase == DELETING:
+            super().wait()
+
+
+class Unfenced(Deletion):
+    """Tells a dead push that it has ended, and trusts that it listens."""
+
+    def rewrite(self, dataset: str) -> None:
+        pass
+
+
+@pytest.mark.parametrize("kind", [Stale, Unsparing, Impatient, Forgetful, Unfenced])
+def test_a_deletion_has_to_keep_each_of_its_rules(world: World, kind: type[Deletion]) -> None:
+    with pytest.raises(Violation, match=r"needs packs/|needs manifests/|ObjectMissing"):
+        explore(world, [world.tags_old], HASTY, kind=kind)
+
+
+def test_a_deletion_has_to_wait_for_its_own_late_requests(world: World) -> None:
+    with pytest.raises(Violation, match="arrives"):
+        explore(world, [world.pushes(OLD, "latest")], replace(HASTY, late_ns=0), deaths=1)
+
+
+def test_a_push_has_to_read_what_is_being_deleted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reliance, "keep", lambda *args: Doomed())
+    with pytest.raises(Violation, match=r"needs|ObjectMissing"):
+        explore(world, [world.tags_old])
+
+
+def test_a_push_has_to_look_whether_what_it_relies_on_is_there(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Reliance, "_absent", lambda *args: frozenset())
+    with pytest.raises(Violation, match=r"needs|ObjectMissing"):
+        explore(world, [world.tags_old])
+
+
+def test_a_push_has_to_have_a_heartbeat(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That it is there counts. That it beats saves work: in no order explored here does any heart beat twice."""
+    monkeypatch.setattr(Lease, "begin", lambda lease: None)
+    monkeypatch.setattr(Lease, "confirm", lambda lease: None)
+    with pytest.raises(Violation, match=r"needs|ObjectMissing"):
+        explore(world, [world.tags_old])
+
+
+def test_a_push_has_to_notice_that_it_was_shut_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Lease, "confirm", lambda lease: None)
+    with pytest.raises(Violation, match=r"needs|ObjectMissing"):
+        explore(world, [world.tags_old])
+
+
+def test_packs_need_ids_that_were_never_used(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the id that the same blocks had before, the push meets its own pack among what is being deleted."""
+    ids = {len(held.data): key for key, held in world.objects.items() if key.startswith(PACKS)}
+    old = next(bytes.fromhex(key.rpartition("/")[2]) for size, key in sorted(ids.items()))
+    real = PackBuilder.__init__
+
+    def reuse(builder: PackBuilder) -> None:
+        real(builder)
+        builder.id = type(builder.id)(old)
+
+    monkeypatch.setattr(PackBuilder, "__init__", reuse)
+    with pytest.raises(Violation, match=r"needs|ObjectMissing|Contended"):
+        explore(world, [world.pushes(OLD, "latest")])
+
+
+def test_a_manifest_needs_a_key_that_was_never_used(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("store.push.push.manifest_key", lambda id, root="": manifest_key(id))
+    with pytest.raises(Violation, match=r"needs|ObjectMissing|Contended"):
+        explore(world, [world.pushes(OLD, "latest")])
+
+
+@pytest.mark.slow
+def test_marks_are_only_taken_out_by_compare_and_set(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deletion goes on where NEW is marked, and OLD is being deleted though a tag has come to name it."""
+    store = world.store()
+    world.tags_old(store)
+    Repository.open(store).catalogue.untag("ds", "latest")
+    deletion = Deletion(store, HASTY)
+    old = deletion.needed()
+    new = deletion.names(PACKS) | deletion.names(MANIFESTS)
+    batches = (
+        Batch(1, DELETING, 0, old & deletion.names(PACKS), old & deletion.names(MANIFESTS)),
+        Batch(2, MARKED, 0, (new - old) & deletion.names(PACKS), (new - old) & deletion.names(MANIFESTS)),
+    )
+    store.put(GC_STATE_KEY, encode_gc_state(GcState(next_batch=3, batches=batches), "prepared"))
+    explore(world, [world.pushes(NEW, "2.0.0")], HASTY, store=store)
+
+    def overwrite(objects: ObjectStore, key: str, decide: commit.Decide, **options: Any) -> None:
+        new = decide(objects.get(key), "mine")
+        if new is not None:
+            objects.put(key, new)
+
+    monkeypatch.setattr(gc_state, "compare_and_set", overwrite)
+    with pytest.raises(Violation, match=r"needs|ObjectMissing"):
+        explore(world, [world.pushes(NEW, "2.0.0")], HASTY, store=store)
+
+
+# What comes of it, without anything beside
+
+
+class Unreadable(Patient):
     """Fails every fetch of a head."""
 
     def fetch(self, key: str, *, unless: str | None = None) -> Fetched | None:
-        if key.startswith("datasets/"):
+        if key.startswith(DATASETS):
             raise StoreUnavailable(self.address, "told to fail")
-        return self._inner.fetch(key, unless=unless)
+        return super().fetch(key, unless=unless)
+
+
+def marked(world: World) -> tuple[Patient, Deletion]:
+    store = world.store()
+    deletion = Deletion(store, RULES)
+    deletion.mark()
+    return store, deletion
 
 
 def test_a_deletion_that_cannot_read_a_root_deletes_nothing(world: World) -> None:
-    store = world.store()
-    Deletion(store, store, until=None).mark()
-    before = {info.key for info in store.list("")}
+    store, _ = marked(world)
+    before = dict(store.objects)
     with pytest.raises(StoreUnavailable):
-        Deletion(Unreadable(store), store, until=None).condemn()
-    assert {info.key for info in store.list("")} == before
+        Deletion(Unreadable(store.objects, 0), RULES).run()
+    assert store.objects == before
 
 
 def test_what_nobody_needs_is_deleted(world: World) -> None:
     store = world.store()
-    before = {info.key for prefix in (PACKS, MANIFESTS) for info in store.list(prefix)}
-    Deletion(store, store, until=None).run()
-    gone = before - {info.key for prefix in (PACKS, MANIFESTS) for info in store.list(prefix)}
+    Deletion(store, RULES).run()
+    gone = world.objects.keys() - store.objects.keys()
     assert sorted(key.partition("/")[0] for key in gone) == ["manifests", "packs"]
     with pytest.raises(ObjectMissing):
-        Repository.open(store).manifest(bytes.fromhex(world.state), bytes(32))
+        Repository.open(store).manifest(bytes.fromhex(world.states[OLD]), bytes(32))
 
 
 def test_a_state_whose_removal_has_begun_is_pushed_again_beside_it(world: World) -> None:
-    store = world.store()
-    deletion = Deletion(store, store, until=None)
-    deletion.mark()
-    deletion.condemn()
+    store, deletion = marked(world)
+    deletion.condemn(deletion.state().batches[0])
     before = {info.key for info in store.list(PACKS)}
     pushed = push(Repository.open(store), world.folder / OLD, "ds", ["1.0.0"], world.folder / "again")
-    assert pushed.manifest == world.state
+    assert pushed.manifest == world.states[OLD]
     assert len({info.key for info in store.list(PACKS)} - before) == 1
-    deletion.delete()
+    deletion.run()
     again = push(Repository.open(store), world.folder / OLD, "ds", ["2.0.0"], world.folder / "once more")
     assert (again.bytes_new, again.puts) == (0, 2), "head and hint: it is found at its second key"
-    run = Interleaving(store, {})
-    run.outcomes = {"push": pushed, "later": again}
-    world.check(run)
+    world.readable(store.objects, RULES)
     # "latest" named the state in the past; nobody needs that any more, and its first manifest is gone.
     found = verify(store, state=Repository.open(store).catalogue.resolve("ds:2.0.0"), deep=True)
     assert list(found.findings.all()) == []
 
 
 def test_what_is_marked_is_used_and_is_marked_no_more(world: World) -> None:
-    store = world.store()
-    Deletion(store, store, until=None).mark()
-    assert decode_gc_state(store.get(GC_STATE_KEY)).batches
+    store, deletion = marked(world)
+    assert deletion.state().batches
     pushed = push(Repository.open(store), world.folder / OLD, "ds", ["1.0.0"], world.folder / "marked")
     assert pushed.bytes_new == 0
     assert decode_gc_state(store.get(GC_STATE_KEY)).batches == ()
