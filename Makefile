@@ -51,6 +51,7 @@ interop: setup apt  ## The tests with real clients and a real S3 server alone.
 bench: setup  ## Measure beside restic, nfs-ganesha, rclone, nginx and apache, in minutes; FULL=1: at full size, in an hour.
 	bench/setup.sh
 	$(BIN)/python -m bench.store $(if $(FULL),--full)
+	$(BIN)/python -m bench.scale $(if $(FULL),--s3,--reps 1)
 	bench/gateway/run.sh $(if $(FULL),--full)
 
 fuzz: setup  ## Any bytes into every decoder, and every property, 5,000 examples each (many minutes).
