@@ -20,6 +20,11 @@ ObjectKind = Literal["root", "head", "history", "manifest", "pack", "index", "ob
 
 _RESTORE: Final = "bring it back from a copy of the store (an earlier version of the object, a replica, a backup)"
 _UNUSED: Final = "nothing that was checked needs it; it may stay as it is, or be brought back from a copy of the store"
+_PUSH: Final = (
+    "push the same files to the same tag again, with the times they had (as `cp -p` or a pull leaves them): where the "
+    "id comes out the same, that writes it anew; or bring it back from a copy of the store; until then move channels to "
+    "a sound state"
+)
 _ADVICE: Final[dict[ObjectKind, str]] = {
     "root": f"{_RESTORE}; `aetherfs init` would make another store of it",
     "head": f"{_RESTORE}; without it the dataset's tags are unknown, its files are still there",
@@ -55,6 +60,8 @@ class Finding:
         """Say what to do next."""
         if self.kind == "pack" and not self.names:
             return _UNUSED
+        if self.kind == "manifest" and self.missing:
+            return _PUSH
         return _ADVICE[self.kind]
 
 
