@@ -2,12 +2,14 @@
 
 import dataclasses
 import os
+import sys
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 import click
 
 from gateway.cli.common import Command, Common, pass_common, spell_bytes, spell_count, spell_json, state_name
+from gateway.cli.progress import Reading, shown
 
 if TYPE_CHECKING:
     from store.care.diff import Difference, Needed, Side, Summary
@@ -37,7 +39,9 @@ def diff(common: Common, before: str, after: str, stat: bool, times: bool) -> No
 
     references = parse_reference(before), parse_reference(after)
     summary = Summary()
-    with common.repository() as repository:
+    # What is listed on a terminal is progress enough, and a bar would break its lines.
+    quiet = common.quiet or (sys.stdout.isatty() and not stat)
+    with common.repository() as repository, shown(lambda: _reading(summary), wanted=not quiet):
         states = [repository.catalogue.resolve(reference) for reference in references]
         old, new = (repository.manifest(*_place(state)) for state in states)
         writer = _Json(states) if common.json else _Lines()
@@ -46,6 +50,11 @@ def diff(common: Common, before: str, after: str, stat: bool, times: bool) -> No
             if not stat and (times or common.json or difference.what != "touched"):
                 writer.entry(difference)
         writer.end(summary, needed(old, new), _sizes(old, new), times=times)
+
+
+def _reading(summary: "Summary") -> Reading:
+    found = summary.added + summary.removed + summary.changed
+    return Reading("comparing", 0, 0, f"{spell_count(found, 'difference')} so far")
 
 
 def _place(state: "State") -> tuple[bytes, bytes]:

@@ -39,7 +39,7 @@ def verify(ctx: click.Context, common: Common, ref: str | None, deep: bool) -> N
     wanted = parse_reference(ref) if ref else None
     counters = VerifyCounters()
     # Opened without its record, which may be what is damaged.
-    objects, _ = connect(common.settings(), Options(on_wait=common.waiting), create=False)
+    objects, _ = connect(common.settings(), Options(on_wait=common.waiting, on_long=common.remark), create=False)
     with contextlib.closing(objects), shown(lambda: _reading(counters), wanted=not common.quiet):
         if wanted is None:
             done = check(objects, deep=deep, counters=counters)
