@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -98,14 +98,12 @@ def _small(bench: "Bench", source: Path, far: Far) -> None:
     """Measure what a push and a pull cost where hardly any data moves: the requests that wait for one another."""
     for tool in _tools(bench, far):
         tool.init()
-        works: list[tuple[str, Callable[[], Run]]] = [
-            ("first push", lambda tool=tool: tool.push(source, "v1.0.0")[0]),  # type: ignore[misc]
-            ("same again", lambda tool=tool: tool.push(source, "v1.0.1")[0]),  # type: ignore[misc]
-            ("pull", lambda tool=tool: tool.pull("v1.0.0", bench.place() / "out")),  # type: ignore[misc]
-        ]
-        for what, work in works:
+        for what in ("first push", "same again", "pull"):
             seen = far.log.stat().st_size
-            done = work()
+            if what == "pull":
+                done = tool.pull("v1.0.0", bench.place() / "out")
+            else:
+                done, _ = tool.push(source, "v1.0.0" if what == "first push" else "v1.0.1")
             time.sleep(SETTLE_S)
             requests = _requests(far.log, seen)
             bench.note(
