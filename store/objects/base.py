@@ -7,9 +7,13 @@ Every method may raise `StoreUnavailable`, `StoreDenied` or `StoreFull`; other e
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
+
+from store.errors import ObjectCorrupt
 
 Buffer = bytes | bytearray | memoryview
+
+FETCH_LIMIT: Final = 4 << 20  # bytes of an object that is compared and set: `gc/state` may be the longest
 
 
 class ObjectInfo(NamedTuple):
@@ -19,6 +23,16 @@ class ObjectInfo(NamedTuple):
     size: int
     etag: str
     modified_ns: int
+
+
+def check_fetched(key: str, size: int) -> None:
+    """Refuse to hold an object that nobody wrote as one to compare and set.
+
+    Raises:
+        ObjectCorrupt: it is longer than `FETCH_LIMIT`.
+    """
+    if size > FETCH_LIMIT:
+        raise ObjectCorrupt(key, f"it takes {size} bytes, at most {FETCH_LIMIT} are expected")
 
 
 class Fetched(NamedTuple):
@@ -57,6 +71,7 @@ class ObjectStore(Protocol):
 
         Raises:
             ObjectMissing: no such object.
+            ObjectCorrupt: it is longer than `FETCH_LIMIT`; it was not read.
         """
         ...
 

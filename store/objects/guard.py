@@ -79,7 +79,6 @@ class Guarded(Wrapper):
 
     def _etag_of(self, key: str) -> str | None:
         try:
-            held = self._inner.fetch(key)
+            return self._inner.head(key).etag
         except ObjectMissing:
             return None
-        return held.etag if held else None

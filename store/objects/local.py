@@ -34,7 +34,7 @@ from store.errors import (
     StoreMissing,
     StoreUnavailable,
 )
-from store.objects.base import Buffer, Fetched, ObjectInfo
+from store.objects.base import Buffer, Fetched, ObjectInfo, check_fetched
 from store.objects.keys import check_key, check_prefix, check_range
 from store.objects.local_files import flush_folder, locked, read_range, translate, write_file
 
@@ -95,6 +95,7 @@ class FolderStore:
     def fetch(self, key: str, *, unless: str | None = None) -> Fetched | None:
         """Return an object with its ETag; see `ObjectStore.fetch`."""
         with self._opened(key) as (descriptor, status):
+            check_fetched(key, status.st_size)
             data = read_range(descriptor, 0, status.st_size)
         etag = etag_of(data)
         return None if etag == unless else Fetched(data, etag)
@@ -211,10 +212,9 @@ class FolderStore:
 
     def _etag_at(self, key: str) -> str | None:
         try:
-            held = self.fetch(key)
+            return self.head(key).etag
         except ObjectMissing:
             return None
-        return held.etag if held else None
 
     @contextlib.contextmanager
     def _scanned(self, folder: str) -> Iterator[Iterator[os.DirEntry[str]]]:

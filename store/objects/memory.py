@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from store.errors import ObjectMissing, PreconditionFailed, StoreUnavailable
-from store.objects.base import Buffer, Fetched, ObjectInfo
+from store.objects.base import Buffer, Fetched, ObjectInfo, check_fetched
 from store.objects.keys import check_key, check_prefix, check_range
 
 
@@ -61,6 +61,7 @@ class MemoryStore:
     def fetch(self, key: str, *, unless: str | None = None) -> Fetched | None:
         """Return an object with its ETag; see `ObjectStore.fetch`."""
         held = self._held(key)
+        check_fetched(key, len(held.data))
         return None if held.etag == unless else Fetched(held.data, held.etag)
 
     def head(self, key: str) -> ObjectInfo:

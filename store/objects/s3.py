@@ -23,9 +23,9 @@ import urllib3.exceptions
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from store.errors import BucketMissing, StoreError, StoreUnavailable
+from store.errors import BucketMissing, ObjectCorrupt, StoreError, StoreUnavailable
 from store.objects.address import DEFAULT_POOL, S3Address, check_endpoint
-from store.objects.base import Buffer, Fetched, ObjectInfo
+from store.objects.base import Buffer, Fetched, ObjectInfo, check_fetched
 from store.objects.keys import check_key, check_prefix, check_range
 from store.objects.listing import PagedListing
 from store.objects.retry import STANDARD
@@ -170,6 +170,11 @@ class S3Store:
             )
         if reply is None:
             return None
+        try:
+            check_fetched(key, reply.get("ContentLength", 0))
+        except ObjectCorrupt:
+            reply["Body"].close()
+            raise
         data = self._read(key, reply)
         etag = self._etag(key, reply)
         return None if etag == unless else Fetched(data, etag)

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from store.errors import BadName, ObjectMissing, PreconditionFailed, StoreUnavailable
-from store.objects.base import Fetched, ObjectStore
+from store.errors import BadName, ObjectCorrupt, ObjectMissing, PreconditionFailed, StoreUnavailable
+from store.objects.base import FETCH_LIMIT, Fetched, ObjectStore
 from store.objects.probe import Conditions, probe_conditions
 from tests.conformance.objects.conftest import ATOMIC_PAIRS, KINDS
 
@@ -97,6 +97,18 @@ def test_fetch_unless_the_same_etag_returns_nothing_until_it_changes(store: Obje
     assert store.fetch("a", unless=first) is None
     second = store.put("a", b"2")
     assert store.fetch("a", unless=first) == Fetched(b"2", second)
+
+
+def test_what_is_too_long_to_be_compared_and_set_is_not_fetched(store: ObjectStore) -> None:
+    data = bytes(FETCH_LIMIT)
+    store.put("a", data)
+    assert fetched(store, "a").data == data
+    store.put("a", data + b"1")
+    with pytest.raises(ObjectCorrupt) as caught:
+        store.fetch("a")
+    assert caught.value.key == "a"
+    with pytest.raises(PreconditionFailed):
+        store.put_if("a", b"2", match=None)
 
 
 # Writing

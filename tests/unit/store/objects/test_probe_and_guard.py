@@ -32,6 +32,10 @@ class Quoting(Wrapper):
         held = self._inner.fetch(key, unless=unless.strip('"') if unless else None)
         return Fetched(held.data, f'"{held.etag}"') if held else None
 
+    def head(self, key: str) -> ObjectInfo:
+        held = self._inner.head(key)
+        return held._replace(etag=f'"{held.etag}"')
+
     def put(self, key: str, data: Buffer) -> str:
         return f'"{super().put(key, data)}"'
 
