@@ -12,7 +12,6 @@ The caller's thread does all but hashing and fetching, which have small pools.
 """
 
 import contextlib
-import errno
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from store.errors import (
 )
 from store.kinds import Kind
 from store.manifest.view import Manifest, PageCache, open_manifest
+from store.objects.local_files import FULL, free_bytes
 from store.objects.measure import Measuring
 from store.pull.assembly import Assembly, as_wanted
 from store.pull.compare import Comparison, changed, compare
@@ -50,7 +50,6 @@ from store.pull.wanted import FILES, Standing, Wanted
 from store.pull.workers import Workers
 from store.repository import Repository
 
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _FINE_GRAIN_NS: Final = 100_000_000  # clocks of local file systems tick at least every 10 ms
 _COARSE_GRAIN_NS: Final = 2_000_000_000  # FAT
 _PAGES: Final = 32 << 20  # bytes of manifests' pages held; most are read once, front to back
@@ -121,9 +120,12 @@ def pull(
     repository.root.require("read")
     try:
         return _Pull(repository, state, dest, state_dir, options or PullOptions(), counters or PullCounters()).run()
-    except OSError as error:
-        if error.errno in _FULL:
-            raise StoreFull(str(dest)) from error
+    except (OSError, DestinationUnusable) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if isinstance(cause, OSError) and cause.errno in FULL:
+            raise StoreFull(str(dest), free_bytes(os.path.dirname(os.path.abspath(dest)))) from error
+        if isinstance(error, DestinationUnusable):
+            raise
         where = f"{printable(os.fspath(error.filename))}: " if error.filename else ""
         raise DestinationUnusable(str(dest), f"{where}{error.strerror or error}") from error
 
