@@ -76,6 +76,13 @@ def test_grace_and_patience_only_save_work(world: World, beside: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_commit_that_is_killed_anywhere_loses_nothing(world: World) -> None:
+    """Its last write may arrive at any later time."""
+    explore(world, [world.tags_old], kills=1)
+
+
+@pytest.mark.slow
 @pytest.mark.exhaustive
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("state", [OLD, PART])
