@@ -22,8 +22,8 @@ _RESTORE: Final = "bring it back from a copy of the store (an earlier version of
 _UNUSED: Final = "nothing that was checked needs it; it may stay as it is, or be brought back from a copy of the store"
 _PUSH: Final = (
     "push the same files to the same tag again, with the times they had (as `cp -p` or a pull leaves them): where the "
-    "id comes out the same, that writes it anew; or bring it back from a copy of the store; until then move channels to "
-    "a sound state"
+    "id comes out the same, that writes it anew; or bring it back from a copy of the store; until then move channels "
+    "to a sound state"
 )
 _ADVICE: Final[dict[ObjectKind, str]] = {
     "root": f"{_RESTORE}; `aetherfs init` would make another store of it",
