@@ -40,16 +40,18 @@ def diff(common: Common, before: str, after: str, stat: bool, times: bool) -> No
     references = parse_reference(before), parse_reference(after)
     summary = Summary()
     # What is listed on a terminal is progress enough, and a bar would break its lines.
-    quiet = common.quiet or (sys.stdout.isatty() and not stat)
-    with common.repository() as repository, shown(lambda: _reading(summary), wanted=not quiet):
-        states = [repository.catalogue.resolve(reference) for reference in references]
-        old, new = (repository.manifest(*_place(state)) for state in states)
-        writer = _Json(states) if common.json else _Lines()
-        for difference in differences(old, new):
-            summary.count(difference)
-            if not stat and (times or common.json or difference.what != "touched"):
-                writer.entry(difference)
-        writer.end(summary, needed(old, new), _sizes(old, new), times=times)
+    quiet = common.quiet or (sys.stdout.isatty() and (common.json or not stat))
+    with common.repository() as repository:
+        with shown(lambda: _reading(summary), wanted=not quiet):
+            states = [repository.catalogue.resolve(reference) for reference in references]
+            old, new = (repository.manifest(*_place(state)) for state in states)
+            writer = _Json(states) if common.json else _Lines()
+            for difference in differences(old, new):
+                summary.count(difference)
+                if not stat and (times or common.json or difference.what != "touched"):
+                    writer.entry(difference)
+            fetched = needed(old, new)
+        writer.end(summary, fetched, _sizes(old, new), times=times)
 
 
 def _reading(summary: "Summary") -> Reading:
