@@ -80,19 +80,25 @@ class Workers:
         """
         worker = self._take()
         if worker is None:
-            with self._own:
-                return do(job, memoryview(data))
+            return self._do_here(job, data)
         try:
             worker.line.send(job)
             worker.line.send_bytes(data)
             answer: list[list[Made]] | Failed = worker.line.recv()
         except (EOFError, OSError) as error:
+            if _never_began(worker):
+                self._idle.put(worker)  # so that nobody waits for it in vain
+                return self._do_here(job, data)
             self._idle.put(None)
             raise self._died() from error
         self._idle.put(worker)
         if isinstance(answer, Failed):
             raise answer.raised()
         return answer
+
+    def _do_here(self, job: Job, data: bytes) -> list[list[Made]]:
+        with self._own:
+            return do(job, memoryview(data))
 
     def _take(self) -> _Worker | None:
         """Return a process that has nothing to do; `None` where the system starts none, so that this one has to."""
@@ -123,3 +129,10 @@ class Workers:
                 line.close()
                 raise
         return _Worker(process, line)
+
+
+def _never_began(worker: _Worker) -> bool:
+    """Tell whether a process ended by an error of its own: before its first job, as the errors of jobs are answered."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return worker.process.wait(_END_S) > 0
+    return False

@@ -98,6 +98,15 @@ def test_where_no_process_can_be_started_the_pull_makes_the_files_itself(
     assert held(bench.dest) == held(bench.source)
 
 
+def test_where_the_processes_fail_to_begin_the_pull_makes_the_files_itself(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.pull.workers._PROGRAM", "import no_such_module")
+    bench.pull()
+    assert held(bench.dest) == held(bench.source)
+    assert all(process.returncode == 1 for process in bench.started)
+
+
 def test_a_process_that_is_killed_ends_the_pull_and_the_next_goes_on(bench: Bench) -> None:
     def kill(key: str) -> None:
         for process in bench.started[:1]:
