@@ -16,11 +16,12 @@ from store.digest import Digest, PackId
 from store.index import hooks_of
 from store.layout import pack_key
 from store.objects.base import Buffer, ObjectStore
-from store.pack import TARGET_SIZE, Block, PackBuilder
+from store.pack import Block, PackBuilder
 from store.push.journal import Journal
 
 CONNECTIONS: Final = 8  # packs being written at a time
-HELD: Final = 112 << 20  # and bytes of them
+HELD: Final = 96 << 20  # and bytes of them
+LARGEST: Final = HELD // CONNECTIONS  # bytes of a pack, so that there is room for one on each connection
 SMALL: Final = 8 << 20  # bytes of the first packs, and least bytes of the others
 SMALLEST: Final = 4 << 20  # the same in a push so small that there would not be one for each connection
 
@@ -82,7 +83,7 @@ class Uploader:
         least = max(SMALLEST, min(SMALL, (self._stored + ahead) // CONNECTIONS))
         if len(self.packs) < CONNECTIONS:
             return least
-        return max(least, min(TARGET_SIZE, ahead // CONNECTIONS))
+        return max(least, min(LARGEST, ahead // CONNECTIONS))
 
     def _flush(self) -> None:
         for future in self._writing:
