@@ -20,7 +20,9 @@ from store.errors import Contended, ObjectMissing, OutcomeUnknown, PreconditionF
 from store.objects.base import Fetched, ObjectStore
 
 OPERATIONS_KEPT: Final = 64
-ATTEMPTS: Final = 12  # with the pauses below about 10 s of trying
+# With the pauses below some two minutes of trying. Of eight busy writers one may well lose twenty times in a row.
+ATTEMPTS: Final = 64
+UNCLEAR: Final = 12  # so many writes without a clear answer, some 10 s of trying: the store is out of order
 GIVE_UP_S: Final = 60.0  # after this no write without a clear answer is made again
 _FIRST_PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 2.0
@@ -83,13 +85,14 @@ def compare_and_set(
     Raises:
         Contended: others were faster `attempts` times.
         OutcomeUnknown: the store stopped answering after a write that may have taken place, or no write got a clear
-            answer in `attempts` tries or `GIVE_UP_S`.
+            answer in `UNCLEAR` tries or `GIVE_UP_S`.
         StoreUnavailable: the object could not be read at first.
     """
     operation = new_operation()
     began_s = clock()
     found = _fetch(objects, key)
     unclear: OutcomeUnknown | StoreUnavailable | None = None
+    unclear_writes = 0
     for attempt in range(attempts):
         new = decide(found.data if found else None, operation)
         if new is None:
@@ -101,6 +104,7 @@ def compare_and_set(
             pass  # perhaps by our own write, whose answer was lost below us: read again
         except (OutcomeUnknown, StoreUnavailable) as error:
             unclear = error
+            unclear_writes += 1
         # Before reading, not after: what is decided on should be as fresh as can be.
         sleep(min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**attempt) * (0.5 + jitter()))
         try:
@@ -109,7 +113,7 @@ def compare_and_set(
             raise OutcomeUnknown(key, str(unclear or error)) from error
         if found and operation in operations(found.data):
             return Committed(found.data, found.etag, written=True)
-        if unclear and clock() - began_s > GIVE_UP_S:
+        if unclear and (unclear_writes >= UNCLEAR or clock() - began_s > GIVE_UP_S):
             break
     if unclear:
         raise unclear

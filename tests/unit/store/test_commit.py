@@ -1,11 +1,12 @@
 """Compare-and-set against other writers and lost answers."""
 
 import json
+import random
 from typing import Any
 
 import pytest
 
-from store.commit import ATTEMPTS, OPERATIONS_KEPT, Committed, compare_and_set, json_operations, remember
+from store.commit import ATTEMPTS, OPERATIONS_KEPT, UNCLEAR, Committed, compare_and_set, json_operations, remember
 from store.errors import Contended, OutcomeUnknown, StoreUnavailable, TagMissing
 from tests.unit.store.faults import Fault, FaultyStore
 
@@ -82,6 +83,20 @@ def test_two_writers_at_once_both_count() -> None:
     assert counted(store) == 2
 
 
+def test_of_eight_writers_that_come_first_by_chance_none_gives_up() -> None:
+    chance = random.Random(1)
+    store = FaultyStore()
+
+    def one_of_seven_others() -> None:
+        store.before = one_of_seven_others
+        if chance.random() < 7 / 8:
+            store.put(KEY, count(store.get(KEY) if counted_any(store) else None, "somebody"))
+
+    store.before = one_of_seven_others
+    for _ in range(100):
+        assert add(store).written
+
+
 def test_writers_that_are_always_faster_end_in_contended() -> None:
     store = FaultyStore()
 
@@ -114,6 +129,7 @@ def test_store_that_never_answers_writes_ends_in_outcome_unknown() -> None:
     store.faults = ["lost request"] * ATTEMPTS
     with pytest.raises(OutcomeUnknown):
         add(store)
+    assert store.conditional_writes == UNCLEAR
 
 
 def test_store_that_stops_answering_after_a_write_ends_in_outcome_unknown() -> None:
