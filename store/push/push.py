@@ -43,6 +43,7 @@ from store.manifest.contents import Contents
 from store.manifest.layout import HOLE
 from store.manifest.view import Manifest, PageCache, open_manifest
 from store.push import unchanged
+from store.push.heap import give_back
 from store.push.ingest import Ingest, Read
 from store.push.journal import Journal
 from store.push.known import KnownBlocks
@@ -298,6 +299,7 @@ class _Push:
             self.reliance.wrote(pack_key(pack.hex()))
         if uploader.packs and not self.options.dry_run:
             write_segment(self.objects, self.dataset, uploader.packs)
+        give_back()  # the packs' memory, for the manifest
         return build(found.tree, contents, self.known.table, salt=os.urandom(16) if self.second else b"")
 
     def _take(self, reads: Iterable[Read], uploader: Uploader, found: Scan, contents: Contents) -> Iterator[SourceFile]:
