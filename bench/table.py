@@ -119,7 +119,7 @@ def _facts(rows: list[Row]) -> str:
 
 
 def _peak(rows: list[Row]) -> str:
-    return f"{max((row['peak_mb'] for row in rows), default=0):.0f}"
+    return f"{max(row['peak_mb'] for row in rows):.0f}" if rows else ""
 
 
 def _median(rows: list[Row], field: str) -> float | None:

@@ -117,7 +117,7 @@ def versions() -> dict[str, str]:
     ours = run([str(Path(sys.executable).parent / "aetherfs"), "version"], env=env).out.strip()
     found = {"ours": ours, "python": sys.version.split()[0]}
     if shutil.which("restic"):
-        found["restic"] = " ".join(run(["restic", "version"], env=env).out.split()[:2])
+        found["restic"] = run(["restic", "version"], env=env).out.split()[1]
     return found
 
 
