@@ -3,6 +3,7 @@
 import os
 import random
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,13 @@ from store.index import INDEX
 from store.layout import MANIFESTS, PACKS
 from store.objects.base import ObjectStore
 from store.objects.memory import MemoryStore
+from store.objects.wrapper import Wrapper
 from store.pull.pull import pull
 from store.push import ingest, unchanged
 from store.push.push import PushCounters, Pushed, PushOptions, push
 from store.push.source import SourceFile, identity
 from store.repository import Repository
-from tests.support.deletion import Deletion
+from tests.support.deletion import Deletion, Rules
 from tests.support.folders import OLD_NS, Failing, held, latest, new_repository
 
 
@@ -51,6 +53,13 @@ class Bench:
 
     def keys(self, prefix: str) -> set[str]:
         return {info.key for info in self.memory.list(prefix)}
+
+
+class Unhurried(Wrapper):
+    """A store for a deletion that has nothing to wait for."""
+
+    def wait(self, prefix: str, ready: Callable[[ObjectStore], bool]) -> None:
+        assert ready(self)
 
 
 @pytest.fixture
@@ -176,13 +185,13 @@ def test_a_folder_that_is_as_it_was_is_read_again_when_the_removal_of_its_state_
     first = bench.push()
     (bench.tmp_path / "other").mkdir()
     bench.push(source=bench.tmp_path / "other")
-    deletion = Deletion(bench.memory, bench.memory, until=None)
+    deletion = Deletion(Unhurried(bench.memory), Rules(grace_ns=0, dead_ns=0, late_ns=0))
     deletion.mark()
-    deletion.condemn()
+    deletion.condemn(deletion.state().batches[0])
     opened.clear()
     again = bench.push()
     assert (again.manifest, again.bytes_new, again.bytes_reused, opened) == (first.manifest, 1000, 0, [b"file"])
-    deletion.delete()
+    deletion.run()
     assert held(bench.arrives()) == held(bench.source)
 
 
