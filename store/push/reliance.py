@@ -61,21 +61,26 @@ class Reliance:
             PushLost: a deletion has given this push up.
             ObjectCorrupt, FeatureMissing, Contended, OutcomeUnknown: see `gc_state.keep`.
         """
+        gone, going = self.lost(head, content, key, packs)
+        return Doomed(gone.packs | going.packs, gone.manifests | going.manifests)
+
+    def lost(self, head: Head, content: Content, key: str, packs: Collection[PackId]) -> tuple[Doomed, Doomed]:
+        """Return what is not there, and what a deletion is removing. Arguments and errors are those of `check`."""
         if named(head, content):
-            return Doomed()
+            return Doomed(), Doomed()
         self._lease.begin()
         self._lease.confirm()
         living = frozenset[PackId]().union(
             *(self._packs_of.get((state.manifest, state.root), ()) for state in _tagged(head))
         )
-        lost = self._absent([key])
-        absent = self._absent([pack_key(pack.hex()) for pack in packs if pack not in living])
         name = key.rpartition("/")[2]
-        doomed = keep(self._objects, packs, [name])
-        return Doomed(
-            doomed.packs.union(pack for pack in packs if pack_key(pack.hex()) in absent),
-            doomed.manifests | ({name} if lost else frozenset()),
+        no_manifest = self._absent([key])
+        absent = self._absent([pack_key(pack.hex()) for pack in packs if pack not in living])
+        gone = Doomed(
+            frozenset(pack for pack in packs if pack_key(pack.hex()) in absent),
+            frozenset({name}) if no_manifest else frozenset(),
         )
+        return gone, keep(self._objects, packs, [name])
 
     def _absent(self, keys: Collection[str]) -> frozenset[str]:
         """Look at the objects that are not known to be there; return those that are not."""
@@ -101,8 +106,9 @@ def standing(repository: Repository, dataset: str) -> Iterator[Callable[[Head, C
     """Yield the guard for a commit that names a state which is in the store already, as tagging and rolling back do.
 
     Raises (from the guard):
-        StaleNode: the state is gone, or its removal has begun.
-        PushLost, and what reading the state raises.
+        StaleNode: a deletion is removing the state.
+        ObjectMissing: a part of it is not there, though no deletion took it.
+        PushLost, and what else reading the state raises.
     """
     lease = Lease(repository.objects, dataset)
     reliance = Reliance(repository.objects, lease)
@@ -111,10 +117,11 @@ def standing(repository: Repository, dataset: str) -> Iterator[Callable[[Head, C
         if named(head, content):
             return
         manifest = repository.manifest(bytes.fromhex(content.manifest), bytes.fromhex(content.root))
-        doomed = reliance.check(head, content, manifest.key, packs_of(manifest))
-        if doomed:
-            lost = pack_key(min(doomed.packs).hex()) if doomed.packs else manifest.key
-            raise StaleNode(f"state b3-{content.manifest[:12]}: {lost!r} is gone or being removed")
+        gone, going = reliance.lost(head, content, manifest.key, packs_of(manifest))
+        if going or gone.manifests:  # the manifest was read just now: if it is not there, it was removed meanwhile
+            raise StaleNode(f"state b3-{content.manifest[:12]} is being removed")
+        if gone.packs:
+            raise ObjectMissing(pack_key(min(gone.packs).hex()), repository.objects.address)
 
     try:
         yield guard

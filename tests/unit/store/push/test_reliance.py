@@ -1,18 +1,22 @@
-"""A push that goes on after it was killed looks at each pack that its journal names before it relies on it."""
+"""A push that goes on after it was killed looks at each pack that its journal names before it relies on it.
+
+And naming a state that is in the store already tells one that is being removed from one that is damaged.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from store.errors import StoreUnavailable
-from store.layout import MANIFESTS, PACKS, PUSHES
+from store.errors import ObjectMissing, StaleNode, StoreUnavailable
+from store.gc_state import DELETING, Batch, GcState, encode_gc_state
+from store.layout import GC_STATE_KEY, MANIFESTS, PACKS, PUSHES, pack_key
 from store.objects.base import Buffer
 from store.push.push import Pushed, push
-from store.push.reliance import Reliance
+from store.push.reliance import Reliance, packs_of
 from store.repository import Repository
 from tests.support.deletion import Deletion
-from tests.support.deletion_world import HASTY, PART, RULES, Patient, World
+from tests.support.deletion_world import HASTY, OLD, PART, RULES, Patient, World
 
 Told = Callable[[str], None]
 
@@ -110,3 +114,34 @@ def test_believing_the_journal_loses_what_vanished(halfway: Halfway, monkeypatch
     halfway.push()
     with pytest.raises(AssertionError, match="needs packs/"):
         halfway.world.readable(halfway.store.objects, RULES)
+
+
+def test_naming_a_state_whose_pack_is_lost_tells_the_pack(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    store = world.store()
+    pack = old_pack(world, store)
+    store.delete(pack)
+    with pytest.raises(ObjectMissing) as caught:
+        world.tags_old(store)
+    assert caught.value.key == pack
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_naming_a_state_that_is_being_deleted_finds_it_gone(tmp_path: Path, removed: bool) -> None:
+    world = World(tmp_path)
+    store = world.store()
+    pack = old_pack(world, store)
+    batch = Batch(1, DELETING, 0, packs=frozenset({pack.rpartition("/")[2]}))
+    store.put(GC_STATE_KEY, encode_gc_state(GcState(batches=(batch,)), "operation"))
+    if removed:
+        store.delete(pack)
+    with pytest.raises(StaleNode, match="is being removed"):
+        world.tags_old(store)
+
+
+def old_pack(world: World, store: Patient) -> str:
+    """Return the key of the one pack that OLD needs."""
+    repository = Repository.open(store)
+    content = repository.catalogue.resolve(f"ds@b3-{world.states[OLD]}").content
+    [pack] = packs_of(repository.manifest(bytes.fromhex(content.manifest), bytes.fromhex(content.root)))
+    return pack_key(pack.hex())
