@@ -1,14 +1,19 @@
-"""Giving freed memory back to the system before it is needed for something else.
+"""Has freed buffers go back to the system at once, and growing ones grow in place.
 
-glibc keeps freed buffers of up to 32 MiB for later ones of the same thread. Once a push has uploaded its last pack that
-is some 150 MB (measured: a million files over a slow line), just when the manifest has to be made. Any thread.
+glibc keeps freed buffers of up to 32 MiB for later ones, thread by thread, once it has seen one of that size. Packs and
+the columns of a push are of that size: kept so, they and the gaps between them add up to 150 MB (measured: a million
+files over a slow line). Any thread; holds for the whole process.
 """
 
 import contextlib
 import ctypes
+from typing import Final
+
+_M_MMAP_THRESHOLD: Final = -3  # malloc.h; set by hand, it no longer adapts itself
+_LARGE: Final = 1 << 20  # bytes from which on a buffer has pages of its own
 
 
-def give_back() -> None:
-    """Return what was freed to the system, where the C library has a call for it; elsewhere nothing."""
+def keep_little() -> None:
+    """Keep no large buffer that was freed, where the C library has a call for it; elsewhere nothing."""
     with contextlib.suppress(AttributeError, OSError, TypeError):  # no glibc: musl, macOS
-        ctypes.CDLL(None).malloc_trim(0)
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)

@@ -43,7 +43,7 @@ from store.manifest.contents import Contents
 from store.manifest.layout import HOLE
 from store.manifest.view import Manifest, PageCache, open_manifest
 from store.push import unchanged
-from store.push.heap import give_back
+from store.push.heap import keep_little
 from store.push.ingest import Ingest, Read
 from store.push.journal import Journal
 from store.push.known import KnownBlocks
@@ -129,6 +129,7 @@ def push(
         Any error of the object store.
     """
     repository.root.require("write")
+    keep_little()
     return _Push(
         repository, os.fsencode(source), dataset, tags, state_dir, options or PushOptions(), counters or PushCounters()
     ).run()
@@ -299,7 +300,6 @@ class _Push:
             self.reliance.wrote(pack_key(pack.hex()))
         if uploader.packs and not self.options.dry_run:
             write_segment(self.objects, self.dataset, uploader.packs)
-        give_back()  # the packs' memory, for the manifest
         return build(found.tree, contents, self.known.table, salt=os.urandom(16) if self.second else b"")
 
     def _take(self, reads: Iterable[Read], uploader: Uploader, found: Scan, contents: Contents) -> Iterator[SourceFile]:
