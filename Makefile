@@ -54,8 +54,9 @@ bench: setup  ## Measure beside restic, nfs-ganesha, rclone, nginx and apache, i
 	$(BIN)/python -m bench.scale $(if $(FULL),--s3,--reps 1)
 	bench/gateway/run.sh $(if $(FULL),--full)
 
-fuzz: setup  ## Any bytes into every decoder, and every property, 5,000 examples each (many minutes).
-	$(BIN)/python -m pytest -q -n 2 --hypothesis-profile deep --timeout 7200 tests/fuzz tests/property
+fuzz: setup  ## Any bytes into every decoder, every property, 5,000 examples each, and all damage (many minutes).
+	$(BIN)/python -m pytest -q -n 2 --hypothesis-profile deep --timeout 7200 tests/fuzz tests/property \
+		tests/faults/test_damage_commands.py
 
 apt:
 	@missing=$$(for p in $(APT); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \

@@ -22,10 +22,13 @@ from tests.support.folders import held
 
 SMALL_HEAD: Final = 2500  # bytes from which a head spills here, so that there are segments of history and of tags
 
-READING: Final = (
+SHOWING: Final = (
     ("ls",), ("ls", "ds"), ("ls", "ds:1.0.0"), ("show", "ds:1.0.0"), ("log", "ds"), ("diff", "ds:1.0.0", "ds:latest"),
-    ("cat", "ds:1.0.0/file 0"), ("stats",), ("stats", "ds"), ("verify",), ("verify", "--deep"), ("pull", "ds:1.0.0"),
+    ("stats",), ("stats", "ds"),
 )  # fmt: skip
+FETCHING: Final = (("cat", "ds:1.0.0/file 0"), ("pull", "ds:1.0.0"))
+VERIFYING: Final = (("verify",), ("verify", "--deep"))
+READING: Final = (*SHOWING, *FETCHING, *VERIFYING)
 WRITING: Final = (
     ("push", "-t", "ds:latest"), ("tag", "ds:1.0.0", "ds:qa"), ("untag", "ds:1.0.0"), ("rollback", "ds:latest"),
 )  # fmt: skip
@@ -33,6 +36,7 @@ WRITING: Final = (
 # Kinds of objects by prefix. Derived ones and hints are never needed: no command may fail for them, but to report them.
 NEEDED: Final = (ROOT_KEY, DATASETS, "history/", MANIFESTS, PACKS, GC_STATE_KEY)
 DERIVED: Final = ("index/", "changes/", PUSHES)
+KINDS: Final = (*NEEDED, *DERIVED)
 
 Harm = Callable[[bytes, bytes], bytes | None]  # (the object, another of its kind) -> what stands there instead
 
@@ -88,7 +92,7 @@ class Bench:
         copy = MemoryStore()
         for info in self.sound.list(""):
             copy.put(info.key, self.sound.get(info.key))
-        kind = next(prefix for prefix in (*NEEDED, *DERIVED) if key.startswith(prefix))
+        kind = next(prefix for prefix in KINDS if key.startswith(prefix))
         others = sorted(info.key for info in self.twin.list(kind))
         data = harm(self.sound.get(key), self.twin.get(others[0]))
         if data is None:
@@ -116,13 +120,29 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.
 
 @pytest.mark.slow
 @pytest.mark.parametrize("harm", HARMS)
-@pytest.mark.parametrize("kind", [*NEEDED, *DERIVED])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_command_gives_the_sound_answer_or_names_the_damaged_object(bench: Bench, kind: str, harm: str) -> None:
+    """One command of each sort, by turns, so that each meets every kind or nearly so; and always both that verify."""
+    turn = KINDS.index(kind) * len(HARMS) + [*HARMS].index(harm)
+    chosen = [group[turn % len(group)] for group in (SHOWING, FETCHING, WRITING)]
+    hold(bench, kind, harm, bench.keys(kind)[:1], [*chosen, *VERIFYING])
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_command_gives_the_sound_answer_or_names_the_damaged_object(bench: Bench, kind: str, harm: str) -> None:
+    hold(bench, kind, harm, bench.keys(kind)[:3], [*READING, *WRITING])
+
+
+def hold(bench: Bench, kind: str, harm: str, keys: list[str], commands: list[tuple[str, ...]]) -> None:
+    """Harm each of some objects of a kind and run each command on what is left."""
     told = set()
-    sound = {words: bench.run(bench.harmed(ROOT_KEY, lambda whole, _: whole), words) for words in READING}
-    assert [code for code, _, _ in sound.values()] == [0] * len(READING)
-    for key in bench.keys(kind)[:3]:
-        for words in (*READING, *WRITING):
+    reading = [words for words in commands if words in READING]
+    sound = {words: bench.run(bench.harmed(ROOT_KEY, lambda whole, _: whole), words) for words in reading}
+    assert [code for code, _, _ in sound.values()] == [0] * len(reading)
+    for key in keys:
+        for words in commands:
             objects = bench.harmed(key, HARMS[harm])
             before = {info.key: objects.get(info.key) for info in objects.list(kind)}
             code, result, said = bench.run(objects, words)
