@@ -7,6 +7,8 @@ Threads: plain functions; two probes at once use two objects.
 """
 
 import secrets
+import time
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from store.errors import (
@@ -19,7 +21,11 @@ from store.errors import (
 )
 from store.objects.base import ObjectStore
 
-ATTEMPTS: Final = 3  # an unclear outcome is tried again on another object
+# An unclear outcome is tried again on another object. Of six writes one may well fail: with one request in ten lost,
+# half of all attempts end so. The pauses, about 15 s in all, are for a store that asks for slower requests.
+ATTEMPTS: Final = 8
+_FIRST_PAUSE_S: Final = 0.25
+_LONGEST_PAUSE_S: Final = 4.0
 
 
 class Conditions(NamedTuple):
@@ -36,17 +42,19 @@ class Conditions(NamedTuple):
         return self.create and self.match
 
 
-def probe_conditions(store: ObjectStore) -> Conditions:
+def probe_conditions(store: ObjectStore, *, sleep: Callable[[float], None] = time.sleep) -> Conditions:
     """Find out by trying: create, create again, match, stale, missing; the ETag as it came, then without quotes.
 
-    The object lies below `probe/` and is removed. About ten requests.
+    The object lies below `probe/` and is removed. About ten requests. `sleep` waits that many seconds between attempts.
 
     Raises:
         StoreUnavailable: no clear outcome, several times, or the store stopped answering.
         StoreDenied, StoreFull, StoreMissing: nothing can be written there at all.
     """
     why = ""
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            sleep(min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (attempt - 1)))
         key = f"probe/{secrets.token_hex(16)}"
         try:
             return _probe(store, key)

@@ -130,9 +130,11 @@ def test_the_probe_sees_through_each_kind_of_server(
 
 
 def test_an_unclear_outcome_is_probed_again_but_not_for_ever() -> None:
-    assert probe_conditions(Fails([OutcomeUnknown("k", "lost")] * 2)) == ALL
+    pauses: list[float] = []
+    assert probe_conditions(Fails([OutcomeUnknown("k", "lost")] * 7), sleep=pauses.append) == ALL
+    assert pauses == [0.25, 0.5, 1.0, 2.0, 4.0, 4.0, 4.0]
     with pytest.raises(StoreUnavailable, match="lost"):
-        probe_conditions(Fails([OutcomeUnknown("k", "lost")] * 99))
+        probe_conditions(Fails([OutcomeUnknown("k", "lost")] * 99), sleep=pauses.append)
 
 
 def test_a_store_that_answers_nothing_any_more_is_not_probed_again() -> None:
