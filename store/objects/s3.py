@@ -29,6 +29,7 @@ from store.objects.base import Buffer, Fetched, ObjectInfo, check_fetched
 from store.objects.keys import check_key, check_prefix, check_range
 from store.objects.listing import PagedListing
 from store.objects.retry import STANDARD
+from store.objects.s3_answers import BoundedSession
 from store.objects.s3_clock import StoreClock
 from store.objects.s3_errors import status_of, translate
 
@@ -115,6 +116,8 @@ class S3Store:
         except (BotoCoreError, ValueError) as error:  # ValueError: boto3's word for an endpoint that is no URL
             raise translate(error, key="", store=self._address) from error
         check_endpoint(address, self._client.meta.endpoint_url, insecure=insecure)
+        endpoint = cast(Any, self._client)._endpoint  # not public, but the only place at which answers can be bounded
+        endpoint.http_session = BoundedSession(endpoint.http_session)
         if create:
             self._create_bucket(region)
 

@@ -14,6 +14,7 @@ from store.errors import (
     StoreError,
     StoreUnavailable,
 )
+from store.objects import s3_answers
 from store.objects.address import S3Address
 from store.objects.retry import Backoff, Retrying
 from store.objects.s3 import S3Store
@@ -228,3 +229,35 @@ def test_the_time_comes_from_the_servers_answers_even_from_errors(server: Script
         store.get("k")
     assert abs(store.now_ns() - 2_014_879_777_000_000_000) < 60_000_000_000
     assert server.requests == ["GET"]
+
+
+@pytest.mark.parametrize(
+    ("ask", "status", "raised"),
+    [
+        (lambda store: store.get("k"), "503 Slow Down", StoreUnavailable),
+        (lambda store: store.get("k"), "403 Forbidden", StoreUnavailable),
+        (put, "200 OK", StoreUnavailable),
+        (create, "412 Precondition Failed", OutcomeUnknown),
+        (lambda store: list(store.list("")), "200 OK", StoreUnavailable),
+    ],
+)
+def test_an_answer_that_is_no_object_is_not_read_past_a_limit(
+    server: Scripted,
+    store: S3Store,
+    monkeypatch: pytest.MonkeyPatch,
+    ask: Callable[[S3Store], object],
+    status: str,
+    raised: type[StoreError],
+) -> None:
+    monkeypatch.setattr(s3_answers, "ANSWER_LIMIT", 1000)
+    server.replies = [reply(status, b"<" * 1001, length=1 << 40)]
+    with pytest.raises(raised, match="of more than 1000 bytes"):
+        ask(store)
+
+
+def test_an_object_may_be_longer_than_what_else_is_answered(
+    server: Scripted, store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_answers, "ANSWER_LIMIT", len(DATA) - 1)
+    server.replies = [reply("200 OK", DATA)]
+    assert store.get("k") == DATA
