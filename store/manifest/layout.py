@@ -63,6 +63,7 @@ MAX_TABLE: Final = 64 << 20
 MAX_RECORDS: Final = 0xFFFFFFFE
 MAX_NAME: Final = 0xFFFF
 MAX_NAMES: Final = 0xFFFFFFFF
+MAX_FILE: Final = (1 << 63) - 1  # bytes: what an offset can say to the system (off_t)
 
 
 class Section(enum.IntEnum):

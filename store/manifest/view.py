@@ -98,7 +98,7 @@ class Manifest:
         if kind == Kind.FOLDER:
             good = good and (size == 0 or (number < first and first + size <= self.records))
         elif kind == Kind.FILE:
-            good = good and first < self.files and number > 0
+            good = good and first < self.files and number > 0 and size <= layout.MAX_FILE
         elif kind == Kind.LINK:
             good = good and first + size <= sections[Section.LINKS].plain and number > 0
         else:
