@@ -109,7 +109,7 @@ def test_doctor_says_what_to_do_about_a_store_that_is_not_there(cli: Cli, tmp_pa
 
 @pytest.mark.parametrize(
     ("record", "fix", "code"),
-    [("{", "bring the named object back", 6), (None, "let this user read and write that folder", 4)],
+    [("{", "bring the named object back", 6), (None, "let this user read and write that folder", 7)],
 )
 def test_doctor_says_what_helps_against_each_fault(
     cli: Cli, tmp_path: Path, record: str | None, fix: str, code: int, monkeypatch: pytest.MonkeyPatch
