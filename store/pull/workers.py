@@ -1,39 +1,23 @@
 """Processes that make small files, so that a pull of many uses all CPUs: one Python process makes them on one.
 
-They are new interpreters, started by their command line. A fork would be cheaper, but a pull is also called from
-programs with threads, whose locks a fork copies in whatever state they are; and multiprocessing's own way of starting
-them runs the caller's main module again. They are in process groups of their own, so that Ctrl-C reaches the pull
-alone, and each holds the lock of the staging folder: as long as one writes there, even after its pull was killed, no
-other pull does.
+Each holds the lock of the staging folder: as long as one writes there, even after its pull was killed, no other pull
+does. Where the system starts none, the pull makes the files itself.
 
 `do` may be called from any thread; each of them is at one job at a time.
 """
 
 import contextlib
-import os
 import queue
-import socket
 import subprocess
-import sys
 import threading
-from multiprocessing.connection import Connection
-from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
-import store
 from store.errors import DestinationUnusable
 from store.pull.places import Made
 from store.pull.worker import Failed, Job, do
+from store.workers import END_S, Worker, count, end, program, start
 
-MOST: Final = 4
-_PROGRAM: Final = "import sys; sys.path[:] = sys.argv[1:]; from store.pull.worker import main; main()"
-_HERE: Final = str(Path(store.__file__).parents[1])  # they are to run what this process runs, however it came by it
-_END_S: Final = 10.0  # for a worker to end once it is told, in the middle of a job at worst
-
-
-class _Worker(NamedTuple):
-    process: "subprocess.Popen[bytes]"
-    line: Connection
+_PROGRAM: Final = program("store.pull.worker")
 
 
 class Workers:
@@ -47,28 +31,19 @@ class Workers:
             lock: descriptor that each is to hold.
         """
         self._shown, self._held = shown, lock
-        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self._count = min(cpus, MOST)
-        self._all: list[_Worker] = []
-        self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()  # `None`: one has died
+        self._all: list[Worker] = []
+        self._idle: queue.LifoQueue[Worker | None] = queue.LifoQueue()  # `None`: one has died
         self._own = threading.Lock()
 
     def __enter__(self) -> "Workers":
         with contextlib.suppress(OSError):  # as many as the system starts
-            while len(self._all) < self._count:
+            while len(self._all) < count():
                 self._all.append(self._start())
                 self._idle.put(self._all[-1])
         return self
 
     def __exit__(self, *exc: object) -> None:
-        for worker in self._all:
-            worker.line.close()
-        for worker in self._all:
-            try:
-                worker.process.wait(_END_S)
-            except subprocess.TimeoutExpired:
-                worker.process.kill()
-                worker.process.wait()
+        end(self._all)
 
     def do(self, job: Job, data: bytes) -> list[list[Made]]:
         """Have one job done; return of each block what it made.
@@ -100,7 +75,7 @@ class Workers:
         with self._own:
             return do(job, memoryview(data))
 
-    def _take(self) -> _Worker | None:
+    def _take(self) -> Worker | None:
         """Return a process that has nothing to do; `None` where the system starts none, so that this one has to."""
         if not self._all:
             return None
@@ -115,24 +90,12 @@ class Workers:
             self._shown, "a process that made files for it was killed; pull again, it goes on where it was"
         )
 
-    def _start(self) -> _Worker:
-        here, there = socket.socketpair()
-        with contextlib.closing(there):
-            line = Connection(here.detach())
-            try:
-                process = subprocess.Popen(
-                    [sys.executable, "-P", "-S", "-c", _PROGRAM, _HERE, *sys.path],
-                    stdin=there.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                    pass_fds=(self._held,), process_group=0,
-                )  # fmt: skip
-            except OSError:
-                line.close()
-                raise
-        return _Worker(process, line)
+    def _start(self) -> Worker:
+        return start(_PROGRAM, [self._held])
 
 
-def _never_began(worker: _Worker) -> bool:
+def _never_began(worker: Worker) -> bool:
     """Tell whether a process ended by an error of its own: before its first job, as the errors of jobs are answered."""
     with contextlib.suppress(subprocess.TimeoutExpired):
-        return worker.process.wait(_END_S) > 0
+        return worker.process.wait(END_S) > 0
     return False

@@ -2,45 +2,34 @@
 
 The digests of whole files are made beside it. The caller's thread reads large files window by window and cuts them; a
 pool digests and compresses; one thread each carries SHA-256 and MD5 along. Small files go through the pool many at a
-time. Results come out in the order of the files, and no more than `IN_FLIGHT` bytes are ever under way. Hashing,
-cutting and compressing release the interpreter's lock.
+time (`reader`), and on from there to processes where there are very many (`readers`). Results come out in the order of
+the files, and no more than `IN_FLIGHT` bytes are ever under way. Hashing, cutting and compressing release the
+interpreter's lock.
 """
 
 import errno
 import hashlib
 import os
-import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from store.chunker import WINDOW, Chunker
-from store.codec import encode
-from store.digest import Digest, chunk_digest
+from store.digest import chunk_digest
 from store.objects.base import Buffer
+from store.push import reader
 from store.push.known import KnownBlocks
+from store.push.reader import HOLE_FROM, SMALL, Piece, piece, read_small
+from store.push.readers import Readers
 from store.push.source import Identity, SourceFile, identity, why
 
 IN_FLIGHT: Final = 48 << 20
-SMALL: Final = 1 << 20  # files up to this size are read whole by the pool
 BATCH_BYTES: Final = 4 << 20
 BATCH_FILES: Final = 64
-HOLE_FROM: Final = 256 << 10  # shorter holes, and shorter runs of zeros, are ordinary bytes
 
 _ZEROS: Final = bytes(1 << 20)
-
-
-class Piece(NamedTuple):
-    """One run of a file: a chunk, or a hole."""
-
-    offset: int
-    size: int
-    digest: Digest | None  # None: a hole
-    row: int | None  # of the block that the store has already, in the table of known blocks
-    coding: int
-    stored: Buffer  # the block to be stored, perhaps a view of all that was read; empty where it is known or a hole
 
 
 @dataclass(slots=True)
@@ -63,8 +52,20 @@ class Read:
 class Ingest:
     """The reading half of a push. One caller at a time."""
 
-    def __init__(self, chunker: Chunker, known: KnownBlocks, *, id_key: bytes | None = None, workers: int = 0) -> None:
-        self._chunker, self._known, self._id_key = chunker, known, id_key
+    def __init__(
+        self, chunker: Chunker, known: KnownBlocks, *,
+        id_key: bytes | None = None, readers: Readers | None = None, workers: int = 0,
+    ) -> None:  # fmt: skip
+        """Start the threads.
+
+        Args:
+            chunker: cuts files.
+            known: asked for each chunk.
+            id_key: the store's id key, where it is encrypted.
+            readers: who reads small files; `None`: the threads.
+            workers: threads; 0: by the number of CPUs.
+        """
+        self._chunker, self._known, self._id_key, self._readers = chunker, known, id_key, readers
         self._pool = ThreadPoolExecutor(workers or min(8, (os.cpu_count() or 1) + 1), thread_name_prefix="ingest")
         self._sha = ThreadPoolExecutor(1, thread_name_prefix="sha256")
         self._md5 = ThreadPoolExecutor(1, thread_name_prefix="md5")
@@ -109,34 +110,21 @@ class Ingest:
     # small files
 
     def _small_files(self, files: list[SourceFile]) -> list[Read]:
-        reads = [(file, *_whole(file)) for file in files]
-        cuts = [self._cut(data, 0) for _, data, _, _ in reads]
-        digests = [chunk_digest(view, self._id_key) for cut in cuts for _, view in cut]
-        rows = iter(zip(digests, self._known.find(digests), strict=True))
-        found = []
-        for (file, data, seen, problem), cut in zip(reads, cuts, strict=True):
-            pieces = [self._piece(offset, view, *next(rows)) for offset, view in cut]
-            sha256 = hashlib.sha256(data).digest()
-            md5 = hashlib.md5(data, usedforsecurity=False).digest()
-            found.append(Read(file, pieces, len(data), True, sha256, md5, seen, problem))
-        return found
-
-    def _cut(self, data: bytes, offset: int) -> list[tuple[int, memoryview]]:
-        view = memoryview(data)
-        return [(offset + at, view[at : at + size]) for at, size in self._chunker.cut(view, first=True, final=True)]
-
-    def _piece(self, offset: int, data: memoryview, digest: Digest, row: int | None) -> Piece:
-        if len(data) >= HOLE_FROM and not data[0] and _all_zero(data):
-            return Piece(offset, len(data), None, None, 0, b"")
-        if row is not None:
-            return Piece(offset, len(data), digest, row, 0, b"")
-        return Piece(offset, len(data), digest, None, *encode(data))
+        paths = [file.path for file in files]
+        if self._readers is None:
+            smalls = read_small(paths, self._chunker, self._id_key, self._known.find)
+        else:
+            smalls = self._readers.read(paths)
+        return [
+            Read(file, small.pieces, small.size, True, small.sha256, small.md5, small.identity, small.problem)
+            for file, small in zip(files, smalls, strict=True)
+        ]
 
     # large files
 
     def _large_file(self, file: SourceFile) -> Iterator[tuple[int, Future[list[Read]]]]:
         try:
-            descriptor = _open(file)
+            descriptor = reader.open_regular(file.path)
         except OSError as error:
             yield 0, _done([Read(file, [], 0, True, problem=why(error))])
             return
@@ -204,7 +192,7 @@ class Ingest:
             digests = [chunk_digest(chunk, self._id_key) for chunk in chunks]
             rows = self._known.find(digests)
             pieces = [
-                self._piece(offset + at, chunk, digest, row)
+                piece(offset + at, chunk, digest, row)
                 for (at, _), chunk, digest, row in zip(cuts, chunks, digests, rows, strict=True)
             ]
             for future in hashed:  # bounds how far the slower digest may lag behind
@@ -230,38 +218,6 @@ class _Shrunk(Exception):
     """The file ended before its size."""
 
 
-def _open(file: SourceFile) -> int:
-    descriptor = os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError("it is no regular file any more")
-    return descriptor
-
-
-def _whole(file: SourceFile) -> tuple[bytes, Identity | None, str]:
-    """Read a small file: its bytes, its identity (None: it changed meanwhile), or why it can't be read."""
-    try:
-        descriptor = _open(file)
-    except OSError as error:
-        return b"", None, why(error)
-    try:
-        before = identity(os.fstat(descriptor))
-        if before.size > 4 * SMALL:
-            return b"", None, ""  # it grew a lot: read anew, as a large one
-        parts = []
-        size = 0
-        while size <= before.size and (part := os.pread(descriptor, before.size + 1 - size, size)):
-            parts.append(part)
-            size += len(part)
-        after = identity(os.fstat(descriptor))
-    except OSError as error:
-        return b"", None, why(error)
-    finally:
-        os.close(descriptor)
-    data = parts[0] if len(parts) == 1 else b"".join(parts)
-    return data, (after if before == after and len(data) == after.size else None), ""
-
-
 def data_runs(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
     """Yield (start, end) of what lies between holes of at least HOLE_FROM; the whole file where holes can't be seen."""
     at = run = hole = 0
@@ -283,13 +239,6 @@ def data_runs(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
         at = max(data, at + 1)
     if run < size:
         yield run, size
-
-
-def _all_zero(data: memoryview) -> bool:
-    return all(
-        data[at : at + len(_ZEROS)] == _ZEROS[: min(len(_ZEROS), len(data) - at)]
-        for at in range(0, len(data), len(_ZEROS))
-    )
 
 
 def _feed_zeros(update: Callable[[Buffer], None], size: int) -> None:

@@ -49,12 +49,14 @@ from store.push.journal import Journal
 from store.push.known import KnownBlocks
 from store.push.lease import Lease
 from store.push.plan import Plan, foresee
+from store.push.readers import Readers
 from store.push.reliance import Reliance, packs_of
 from store.push.source import Scan, SourceFile, scan
 from store.push.upload import Uploader
 from store.repository import Repository
 
 ATTEMPTS: Final = 3  # to read a file that keeps changing
+MANY: Final = 4096  # files to be read from which on it pays to start processes for it
 RECENT: Final = 4  # states of the dataset whose blocks are known from the start
 PAGES: Final = 8 << 20  # bytes of decoded manifest pages: they are gone through once, from front to back
 
@@ -277,8 +279,14 @@ class _Push:
         uploader = Uploader(
             None if self.options.dry_run else self.objects, journal, on_pack=self._uploaded, ahead=ahead
         )
-        ingest = Ingest(Chunker(self.repository.root.chunker), self.known)
-        try:
+        chunker = Chunker(self.repository.root.chunker)
+        with contextlib.ExitStack() as helpers:
+            readers = None
+            if contents.unread >= MANY and not len(self.known.table):
+                readers = helpers.enter_context(Readers(chunker, None, self.known.find))
+            ingest = Ingest(chunker, self.known, readers=readers)
+            helpers.callback(uploader.close)
+            helpers.callback(ingest.close)
             todo: Iterable[SourceFile] = (file for file in found.files() if not contents.known(file.number))
             for _ in range(ATTEMPTS):
                 todo = changing = list(self._take(ingest.read(todo), uploader, found, contents))
@@ -292,9 +300,6 @@ class _Push:
                 self.unreadable.clear()
             self.counters.phase = "uploading"
             uploader.finish()
-        finally:
-            ingest.close()
-            uploader.close()
         self.packs += len(uploader.packs)
         for pack, _ in uploader.packs:
             self.reliance.wrote(pack_key(pack.hex()))

@@ -15,8 +15,9 @@ from store.codec import decode
 from store.digest import chunk_digest
 from store.objects.memory import MemoryStore
 from store.push import ingest as module
-from store.push.ingest import HOLE_FROM, SMALL, Ingest, Read, data_runs
+from store.push.ingest import Ingest, Read, data_runs
 from store.push.known import KnownBlocks
+from store.push.reader import HOLE_FROM, SMALL
 from store.push.source import SourceFile, scan
 from store.push.source import identity as identity_now
 from store.root import ChunkerSettings
@@ -163,6 +164,7 @@ def test_a_file_that_changes_while_it_is_read_has_no_identity(
         return found
 
     monkeypatch.setattr(module, "identity", identity)
+    monkeypatch.setattr("store.push.reader.identity", identity)
     reads = list(reader.read([file]))
     assert (reads[-1].last, reads[-1].identity) == (True, None)
     monkeypatch.undo()

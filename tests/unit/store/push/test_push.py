@@ -15,9 +15,9 @@ from store.objects.base import ObjectStore
 from store.objects.memory import MemoryStore
 from store.objects.wrapper import Wrapper
 from store.pull.pull import pull
-from store.push import ingest, unchanged
+from store.push import reader, unchanged
 from store.push.push import PushCounters, Pushed, PushOptions, push
-from store.push.source import SourceFile, identity
+from store.push.source import identity
 from store.repository import Repository
 from tests.support.deletion import Deletion, Rules
 from tests.support.folders import OLD_NS, Failing, held, latest, new_repository
@@ -68,16 +68,17 @@ def bench(tmp_path: Path) -> Bench:
 
 
 @pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+def opened(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """Every file that is opened for reading by a push, as it happens."""
     found: list[bytes] = []
-    real = ingest._open
+    source = os.fsencode(bench.source)
+    real = reader.open_regular
 
-    def noted(file: SourceFile) -> int:
-        found.append(file.shown)
-        return real(file)
+    def noted(path: bytes) -> int:
+        found.append(os.path.relpath(path, source))
+        return real(path)
 
-    monkeypatch.setattr(ingest, "_open", noted)
+    monkeypatch.setattr(reader, "open_regular", noted)
     return found
 
 
@@ -225,18 +226,18 @@ def test_hooks_find_the_blocks_of_another_dataset(bench: Bench) -> None:
 
 def change_while_read(monkeypatch: pytest.MonkeyPatch, times: int) -> list[int]:
     """Have each opened file appended to, the first `times` it is opened; return how often that happened."""
-    real = ingest._open
+    real = reader.open_regular
     done: list[int] = []
 
-    def changing(file: SourceFile) -> int:
-        descriptor = real(file)
+    def changing(path: bytes) -> int:
+        descriptor = real(path)
         if len(done) < times:
             done.append(1)
-            with open(file.path, "ab") as late:
+            with open(path, "ab") as late:
                 late.write(b"more")
         return descriptor
 
-    monkeypatch.setattr(ingest, "_open", changing)
+    monkeypatch.setattr(reader, "open_regular", changing)
     return done
 
 
@@ -255,6 +256,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(
         return identity(status)
 
     monkeypatch.setattr("store.push.ingest.identity", changing)
+    monkeypatch.setattr("store.push.reader.identity", changing)
     assert bench.push().size == size + 4
     assert len(calls) > 2
     assert held(bench.arrives()) == held(bench.source)
@@ -271,6 +273,7 @@ def test_a_file_that_never_rests_is_refused(bench: Bench, monkeypatch: pytest.Mo
         return seen
 
     monkeypatch.setattr("store.push.ingest.identity", changing)
+    monkeypatch.setattr("store.push.reader.identity", changing)
     with pytest.raises(SourceChanged) as caught:
         bench.push()
     assert caught.value.path == b"file"
@@ -326,14 +329,14 @@ def test_skip_unreadable_leaves_them_out_and_says_so(bench: Bench, monkeypatch: 
 def test_an_unreadable_file_is_refused_or_left_out(bench: Bench, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     (bench.source / "file").write_text("text")
     (bench.source / "secret").write_bytes(noise(size))
-    real = ingest._open
+    real = reader.open_regular
 
-    def denied(file: SourceFile) -> int:
-        if file.shown == b"secret":
+    def denied(path: bytes) -> int:
+        if os.path.basename(path) == b"secret":
             raise PermissionError(13, "Permission denied")
-        return real(file)
+        return real(path)
 
-    monkeypatch.setattr(ingest, "_open", denied)
+    monkeypatch.setattr(reader, "open_regular", denied)
     with pytest.raises(SourceUnusable, match="secret: not allowed to read it"):
         bench.push()
     pushed = bench.push(options=PushOptions(skip_unreadable=True))
@@ -358,14 +361,14 @@ def test_a_file_replaced_by_a_link_after_the_walk_is_not_followed(
 ) -> None:
     (bench.tmp_path / "secret").write_text("not part of it")
     (bench.source / "file").write_text("text")
-    real = ingest._open
+    real = reader.open_regular
 
-    def replaced(file: SourceFile) -> int:
-        os.unlink(file.path)
-        os.symlink(bench.tmp_path / "secret", os.fsdecode(file.path))
-        return real(file)
+    def replaced(path: bytes) -> int:
+        os.unlink(path)
+        os.symlink(bench.tmp_path / "secret", os.fsdecode(path))
+        return real(path)
 
-    monkeypatch.setattr(ingest, "_open", replaced)
+    monkeypatch.setattr(reader, "open_regular", replaced)
     with pytest.raises(SourceUnusable):
         bench.push()
     assert bench.keys(PACKS) == set()
