@@ -10,7 +10,8 @@ import ctypes
 from typing import Final
 
 _M_MMAP_THRESHOLD: Final = -3  # malloc.h; set by hand, it no longer adapts itself
-_LARGE: Final = 1 << 20  # bytes from which on a buffer has pages of its own
+_LARGE: Final = 6 << 20  # bytes from which on a buffer has pages of its own: packs, not the windows of a file, which
+# come and go all the time, and new pages for each cost a sixth of the time of a push (measured: 347 MB, 2.1 and 1.8 s)
 
 
 def keep_little() -> None:
