@@ -21,7 +21,7 @@ from store.digest import chunk_digest
 from store.objects.base import Buffer
 from store.push import reader
 from store.push.known import KnownBlocks
-from store.push.reader import HOLE_FROM, SMALL, Piece, piece, read_small
+from store.push.reader import HOLE_FROM, SMALL, Piece, piece, ingest_small
 from store.push.readers import Readers
 from store.push.source import Identity, SourceFile, identity, why
 
@@ -112,7 +112,7 @@ class Ingest:
     def _small_files(self, files: list[SourceFile]) -> list[Read]:
         paths = [file.path for file in files]
         if self._readers is None:
-            smalls = read_small(paths, self._chunker, self._id_key, self._known.find)
+            smalls = ingest_small(paths, self._chunker, self._id_key, self._known.find)
         else:
             smalls = self._readers.read(paths)
         return [

@@ -57,7 +57,7 @@ class Settings(NamedTuple):
     id_key: bytes | None
 
 
-def read_small(paths: Sequence[bytes], chunker: Chunker, id_key: bytes | None, find: Find) -> list[Small]:
+def ingest_small(paths: Sequence[bytes], chunker: Chunker, id_key: bytes | None, find: Find) -> list[Small]:
     """Read files, one after another.
 
     Args:
@@ -154,6 +154,6 @@ def main() -> None:
         chunker = Chunker(settings.chunker)
         while True:
             paths: list[bytes] = line.recv()
-            line.send([_sendable(small) for small in read_small(paths, chunker, settings.id_key, _unknown)])
+            line.send([_sendable(small) for small in ingest_small(paths, chunker, settings.id_key, _unknown)])
     except (EOFError, OSError):
         return

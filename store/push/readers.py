@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from store.chunker import Chunker
-from store.push.reader import Find, Piece, Settings, Small, read_small
+from store.push.reader import Find, Piece, Settings, Small, ingest_small
 from store.workers import Worker, count, end, program, start
 
 _PROGRAM: Final = program("store.push.reader")
@@ -21,7 +21,7 @@ class Readers:
     """As many processes as there are CPUs. Use as a context: they begin and end with it."""
 
     def __init__(self, chunker: Chunker, id_key: bytes | None, find: Find) -> None:
-        """Start none yet; see `read_small`."""
+        """Start none yet; see `ingest_small`."""
         self._chunker, self._id_key, self._find = chunker, id_key, find
         self._all: list[Worker] = []
         self._idle: queue.LifoQueue[Worker | None] = queue.LifoQueue()  # `None`: the caller reads itself
@@ -41,16 +41,16 @@ class Readers:
         end(self._all)
 
     def read(self, paths: Sequence[bytes]) -> list[Small]:
-        """Read files, one after another; see `read_small`."""
+        """Read files, one after another; see `ingest_small`."""
         worker = self._idle.get()
         try:
             if worker is None:
-                return read_small(paths, self._chunker, self._id_key, self._find)
+                return ingest_small(paths, self._chunker, self._id_key, self._find)
             worker.line.send(list(paths))
             smalls: list[Small] = worker.line.recv()
         except (EOFError, ConnectionError):  # it died
             worker = None
-            return read_small(paths, self._chunker, self._id_key, self._find)
+            return ingest_small(paths, self._chunker, self._id_key, self._find)
         finally:
             self._idle.put(worker)
         rows = iter(self._find([one.digest for small in smalls for one in small.pieces if one.digest is not None]))

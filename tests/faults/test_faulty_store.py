@@ -169,7 +169,8 @@ def test_a_fault_that_passes_costs_a_pull_only_time_and_is_announced(bench: Benc
     bench.proxy.fault(READS[name].action, lambda seen: request("GET", prefix, seen), times=ATTEMPTS - 1)
     bench.pull()
     assert held(bench.dest) == held(bench.old)
-    assert len(bench.proxy.spoilt) == len(bench.waits) == ATTEMPTS - 1
+    assert len(bench.proxy.spoilt) == ATTEMPTS - 1
+    assert len(bench.waits) >= ATTEMPTS - 1  # many requests at a time: the server may falter by itself
     for why, seconds in bench.waits:
         assert why.startswith("store s3://")
         assert bench.proxy.endpoint in why
