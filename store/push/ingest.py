@@ -21,7 +21,7 @@ from store.digest import chunk_digest
 from store.objects.base import Buffer
 from store.push import reader
 from store.push.known import KnownBlocks
-from store.push.reader import HOLE_FROM, SMALL, Piece, piece, ingest_small
+from store.push.reader import HOLE_FROM, SMALL, Piece, ingest_small, piece
 from store.push.readers import Readers
 from store.push.source import Identity, SourceFile, identity, why
 
