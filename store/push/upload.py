@@ -1,8 +1,8 @@
 """Collects blocks into packs and writes them beside the reading of files, over several connections.
 
 What counts on a line with latency is that all connections have something to carry, from as early as possible to the
-end. So the first packs are small; and the last ones are cut smaller and smaller, each an equal share of what is left
-to be stored as far as that can be foretold, so that all connections end together.
+end. So packs are small, and smaller still where all that is to be stored, as far as that can be foretold, would not
+make one for each connection.
 
 `add` belongs to one thread; the writing is done by a pool. `add` waits while `HELD` bytes of packs are being written.
 """
@@ -19,10 +19,9 @@ from store.objects.base import Buffer, ObjectStore
 from store.pack import Block, PackBuilder
 from store.push.journal import Journal
 
-CONNECTIONS: Final = 8  # packs being written at a time
-HELD: Final = 96 << 20  # and bytes of them
-LARGEST: Final = HELD // CONNECTIONS  # bytes of a pack, so that there is room for one on each connection
-SMALL: Final = 8 << 20  # bytes of the first packs, and least bytes of the others
+CONNECTIONS: Final = 12  # packs being written at a time
+LARGEST: Final = 8 << 20  # bytes at which a pack is closed
+HELD: Final = CONNECTIONS * (LARGEST + (1 << 20))  # bytes being written at a time: room for a pack on each connection
 SMALLEST: Final = 4 << 20  # the same in a push so small that there would not be one for each connection
 
 
@@ -79,11 +78,8 @@ class Uploader:
 
     def _decide(self) -> int:
         """Return how large the pack that begins is to be."""
-        ahead = self._ahead(self._stored)
-        least = max(SMALLEST, min(SMALL, (self._stored + ahead) // CONNECTIONS))
-        if len(self.packs) < CONNECTIONS:
-            return least
-        return max(least, min(LARGEST, ahead // CONNECTIONS))
+        share = (self._stored + self._ahead(self._stored)) // CONNECTIONS
+        return max(SMALLEST, min(LARGEST, share))
 
     def _flush(self) -> None:
         for future in self._writing:

@@ -13,7 +13,7 @@ from store.objects.base import Buffer
 from store.objects.memory import MemoryStore
 from store.pack import TARGET_SIZE, read_footer
 from store.push.journal import Journal
-from store.push.upload import CONNECTIONS, HELD, LARGEST, SMALL, SMALLEST, Uploader
+from store.push.upload import CONNECTIONS, HELD, LARGEST, SMALLEST, Uploader
 
 
 class Failing(MemoryStore):
@@ -45,7 +45,7 @@ def add(uploader: Uploader, data: bytes) -> None:
 
 def large(number: int) -> bytes:
     """Return what fills one of the first packs."""
-    return number.to_bytes(4, "big") * (SMALL // 4)
+    return number.to_bytes(4, "big") * (LARGEST // 4)
 
 
 def half(number: int) -> bytes:
@@ -130,16 +130,14 @@ def closed_at(total: int) -> list[int]:
     return sizes
 
 
-def test_a_large_push_begins_with_small_packs_and_ends_with_equal_shares() -> None:
-    sizes = sorted(closed_at(400 << 20))
-    small = [size for size in sizes if size < SMALL + (1 << 20)]
-    assert len(small) >= 2 * CONNECTIONS - 2, "those at the beginning and those at the end"
-    assert LARGEST <= max(sizes) <= LARGEST + (1 << 20)
-    assert len(sizes) < 48
+def test_a_large_push_makes_packs_of_one_size() -> None:
+    *sizes, _ = closed_at(400 << 20)
+    assert min(sizes) >= LARGEST
+    assert max(sizes) <= LARGEST + (1 << 20)
 
 
 @pytest.mark.parametrize(
-    ("total", "packs"), [(1 << 20, 1), (SMALLEST, 1), (4 * SMALLEST, 4), (8 * SMALLEST, 8), (8 * SMALL, 8)]
+    ("total", "packs"), [(1 << 20, 1), (SMALLEST, 1), (4 * SMALLEST, 4), (8 * SMALLEST, 8), (8 * LARGEST, CONNECTIONS)]
 )
 def test_a_small_push_has_a_pack_for_each_connection_as_far_as_that_is_worth_it(total: int, packs: int) -> None:
     assert len(closed_at(total)) == packs
