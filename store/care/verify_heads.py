@@ -29,9 +29,9 @@ from store.catalogue.head import (
     records_of,
 )
 from store.catalogue.history import SEGMENT_LIMIT
-from store.catalogue.refs import fold, parse_dataset
+from store.catalogue.refs import fold, is_dataset
 from store.digest import stored_digest
-from store.errors import BadName, Corrupt, FeatureMissing, ObjectCorrupt, ObjectMissing, StoreMissing
+from store.errors import Corrupt, FeatureMissing, ObjectCorrupt, ObjectMissing, StoreMissing
 from store.layout import DATASETS, ROOT_KEY, dataset_key, dataset_of_key, history_key
 from store.objects.base import ObjectStore
 from store.root import encode_root, open_store
@@ -84,7 +84,7 @@ class Heads:
         """Check every head; yield each dataset's name as it is done."""
         for info in self._objects.list(DATASETS):
             name = dataset_of_key(info.key)
-            if name is None or not _is_name(name):
+            if name is None or not is_dataset(name):
                 self._findings.add(info.key, "no dataset can have this key")
                 continue
             self.check(name)
@@ -94,7 +94,7 @@ class Heads:
         """Note the heads that must have been there, because history of theirs is: after `check_all`."""
         for info in self._objects.list(HISTORY):
             name = info.key.removeprefix(HISTORY).rpartition("/")[0]
-            if _is_name(name) and name not in self._seen:
+            if is_dataset(name) and name not in self._seen:
                 self.check(name)
 
     def check(self, name: str) -> Head | None:
@@ -255,14 +255,6 @@ def _absent(data: bytes, expected: bytes) -> list[str]:
         elif isinstance(wanted, list) and isinstance(found, list):
             waiting += [(at, one, other) for one, other in zip(found, wanted, strict=False)]
     return sorted(absent)
-
-
-def _is_name(name: str) -> bool:
-    try:
-        parse_dataset(name)
-    except BadName:
-        return False
-    return True
 
 
 def _why(error: Corrupt | FeatureMissing) -> str:

@@ -15,8 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, NamedTuple
 
 from store.catalogue.head import looks_deleted
-from store.catalogue.refs import parse_dataset
-from store.errors import BadName
+from store.catalogue.refs import is_dataset
 from store.layout import DATASETS, dataset_of_key
 from store.objects.base import ObjectInfo, ObjectStore
 
@@ -65,13 +64,5 @@ def _below(objects: ObjectStore, prefix: str) -> list[Listed]:
 def _heads(infos: Iterable[ObjectInfo]) -> Iterator[Listed]:
     for info in infos:
         name = dataset_of_key(info.key)
-        if name is not None and _is_name(name):
+        if name is not None and is_dataset(name):
             yield Listed(name, info.modified_ns, looks_deleted(info.size))
-
-
-def _is_name(name: str) -> bool:
-    try:
-        parse_dataset(name)
-    except BadName:
-        return False
-    return True

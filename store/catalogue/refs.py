@@ -108,6 +108,15 @@ def parse_dataset(text: str) -> str:
     return text
 
 
+def is_dataset(text: str) -> bool:
+    """Tell whether a dataset can have this name."""
+    try:
+        parse_dataset(text)
+    except BadName:
+        return False
+    return True
+
+
 def parse_tag(text: str) -> str:
     """Check a tag and return it.
 
