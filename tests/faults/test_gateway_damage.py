@@ -1,7 +1,6 @@
 """Damage in a folder store under a running gateway: an error or the right bytes, its name in the log."""
 
 import functools
-import http.client
 import queue
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from store.repository import Repository
 from store.root import create_store
 from tests.faults.steps import write_folder
 from tests.interop.serve.gateways import DEADLINE_S, Gateway, Place
+from tests.support.http_client import ask
 from tests.support.nfs_client import NfsClient
 
 pytestmark = [pytest.mark.interop, pytest.mark.slow]
@@ -88,26 +88,16 @@ class Bench:
             "nfs file": lambda: self._nfs_read([dataset, TAGS[0], FILE], dataset),
         }
         answers = {}
-        for name, ask in asks.items():
+        for name, asked in asks.items():
             before = time.monotonic()
-            answers[name] = ask()
+            answers[name] = asked()
             assert time.monotonic() - before < PROMPT_S, f"{dataset}: {name}"
         return answers
 
     # HTTP and WebDAV
 
     def _ask(self, path: str, method: str) -> tuple[int, bytes]:
-        address = urllib.parse.urlsplit(self.gateway.http).netloc
-        connection = http.client.HTTPConnection(address, timeout=DEADLINE_S)
-        headers = {"Accept": "application/json", "Depth": "1"}
-        connection.request(method, urllib.parse.quote(path), headers=headers)
-        answer = connection.getresponse()
-        try:
-            return answer.status, answer.read()
-        except http.client.IncompleteRead:  # an error that came after the head was out
-            return 500, b""
-        finally:
-            connection.close()
+        return ask(self.gateway.http, method, urllib.parse.quote(path), timeout_s=DEADLINE_S)
 
     def _listed(self, path: str, names: list[str], method: str = "GET") -> Answer:
         status, body = self._ask(path, method)

@@ -4,12 +4,10 @@ What they may lead to is an error or a harmless answer, in bounded memory, with 
 folder. Which lies there are, and that each is noticed: tests/unit/store/manifest/test_manifest_hostile.py.
 """
 
-import http.client
 import json
 import subprocess
 import sys
 import threading
-import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -32,6 +30,7 @@ from store.repository import Repository
 from store.root import create_store
 from tests.faults.test_huge_objects import PROGRAM
 from tests.interop.serve.gateways import DEADLINE_S, Gateway, Place
+from tests.support.http_client import ask
 from tests.support.manifests import MTIME_NS, PACK, Content, Item, build, forged, item_of, opened, sections_of
 from tests.support.nfs_client import NfsClient
 from tests.support.trees import Link
@@ -150,26 +149,14 @@ def test_a_gateway_answers_with_errors_in_bounded_memory(gateway: Gateway) -> No
     for name in lies():
         for path in PATHS:
             for way, method in (("fs", "GET"), ("webdav", "PROPFIND"), ("webdav", "GET")):
-                status, body = asked(gateway, method, f"/{way}/{name}/1.0.0/{path}")
+                status, body = ask(gateway.http, method, f"/{way}/{name}/1.0.0/{path}", timeout_s=DEADLINE_S)
                 assert status in (200, 207, 301, 302, 308, 400, 403, 404, 405, 500), (method, path, status)
                 assert status != 200 or len(body) < 100_000, (method, path)
         over_nfs(gateway, name)
-    assert asked(gateway, "GET", "/fs/sound/1.0.0/b/y") == (200, TEXT)
+    assert ask(gateway.http, "GET", "/fs/sound/1.0.0/b/y", timeout_s=DEADLINE_S) == (200, TEXT)
     assert gateway.process.poll() is None
     for pid in family(gateway.process.pid):
         assert peak(pid) < MOST
-
-
-def asked(gateway: Gateway, method: str, path: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(urllib.parse.urlsplit(gateway.http).netloc, timeout=DEADLINE_S)
-    connection.request(method, path, headers={"Depth": "1", "Accept": "application/json"})
-    answer = connection.getresponse()
-    try:
-        return answer.status, answer.read()
-    except http.client.IncompleteRead:  # an error that came after the head was out
-        return 500, b""
-    finally:
-        connection.close()
 
 
 def over_nfs(gateway: Gateway, name: str) -> None:
