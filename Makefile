@@ -48,7 +48,7 @@ test: setup apt  ## Every test, after installing the clients that they drive (as
 interop: setup apt  ## The tests with real clients and a real S3 server alone.
 	$(BIN)/python -m pytest -q -p tests.support.noskip -n 2 --dist worksteal -m 'interop or kernel or s3' tests
 
-bench: setup  ## Measure beside restic, nfs-ganesha, rclone, nginx and apache, in minutes; FULL=1: at full size, in an hour.
+bench: setup  ## Measure beside restic, nfs-ganesha, rclone, nginx and apache, in a quarter of an hour; FULL=1: at full size, in hours.
 	bench/setup.sh
 	$(BIN)/python -m bench.store $(if $(FULL),--full)
 	$(BIN)/python -m bench.scale $(if $(FULL),--s3,--reps 1)

@@ -20,9 +20,9 @@ from store.pack import Block, PackBuilder
 from store.push.journal import Journal
 
 CONNECTIONS: Final = 12  # packs being written at a time
-LARGEST: Final = 8 << 20  # bytes at which a pack is closed
+LARGEST: Final = 8 << 20  # bytes at which a pack is closed; why no more: docs/decisions/0007-pack-size.md
+SMALLEST: Final = 4 << 20  # the least of it, in a push so small that there would not be a pack for each connection
 HELD: Final = CONNECTIONS * (LARGEST + (1 << 20))  # bytes being written at a time: room for a pack on each connection
-SMALLEST: Final = 4 << 20  # the same in a push so small that there would not be one for each connection
 
 
 class Uploader:
