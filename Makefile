@@ -40,13 +40,13 @@ check: setup  ## Format, lint, types, layers, the reference pages and the fast t
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m 'not slow and not s3 and not kernel and not interop' tests
+	tests/tools/run-tests -q -n 2 --dist worksteal -m 'not slow and not s3 and not kernel and not interop' tests
 
 test: setup apt  ## Every test, after installing the clients that they drive (as root on Debian). With CI set, a skip is a failure.
-	$(BIN)/python -m pytest -q -p tests.support.noskip -n 2 --dist worksteal -m 'not exhaustive' tests
+	tests/tools/run-tests -q -p tests.support.noskip -n 2 --dist worksteal -m 'not exhaustive' tests
 
 interop: setup apt  ## The tests with real clients and a real S3 server alone.
-	$(BIN)/python -m pytest -q -p tests.support.noskip -n 2 --dist worksteal -m 'interop or kernel or s3' tests
+	tests/tools/run-tests -q -p tests.support.noskip -n 2 --dist worksteal -m 'interop or kernel or s3' tests
 
 bench: setup  ## Measure beside restic, nfs-ganesha, rclone, nginx and apache, in a quarter of an hour; FULL=1: at full size, in hours.
 	bench/setup.sh

@@ -33,7 +33,7 @@ class Readers:
                 self._all.append(worker)
                 worker.line.send(Settings(self._chunker.settings, self._id_key))
                 self._idle.put(worker)
-        if len(self._all) < count():
+        if self._idle.qsize() < count():  # one was not started, or died before it was told anything
             self._idle.put(None)
         return self
 

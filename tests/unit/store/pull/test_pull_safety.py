@@ -354,12 +354,14 @@ def test_a_looping_reader_sees_whole_generations_only(bench: Bench) -> None:
                 os.close(folder)
             rounds += 1
 
-    reader = threading.Thread(target=read)
+    reader = threading.Thread(target=read, daemon=True)
     reader.start()
-    for number in range(20):
-        assert pull(bench.repository, states[(number + 1) % 2], *arguments).exchanged
-    stop.set()
-    reader.join()
+    try:
+        for number in range(20):
+            assert pull(bench.repository, states[(number + 1) % 2], *arguments).exchanged
+    finally:
+        stop.set()
+        reader.join()
     assert rounds > 0
     assert seen <= {(noise(100, seed) * 10,) * 3 for seed in (1, 2)}
 

@@ -103,6 +103,23 @@ def test_where_no_process_begins_the_push_reads_itself(
     assert pushed(source, "two").manifest == expected
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_processes_that_are_gone_before_they_are_told_anything_are_done_without(
+    source: Path, started: list[Worker], processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = pushed(source, "one").manifest
+
+    def gone(*given: Any) -> Worker:
+        worker = start(*given)
+        worker.process.kill()
+        worker.process.wait()
+        return worker
+
+    monkeypatch.setattr(readers, "start", gone)
+    monkeypatch.setattr(readers, "count", lambda: processes)
+    assert pushed(source, "two").manifest == expected
+
+
 def test_what_a_process_can_not_read_is_said(source: Path, started: list[Worker]) -> None:
     os.symlink("nowhere", source / "link")
     (source / "gone").write_text("soon")
