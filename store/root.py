@@ -83,6 +83,11 @@ class StoreRoot:
     etag: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)  # fields of later versions, by object
 
+    @property
+    def id_key(self) -> bytes | None:
+        """Return what the ids of chunks are keyed with, where the store is encrypted."""
+        return None
+
     def require(self, work: Work) -> None:
         """Check that this program can do one class of work on the store.
 
