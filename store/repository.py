@@ -9,6 +9,7 @@ from store.manifest.view import Manifest, PageCache, open_manifest
 from store.objects.base import ObjectStore
 from store.objects.measure import Measuring
 from store.root import StoreRoot, open_store
+from store.veil import Veil
 
 PAGES: int = 64 << 20  # bytes of decoded manifest pages kept in memory
 MANIFESTS: int = 8 << 20  # bytes of tables of opened manifests
@@ -17,9 +18,10 @@ MANIFESTS: int = 8 << 20  # bytes of tables of opened manifests
 class Repository:
     """A store, opened. `objects` counts what goes through it."""
 
-    def __init__(self, objects: ObjectStore, root: StoreRoot, *, pages: int = PAGES) -> None:
+    def __init__(self, objects: ObjectStore, root: StoreRoot, *, pages: int = PAGES, veil: Veil | None = None) -> None:
         self.objects = Measuring(objects)
         self.root = root
+        self.veil = veil  # of an encrypted store: seals what pushes and pulls keep in local files
         self.catalogue = Catalogue(self.objects, root)
         self._pages: PageCache = ByteCache(pages)
         self._manifests: ByteCache[tuple[bytes, bytes], Manifest] = ByteCache(MANIFESTS)

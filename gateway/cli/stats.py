@@ -60,7 +60,7 @@ def _worst(repository: "Repository", dataset: "DatasetStats") -> "list[WorstFile
     states = [open_content(repository, holder.contents[0]) for holder in dataset.holders[: COMPARED + 1]]
     if not states:
         return []
-    with contextlib.closing(BlockReader(repository.objects, MEMORY)) as blocks:
+    with contextlib.closing(BlockReader(repository.objects, MEMORY, id_key=repository.root.id_key)) as blocks:
         return worst_files(states[0], states[1:], blocks)
 
 

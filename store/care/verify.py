@@ -74,8 +74,9 @@ class Verified:
 
 
 def verify(
-    objects: ObjectStore, *, state: State | None = None, deep: bool = False, counters: VerifyCounters | None = None
-) -> Verified:
+    objects: ObjectStore, *, state: State | None = None, deep: bool = False, counters: VerifyCounters | None = None,
+    id_key: bytes | None = None,
+) -> Verified:  # fmt: skip
     """Check a whole store, or one state with all it needs.
 
     Args:
@@ -83,21 +84,22 @@ def verify(
         state: the one to check; `None`: all.
         deep: read every block and every file.
         counters: updated as it goes.
+        id_key: the store's id key, where it is encrypted.
 
     Raises:
         StoreMissing: no store lies there.
         FeatureMissing: the store needs something that this program can't do.
         StoreUnavailable, StoreDenied: it can't be read.
     """
-    return _Verify(objects, deep=deep, counters=counters or VerifyCounters()).run(state)
+    return _Verify(objects, deep=deep, counters=counters or VerifyCounters(), id_key=id_key).run(state)
 
 
 class _Verify:
-    def __init__(self, objects: ObjectStore, *, deep: bool, counters: VerifyCounters) -> None:
-        self.objects, self.deep, self.counters = Measuring(objects), deep, counters
+    def __init__(self, objects: ObjectStore, *, deep: bool, counters: VerifyCounters, id_key: bytes | None) -> None:
+        self.objects, self.deep, self.counters, self.id_key = Measuring(objects), deep, counters, id_key
         self.findings = Findings()
         self.heads = Heads(self.objects, self.findings)
-        self.packs = Packs(self.objects, self.findings, deep=deep, on_bytes=self._read)
+        self.packs = Packs(self.objects, self.findings, deep=deep, on_bytes=self._read, id_key=id_key)
         self.pages: PageCache = ByteCache(_PAGES)
         self.lock = threading.Lock()
         self.bytes_read = 0
@@ -121,7 +123,7 @@ class _Verify:
                 self._index()
                 named = {manifest_key(one.content.manifest) for one in states}
                 unnamed = sum(info.key not in named for info in self.objects.list(MANIFESTS))
-            blocks = BlockReader(self.objects, _CHUNKS)
+            blocks = BlockReader(self.objects, _CHUNKS, id_key=self.id_key)
             opened.callback(blocks.close)
             files = Files(self.packs, blocks, self.findings, deep=self.deep, on_bytes=self._read)
             self._files(sound, files)

@@ -86,7 +86,7 @@ def warm(
         opened.callback(pieces.close)
         cached = CachedObjects(measured, pieces)
         manifest = _read_manifest(cached, root, state)
-        reader = BlockReader(cached, STEP, forget=cached.forget)
+        reader = BlockReader(cached, STEP, id_key=root.id_key, forget=cached.forget)
         opened.callback(reader.close)
         counters.phase, counters.bytes_total = "chunks", 0 if path else state.content.size
         wanted: set[tuple[str, int]] = set()  # (object, number of the piece)

@@ -5,16 +5,18 @@ bytes that are written once and read once, in order; they lie on disk beyond the
 """
 
 import io
-import tempfile
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from store.manifest.layout import HOLE
+from store.veil import Veil, open_unnamed
+from store.veiled_file import LocalFile
 
 _IN_MEMORY: Final = 1 << 20  # bytes of a column that need no file
 _RUN: Final = 64 << 10  # bytes of following rows that are written at once
+_PURPOSE: Final = b"column"
 
 _UNREAD: Final = 0xFFFFFFFF
 _EMPTY: Final = 0xFFFFFFFE
@@ -24,15 +26,16 @@ _SEVERAL: Final = 1 << 31  # the rest is a row of `_starts`; without it, the row
 class Column:
     """Rows of one width, by number, on disk where they are many; the file has no name and ends with the process."""
 
-    def __init__(self, width: int, folder: Path | None = None) -> None:
+    def __init__(self, width: int, folder: Path | None = None, veil: Veil | None = None) -> None:
         """Begin empty.
 
         Args:
             width: bytes of a row.
             folder: where the file goes; `None`: to the system's temporary files.
+            veil: seals the file, where the store is encrypted.
         """
-        self.width, self._folder = width, folder
-        self._file: IO[bytes] = io.BytesIO()
+        self.width, self._folder, self._veil = width, folder, veil
+        self._file: LocalFile = io.BytesIO()
         self._run = bytearray()
         self._first = self._next = 0  # rows that the run begins with, and that would follow it
 
@@ -58,7 +61,7 @@ class Column:
 
     def keep(self, rows: Iterable[int]) -> None:
         """Keep these rows alone, given in order, numbered anew."""
-        kept = Column(self.width, self._folder)
+        kept = Column(self.width, self._folder, self._veil)
         self._flush()
         for number, row in enumerate(rows):
             self._file.seek(row * self.width)
@@ -74,7 +77,7 @@ class Column:
         if self._run:
             if isinstance(self._file, io.BytesIO) and self._next * self.width > _IN_MEMORY:
                 held = self._file
-                self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115  # see `close`
+                self._file = open_unnamed(self._folder, self._veil, _PURPOSE)
                 self._file.write(held.getbuffer())
             self._file.seek(self._first * self.width)
             self._file.write(self._run)
@@ -84,14 +87,15 @@ class Column:
 class Contents:
     """The contents of files, by their numbers."""
 
-    def __init__(self, files: int, folder: Path | None = None) -> None:
+    def __init__(self, files: int, folder: Path | None = None, veil: Veil | None = None) -> None:
         """Begin with none known.
 
         Args:
             files: how many there are.
             folder: for temporary files.
+            veil: seals them, where the store is encrypted.
         """
-        self.sha256, self.md5 = Column(32, folder), Column(16, folder)
+        self.sha256, self.md5 = Column(32, folder, veil), Column(16, folder, veil)
         self._spots = array("I", [_UNREAD]) * files
         self._starts = array("Q", [0])  # rows of extents: where those of each file of several begin, and the end
         self._offsets, self._rows = array("Q"), array("I")

@@ -1,4 +1,4 @@
-"""The content part of a manifest as a plain local file, so that a pull goes over it as often as it likes.
+"""The content part of a manifest as a local file, so that a pull goes over it as often as it likes.
 
 It is fetched once, several requests at a time, and held against the manifest's id as it is written. What follows needs
 neither requests nor decoding, and no more memory than a few pages, however many entries there are.
@@ -7,18 +7,17 @@ neither requests nor decoding, and no more memory than a few pages, however many
     96   16  bytes of links, files (u64 each)
     112      the sections NODES, NAMES, LINKS, SHA256, whole and plain (docs/format.md, Manifests)
 
-`store.pull.placed` puts more behind that. One thread.
+`store.pull.placed` puts more behind that. Of an encrypted store the file is sealed (`store.veil`). One thread.
 """
 
 import itertools
-import os
 import struct
 from array import array
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from store.digest import Digest
 from store.errors import ObjectCorrupt
@@ -27,10 +26,13 @@ from store.manifest import layout
 from store.manifest.layout import NODE, Pages, Section, TableOfContents
 from store.manifest.view import Manifest
 from store.objects.base import Buffer
+from store.veil import Veil, open_file
+from store.veiled_file import LocalFile, Pread, reader_of
 
 HEAD: Final = struct.Struct("<4sI32s32sQQQQ")
 MAGIC: Final = b"AFPL"
 VERSION: Final = 2
+PURPOSE: Final = b"pulled"
 PAGE: Final = 128 << 10
 _PIECE: Final = 8  # pages asked for by one request
 _PARALLEL: Final = 8  # requests under way
@@ -46,7 +48,7 @@ Row = tuple[int, int, int, int, int, int, int, int]  # of NODES, as `layout` has
 class Content:
     """What a state holds, in a local file."""
 
-    def __init__(self, file: IO[bytes], id: bytes, root: bytes, counts: tuple[int, int, int, int]) -> None:
+    def __init__(self, file: LocalFile, id: bytes, root: bytes, counts: tuple[int, int, int, int]) -> None:
         """Use a file that holds it; closed by the caller."""
         self.file = file
         self.records, names, links, self.files = counts
@@ -56,7 +58,7 @@ class Content:
             Section.LINKS: links,
             Section.SHA256: self.files * 32,
         }
-        self._pages = _LocalPages(file.fileno(), sizes)
+        self._pages = _LocalPages(reader_of(file), sizes)
         self.end = HEAD.size + sum(sizes.values())
         table = TableOfContents(Digest(id), self.records, self.files, self._pages.sections, [])
         self.manifest = Manifest(manifest_key(id.hex()), table, Digest(root), self._pages).near()
@@ -105,8 +107,8 @@ class _LocalPages:
 
     cost = 0
 
-    def __init__(self, descriptor: int, sizes: dict[Section, int]) -> None:
-        self._descriptor = descriptor
+    def __init__(self, pread: Pread, sizes: dict[Section, int]) -> None:
+        self._from_file = pread
         self.sections: dict[int, Pages] = {}
         self._starts: dict[int, int] = {}
         self._places: list[tuple[int, int]] = []  # of each page: where, and how many bytes
@@ -129,13 +131,13 @@ class _LocalPages:
         return self._pread(self._starts[kind] + at, size) if size else b""
 
     def _pread(self, at: int, size: int) -> bytes:
-        data = os.pread(self._descriptor, size, at)
+        data = self._from_file(size, at)
         if len(data) != size:
             raise OSError(0, "a file of this pull was cut short while it ran")
         return data
 
 
-def fetch_content(manifest: Manifest, path: Path, *, along: bool = False) -> Content:
+def fetch_content(manifest: Manifest, path: Path, *, along: bool = False, veil: Veil | None = None) -> Content:
     """Write a manifest's content into a new file.
 
     Args:
@@ -143,6 +145,7 @@ def fetch_content(manifest: Manifest, path: Path, *, along: bool = False) -> Con
         along: fetch what says where the files' bytes lie too, so that it is in memory when it is asked for, unless it
             is much.
         path: of the file; one that is there is replaced. Open, and to be removed by the caller, even after an error.
+        veil: seals the file, where the store is encrypted.
 
     Raises:
         ObjectCorrupt: the content does not match the manifest's id.
@@ -152,7 +155,7 @@ def fetch_content(manifest: Manifest, path: Path, *, along: bool = False) -> Con
     counts = (manifest.records, sections[Section.NAMES].plain, sections[Section.LINKS].plain, manifest.files)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    file = path.open("x+b")
+    file = open_file(path, "x+b", veil, PURPOSE)
     try:
         file.write(HEAD.pack(MAGIC, VERSION, manifest.id, manifest.root, *counts))
 

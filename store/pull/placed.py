@@ -1,7 +1,7 @@
 """Remembers what the last pull put into a folder, so that the next one knows what is not the user's own.
 
-A file in the user's state directory, one for each destination, whatever the store: the state's content
-(`store.pull.content`), and behind it
+A file in the user's state directory, one for each destination, whatever the store, and one more for each encrypted one,
+which is sealed: the state's content (`store.pull.content`), and behind it
 
     taken       a byte for each record: 1 where the pull put it there
     digest      BLAKE3 (32) of the file's head and of `taken`
@@ -10,8 +10,8 @@ A file in the user's state directory, one for each destination, whatever the sto
                 order; then BLAKE3 (32) from `device` on
 
 What is behind the first digest is written once the folder is shown; where it is missing or damaged, contents have to be
-read. Size and mtime of an identity are the state's. An identity is noted only where its times had settled as it was: a
-write since then must show in them. One thread.
+read. In a sealed file it begins with a page. Size and mtime of an identity are the state's. An identity is noted only
+where its times had settled as it was: a write since then must show in them. One thread.
 """
 
 import hashlib
@@ -19,15 +19,17 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from blake3 import blake3
 
 from store.errors import ObjectCorrupt
 from store.kinds import Kind
 from store.manifest import layout
-from store.pull.content import HEAD, MAGIC, VERSION, Content, numbers
+from store.pull.content import HEAD, MAGIC, PURPOSE, VERSION, Content, numbers
 from store.push.source import Identity, in_reach
+from store.veil import Veil, open_file
+from store.veiled_file import LocalFile, VeilBroken, goes_on_at
 
 _DEVICE: Final = struct.Struct("<Q")
 _DIGEST: Final = 32
@@ -90,10 +92,10 @@ class Placement:
             yield path, Placed(record.kind, executable, digest, identity)
 
 
-def recall(path: Path) -> Placement | None:
-    """Read what was noted; `None` where nothing was, or it is damaged."""
+def recall(path: Path, veil: Veil | None = None) -> Placement | None:
+    """Read what was noted; `None` where nothing was, or it is damaged, or sealed with another store's key."""
     try:
-        file = path.open("rb")
+        file = open_file(path, "rb", veil, PURPOSE)
     except OSError:
         return None
     try:
@@ -108,6 +110,7 @@ def recall(path: Path) -> Placement | None:
         taken, digest = file.read(records), file.read(_DIGEST)
         if blake3(head).update(taken).digest() != digest or layout.manifest_id(header, pages) != id:
             raise ObjectCorrupt(str(path), "it does not match its digest")
+        file.seek(_behind(content))
         return Placement(content, taken, *_identities(file, records))
     except (OSError, struct.error, ObjectCorrupt):
         file.close()
@@ -139,7 +142,7 @@ def note_identities(content: Content, path: Path, device: int, identities: Ident
     """Note by what the files that were put there can be known again; arguments and errors as for `note_taken`."""
     parts = (_DEVICE.pack(device), identities.inodes.tobytes(), identities.ctimes.tobytes())
     hasher = blake3()
-    content.file.seek(content.end + content.records + _DIGEST)
+    content.file.seek(_behind(content))
     for part in parts:
         hasher.update(part)
         content.file.write(part)
@@ -153,11 +156,19 @@ def _keep(content: Content, path: Path, to: Path) -> None:
     path.replace(to)
 
 
-def _identities(file: IO[bytes], records: int) -> tuple[int, Identities | None]:
+def _behind(content: Content) -> int:
+    """Return where `device` stands."""
+    return goes_on_at(content.file, content.end + content.records + _DIGEST)
+
+
+def _identities(file: LocalFile, records: int) -> tuple[int, Identities | None]:
     """Read (device, identities) from where the file stands; 0 and `None` where they are missing or damaged."""
-    device = file.read(_DEVICE.size)
-    inodes, ctimes = file.read(8 * records), file.read(8 * records)
-    if len(ctimes) != 8 * records or blake3(device).update(inodes).update(ctimes).digest() != file.read(_DIGEST):
+    try:
+        device = file.read(_DEVICE.size)
+        inodes, ctimes, digest = file.read(8 * records), file.read(8 * records), file.read(_DIGEST)
+    except VeilBroken:
+        return 0, None
+    if len(ctimes) != 8 * records or blake3(device).update(inodes).update(ctimes).digest() != digest:
         return 0, None
     found = Identities(0)
     found.inodes.frombytes(inodes)

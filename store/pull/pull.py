@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from blake3 import blake3
-
 from store.cache import ByteCache
 from store.catalogue.catalogue import State
 from store.chunker import Chunker
@@ -49,7 +47,9 @@ from store.pull.staging import Staging, resolve, staging
 from store.pull.wanted import FILES, Standing, Wanted
 from store.pull.workers import Workers
 from store.repository import Repository
+from store.veil import name_of
 
+_INTENT: Final = ".next"
 _FINE_GRAIN_NS: Final = 100_000_000  # clocks of local file systems tick at least every 10 ms
 _COARSE_GRAIN_NS: Final = 2_000_000_000  # FAT
 _PAGES: Final = 32 << 20  # bytes of manifests' pages held; most are read once, front to back
@@ -140,24 +140,28 @@ class _Pull:
         self.dest = resolve(self.shown)
         self.objects = Measuring(repository.objects)
         self.pages: PageCache = ByteCache(_PAGES)
-        self.record = state_dir / "pull" / blake3(self.dest).hexdigest()[:32]
-        self.intent = self.record.with_suffix(".next")  # written just before the exchange
+        self.veil, self.id_key = repository.veil, repository.root.id_key
+        self.record = state_dir / "pull" / name_of(self.dest, self.veil)[:32]
+        self.intent = self.record.with_suffix(_INTENT)  # written just before the exchange
         self.begun = self.record.with_suffix(".new")
+        self.plain: tuple[Path, ...] = ()  # what pulls of plain stores noted, where this store is encrypted
+        if self.veil is not None:
+            record = self.record.with_name(name_of(self.dest, None)[:32])
+            self.plain = record, record.with_suffix(_INTENT)
 
     def run(self) -> Pulled:
         stored = self.state.content
         self.manifest = self._open(bytes.fromhex(stored.manifest), bytes.fromhex(stored.root))
         with contextlib.ExitStack() as held:
-            place = held.enter_context(staging(self.dest, (self.manifest.id, self.manifest.root)))
+            place = held.enter_context(staging(self.dest, (self.manifest.id, self.manifest.root), self.veil))
             held.callback(self.begun.unlink, missing_ok=True)
-            self.content = fetch_content(self.manifest, self.begun, along=not self.options.include)
+            self.content = fetch_content(self.manifest, self.begun, along=not self.options.include, veil=self.veil)
             held.enter_context(self.content.file)
             self.wanted = Wanted(self.content, self.options.include)
             self.identities = Identities(self.content.records)
             self.counters.files_total, self.counters.bytes_total = self.wanted.files, self.wanted.size
-            placements = [
-                held.enter_context(found) for path in (self.record, self.intent) if (found := recall(path)) is not None
-            ]
+            noted = [recall(path, self.veil) for path in (self.record, self.intent)] + [*map(recall, self.plain)]
+            placements = [held.enter_context(found) for found in noted if found is not None]
             return self._into(place, placements)
 
     def _into(self, place: Staging, placements: Sequence[Placement]) -> Pulled:
@@ -184,6 +188,9 @@ class _Pull:
         self._identify(looked_ns, place)
         device = os.stat(self.dest).st_dev
         note_identities(self.content, self.intent, device, self.identities, self.record)
+        for path in self.plain:  # it says what is there no longer
+            with contextlib.suppress(OSError):
+                path.unlink()
         self.counters.bytes_done = self.wanted.size
         return Pulled(
             self.state.dataset, self.state.manifest, has_changed, self.wanted.files, self.wanted.size,
@@ -202,7 +209,7 @@ class _Pull:
     def _build(self, place: Staging, before: Comparison, manifests: Sequence[Manifest]) -> None:
         self.counters.phase = "reusing"
         assembly = Assembly(
-            place.tree, self.dest, self.wanted, self.manifest, self.identities, before.donors, self._reused
+            place.tree, self.dest, self.wanted, self.manifest, self.identities, before.donors, self._reused, self.id_key
         )
         known = [(self.dest, manifest) for manifest in manifests if before.seen]
         for folder, id, root in place.leftovers():
@@ -214,19 +221,19 @@ class _Pull:
             missing = self.wanted.standing.count(Standing.MISSING)
             if missing >= _MANY and self.wanted.size < self.wanted.files * _LARGE:
                 workers = held.enter_context(Workers(self.shown, place.lock))
-            fetcher = held.enter_context(Fetcher(self.objects, self._fetched, self.wanted.size, workers))
+            fetcher = held.enter_context(Fetcher(self.objects, self._fetched, self.wanted.size, workers, self.id_key))
             searched = before.seen or known
             for places, repeated in assembly.prepare(
                 _CUT_BATCH if before.to_cut else _SEARCHED_BATCH if searched else _BATCH
             ):
                 if repeated:
                     fetcher.finish()
-                    take_known(place.tree, self.manifest, places, self._reused)
+                    take_known(place.tree, self.manifest, places, self._reused, id_key=self.id_key)
                 elif assembly.reuses:
-                    take_known(place.tree, self.manifest, places, self._reused, only=assembly.holds)
+                    take_known(place.tree, self.manifest, places, self._reused, only=assembly.holds, id_key=self.id_key)
                 for folder, manifest in known:
                     if len(places):
-                        take_known(folder, manifest, places, self._reused)
+                        take_known(folder, manifest, places, self._reused, id_key=self.id_key)
                 self._take_cut(before.to_cut, places)
                 self.counters.phase = "fetching"
                 fetcher.begin(places)
@@ -241,7 +248,7 @@ class _Pull:
         start = 0
         while len(places) and start < len(paths):
             end = paths.index(0, start)
-            take_cut(os.path.join(self.dest, bytes(paths[start:end])), chunker, places, self._reused)
+            take_cut(os.path.join(self.dest, bytes(paths[start:end])), chunker, places, self._reused, self.id_key)
             start = end + 1
 
     def _open(self, id: bytes, root: bytes) -> Manifest:

@@ -3,6 +3,7 @@
     <parent>/.aetherfs-pull-<16 hex digits of the destination's name>/
         lock                    flock'd while a pull runs
         <id>-<root>/            the tree of one state, unfinished until it is swapped in; both 64 hex digits
+        <word>/                 the same of an encrypted store, 128 characters: `Veil.word` of id and root
         old                     the old tree, for a moment, where the system can't exchange two folders
 
 Mode 0700: nobody else writes below it, so nobody can put a link in a path's way. A killed pull leaves it; the next one
@@ -24,12 +25,14 @@ from blake3 import blake3
 
 from store.errors import DestinationUnusable
 from store.pull.exchange import exchange
+from store.veil import Veil
 
 _LOCK: Final = b"lock"
 _OLD: Final = b"old"
 WAIT_S: Final = 5.0  # for the lock: processes that a killed pull left finish their files first
 _POLL_S: Final = 0.02
 _TREE: Final = re.compile(rb"([0-9a-f]{64})-([0-9a-f]{64})")
+_PURPOSE: Final = b"tree"
 
 
 def resolve(dest: str) -> bytes:
@@ -58,10 +61,16 @@ def resolve(dest: str) -> bytes:
 class Staging:
     """The staging folder of one destination; use `staging`."""
 
-    def __init__(self, dest: bytes, folder: bytes, state: tuple[bytes, bytes], lock: int) -> None:
+    def __init__(self, dest: bytes, folder: bytes, state: tuple[bytes, bytes], lock: int, veil: Veil | None) -> None:
         self.dest, self.folder = dest, folder
         self.lock = lock  # descriptor of the locked file
-        self.tree = os.path.join(folder, b"%b-%b" % (state[0].hex().encode(), state[1].hex().encode()))
+        self._veil = veil
+        self.tree = os.path.join(
+            folder,
+            b"%b-%b" % (state[0].hex().encode(), state[1].hex().encode())
+            if veil is None
+            else veil.word(b"".join(state), _PURPOSE),
+        )
 
     def recover(self) -> None:
         """Put back the old tree where a pull was killed between two renames."""
@@ -73,11 +82,18 @@ class Staging:
         """Return (path, manifest id, root) of the trees that pulls of other states left."""
         found = []
         for name in sorted(os.listdir(self.folder)):
-            match = _TREE.fullmatch(name)
-            path = os.path.join(self.folder, name)
-            if match and path != self.tree:
-                found.append((path, bytes.fromhex(match[1].decode()), bytes.fromhex(match[2].decode())))
+            state, path = self._state(name), os.path.join(self.folder, name)
+            if state is not None and path != self.tree:
+                found.append((path, *state))
         return found
+
+    def _state(self, name: bytes) -> tuple[bytes, bytes] | None:
+        """Return id and root of the state whose tree has this name."""
+        match = _TREE.fullmatch(name)
+        if match is not None:
+            return bytes.fromhex(match[1].decode()), bytes.fromhex(match[2].decode())
+        state = self._veil.unword(name, _PURPOSE) if self._veil is not None else None
+        return None if state is None else (state[:32], state[32:])
 
     def swap(self) -> bool:
         """Put the tree in the destination's place; the old one, if any, lies in this folder then.
@@ -112,12 +128,13 @@ class Staging:
 
 
 @contextlib.contextmanager
-def staging(dest: bytes, state: tuple[bytes, bytes]) -> Iterator[Staging]:
+def staging(dest: bytes, state: tuple[bytes, bytes], veil: Veil | None = None) -> Iterator[Staging]:
     """Open the staging folder beside a destination and hold its lock.
 
     Args:
         dest: as `resolve` returns it.
         state: id and root of the manifest that is pulled, 32 bytes each.
+        veil: hides them in the name of the tree, where the store is encrypted.
 
     Raises:
         DestinationUnusable: another pull holds it, or it can't be made.
@@ -126,7 +143,7 @@ def staging(dest: bytes, state: tuple[bytes, bytes]) -> Iterator[Staging]:
     folder = os.path.join(parent, b".aetherfs-pull-" + blake3(name).hexdigest()[:16].encode())
     descriptor = _lock(dest, folder)
     try:
-        place = Staging(dest, folder, state, descriptor)
+        place = Staging(dest, folder, state, descriptor, veil)
         place.recover()
         yield place
     finally:

@@ -2,7 +2,7 @@
 
 One line each, appended: `parent TAG HEX` (`-` for none) when the push first starts, and a pack's id once the store
 has confirmed the pack. A line cut short is passed over; the next push reads the footers of the packs, and never
-trusts this file's word alone. Appending is safe from any thread.
+trusts this file's word alone. Of an encrypted store each line is sealed for itself. Appending is safe from any thread.
 """
 
 import contextlib
@@ -12,13 +12,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from store.digest import PACK_ID_SIZE, PackId
+from store.veil import Veil
 
 
 class Journal:
     """The journal of one (store, source folder, dataset); with no path, nothing is kept."""
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
+    def __init__(self, path: Path | None, veil: Veil | None = None) -> None:
+        self._path, self._veil = path, veil
         self._lock = threading.Lock()
         self._cut_short = False  # the last line has no end: what is appended begins a new one
         self._lines = self._read()
@@ -31,7 +32,17 @@ class Journal:
         except OSError:
             return []
         self._cut_short = not text.endswith("\n") and bool(text)
-        return [line.split() for line in text.splitlines()]
+        return [self._plain(line).split() for line in text.splitlines()]
+
+    def _plain(self, line: str) -> str:
+        return line if self._veil is None else self._veil.unline(line, self._purpose()) or ""
+
+    def _sealed(self, line: str) -> str:
+        return line if self._veil is None or not line else self._veil.line(line, self._purpose())
+
+    def _purpose(self) -> bytes:
+        """Return what a line stands in, so that it says nothing in the journal of another push."""
+        return b"journal " + self._path.name.encode() if self._path is not None else b""
 
     def packs(self) -> list[PackId]:
         """Return the packs that an earlier push wrote and did not publish."""
@@ -75,7 +86,7 @@ class Journal:
         with self._lock, contextlib.suppress(OSError):  # a state directory that can't be written costs only a resume
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a", encoding="ascii") as file:
-                file.writelines(f"{line}\n" for line in (["", *lines] if self._cut_short else lines))
+                file.writelines(f"{self._sealed(line)}\n" for line in (["", *lines] if self._cut_short else lines))
             self._cut_short = False
             self._lines += [line.split() for line in lines]
 

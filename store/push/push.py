@@ -14,8 +14,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from blake3 import blake3
-
 from store.cache import ByteCache
 from store.catalogue.head import Content as StateContent
 from store.catalogue.head import Head
@@ -54,6 +52,7 @@ from store.push.reliance import Reliance, packs_of
 from store.push.source import Scan, SourceFile, scan
 from store.push.upload import Uploader
 from store.repository import Repository
+from store.veil import name_of
 
 ATTEMPTS: Final = 3  # to read a file that keeps changing
 MANY: Final = 4096  # files to be read from which on it pays to start processes for it
@@ -146,7 +145,8 @@ class _Push:
         self.options, self.counters = options, counters
         self.objects = repository.objects
         self.known = KnownBlocks(self.objects)
-        place = blake3(os.path.realpath(source) + b"\0" + dataset.encode()).hexdigest()[:32]
+        self.veil, self.id_key = repository.veil, repository.root.id_key
+        place = name_of(os.path.realpath(source) + b"\0" + dataset.encode(), self.veil)[:32]
         self.record = state_dir / "push" / repository.root.store / place
         self.pages: PageCache = ByteCache(PAGES)
         self.contents: Contents | None = None  # of the files; None: the folder is taken as a whole
@@ -165,11 +165,12 @@ class _Push:
         with contextlib.ExitStack() as stack:
             alone = not self.options.dry_run and stack.enter_context(_alone(self.record))
             folder = self.record.parent if alone else None
-            found = scan(self.source, self.options.exclude, folder=folder, progress=self._walked)
+            found = scan(self.source, self.options.exclude, folder=folder, progress=self._walked, veil=self.veil)
             stack.callback(found.looks.close)
             self.problems += found.problems
             self._refuse_problems()
-            journal = Journal(self.record.with_suffix(".journal") if alone and not self.options.dry_run else None)
+            path = self.record.with_suffix(".journal") if alone and not self.options.dry_run else None
+            journal = Journal(path, self.veil)
             parents = self._parents(journal)
             same = self._whole(found, started_ns)
             if same is None:
@@ -185,7 +186,7 @@ class _Push:
                 if self.contents is not None:
                     self.contents.close()
             if alone and not self.options.dry_run and built is not same:
-                unchanged.remember(self.record, built, found, started_ns)
+                unchanged.remember(self.record, built, found, started_ns, self.veil)
         return replace(pushed, puts=self.objects.snapshot().since(before).puts)
 
     def _walked(self, files: int, size: int) -> None:
@@ -217,7 +218,7 @@ class _Push:
         if self.options.reread or self.options.dry_run:
             return None
         self.counters.phase = "comparing"
-        same = unchanged.whole(self.record, found, started_ns, self._open)
+        same = unchanged.whole(self.record, found, started_ns, self._open, self.veil)
         if same is None:
             return None
         self._note(same.manifest)
@@ -227,9 +228,9 @@ class _Push:
     def _learn(self, found: Scan, journal: Journal, folder: Path | None) -> None:
         """Fill in unchanged files, and collect the blocks that the store has already."""
         self.counters.phase = "comparing"
-        contents = self.contents = Contents(found.tree.files, folder)
+        contents = self.contents = Contents(found.tree.files, folder, self.veil)
         if not self.options.reread:
-            self.last = unchanged.fill_in(self.record, found, contents, self.known.table, self._open)
+            self.last = unchanged.fill_in(self.record, found, contents, self.known.table, self._open, self.veil)
             if self.last is not None:
                 self._note(self.last)
             size = sum(size for number, size in enumerate(found.tree.sizes()) if contents.known(number))
@@ -283,8 +284,8 @@ class _Push:
         with contextlib.ExitStack() as helpers:
             readers = None
             if contents.unread >= MANY and not len(self.known.table):
-                readers = helpers.enter_context(Readers(chunker, None, self.known.find))
-            ingest = Ingest(chunker, self.known, readers=readers)
+                readers = helpers.enter_context(Readers(chunker, self.id_key, self.known.find))
+            ingest = Ingest(chunker, self.known, id_key=self.id_key, readers=readers)
             helpers.callback(uploader.close)
             helpers.callback(ingest.close)
             todo: Iterable[SourceFile] = (file for file in found.files() if not contents.known(file.number))

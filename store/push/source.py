@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 from store.errors import PathMissing, SourceUnusable
 from store.manifest.contents import Column
 from store.manifest.tree import Tree
+from store.veil import Veil
 
 NOT_ALLOWED: Final = "not allowed to read it"
 FARTHEST_NS: Final = 1 << 63
@@ -95,6 +96,7 @@ def scan(
     *,
     folder: Path | None = None,
     progress: Callable[[int, int], None] = lambda files, size: None,
+    veil: Veil | None = None,
 ) -> Scan:
     """Walk a folder, or take one file as a folder that holds just it.
 
@@ -104,6 +106,7 @@ def scan(
             folders with all that is in them.
         folder: for temporary files.
         progress: told now and then how many files of how many bytes were found.
+        veil: seals temporary files, where the store is encrypted.
 
     Raises:
         PathMissing: there is nothing at `source`.
@@ -116,7 +119,7 @@ def scan(
     except OSError as error:  # not allowed, links in a circle, a name too long
         raise SourceUnusable([(source, why(error))]) from error
     single = not stat.S_ISDIR(status.st_mode)
-    found = Scan(source, single, Tree(in_reach(status.st_mtime_ns)), Column(LOOK.size, folder))
+    found = Scan(source, single, Tree(in_reach(status.st_mtime_ns)), Column(LOOK.size, folder, veil))
     if single:
         name = os.path.basename(os.path.realpath(source) if os.path.islink(source) else source)
         for _ in found.tree.folders():

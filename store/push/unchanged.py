@@ -1,6 +1,7 @@
 """Remembers how each file looked when it was last pushed, so that the next push need not read it again.
 
-A file in the user's state directory, one for each (store, source folder, dataset). Losing it costs only time. It holds
+A file in the user's state directory, one for each (store, source folder, dataset), sealed where the store is encrypted.
+Losing it costs only time. It holds
 
     "AFUN", u32 version 2, id of the manifest (32), its root (32), u64 number of files, then for each file, in the order
     of the manifest's records, 40 bytes: device, inode, size (u64), mtime, ctime (ns, i64); all zero where a file is
@@ -17,7 +18,7 @@ import struct
 from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from store.errors import Corrupt, FeatureMissing, Missing, ObjectCorrupt
 from store.kinds import Kind
@@ -31,12 +32,15 @@ from store.manifest.tree import Tree
 from store.manifest.view import Manifest, Record
 from store.objects.base import Buffer
 from store.push.source import LOOK, Scan
+from store.veil import Veil, open_file
+from store.veiled_file import LocalFile, VeilBroken
 
 HEAD: Final = struct.Struct("<4sI32s32sQ")
 MAGIC: Final = b"AFUN"
 VERSION: Final = 2
 SETTLED_NS: Final = 2_000_000_000
 
+_PURPOSE: Final = b"pushed"
 _PIECE: Final = LOOK.size << 14  # bytes gone through at once
 _PAGES: Final = 16  # of a section, read at once: 2 MiB
 
@@ -47,21 +51,22 @@ class _Last(NamedTuple):
     id: bytes
     root: bytes
     files: int
-    file: BinaryIO  # at the first row
+    file: LocalFile  # at the first row
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[_Last | None]:
+def _opened(path: Path, veil: Veil | None) -> Iterator[_Last | None]:
     """Open what is written down, or nothing where it is not what was written."""
     try:
-        file = path.open("rb")
+        file = open_file(path, "rb", veil, _PURPOSE)
     except OSError:
         yield None
         return
     with file:
         try:
             magic, version, id, root, files = HEAD.unpack(file.read(HEAD.size))
-            size = os.fstat(file.fileno()).st_size
+            size = file.seek(0, os.SEEK_END)
+            file.seek(HEAD.size)
         except (OSError, struct.error):
             yield None
             return
@@ -76,7 +81,7 @@ class Whole(NamedTuple):
     built: Built  # the same state; without bytes to be written, as it is there
 
 
-def whole(path: Path, found: Scan, started_ns: int, open_manifest: Open) -> Whole | None:
+def whole(path: Path, found: Scan, started_ns: int, open_manifest: Open, veil: Veil | None = None) -> Whole | None:
     """Tell whether a scanned tree is entirely what was pushed last; its files need no content for that.
 
     It is when each file looks as it is written down for the same number, and the id, which covers every name, kind,
@@ -87,17 +92,22 @@ def whole(path: Path, found: Scan, started_ns: int, open_manifest: Open) -> Whol
         found: the tree.
         started_ns: the local clock before anything was looked at.
         open_manifest: opens the manifest of the last push.
+        veil: unseals the record, where the store is encrypted.
 
     Returns:
         `None` where anything differs, is doubtful or damaged; `fill_in` then finds what is the same.
     """
     tree = found.tree
     trusted_until = started_ns - SETTLED_NS
-    with _opened(path) as last:
+    with _opened(path, veil) as last:
         if last is None or last.files != tree.files:
             return None
         for looks in found.looks.pieces(_PIECE):
-            if looks != last.file.read(len(looks)) or not all(_settled(looks, trusted_until)):
+            try:
+                then = last.file.read(len(looks))
+            except VeilBroken:
+                return None
+            if looks != then or not all(_settled(looks, trusted_until)):
                 return None
     try:
         manifest = open_manifest(last.id, last.root)
@@ -117,7 +127,9 @@ def _settled(looks: bytes, trusted_until: int) -> Iterator[bool]:
         yield mtime_ns < trusted_until and ctime_ns < trusted_until
 
 
-def fill_in(path: Path, found: Scan, contents: Contents, table: BlockTable, open_manifest: Open) -> Manifest | None:
+def fill_in(
+    path: Path, found: Scan, contents: Contents, table: BlockTable, open_manifest: Open, veil: Veil | None = None
+) -> Manifest | None:
     """Give every unchanged file of a scanned tree the content it had when it was last pushed.
 
     Args:
@@ -126,11 +138,12 @@ def fill_in(path: Path, found: Scan, contents: Contents, table: BlockTable, open
         contents: get what unchanged files hold.
         table: gets all blocks of the last push's manifest.
         open_manifest: opens the manifest of the last push.
+        veil: unseals the record, where the store is encrypted.
 
     Returns:
         The last push's manifest, or `None` where there is nothing to compare with.
     """
-    with _opened(path) as last:
+    with _opened(path, veil) as last:
         if last is None:
             return None
         try:
@@ -142,7 +155,12 @@ def fill_in(path: Path, found: Scan, contents: Contents, table: BlockTable, open
                 content = then.content(record, looks.of(number))
                 if content is not None:
                     contents.set(number, *content)
-        except (Missing, Corrupt, FeatureMissing):  # gone or damaged: what is not filled in yet is read again
+        except (
+            Missing,
+            Corrupt,
+            FeatureMissing,
+            VeilBroken,
+        ):  # gone or damaged: what is not filled in yet is read again
             return None
     return manifest
 
@@ -188,8 +206,9 @@ class _Looks:
 class _Files:
     """What the files of a manifest hold and how they looked, gone through from the first to the last."""
 
-    def __init__(self, manifest: Manifest, table: BlockTable, looks: BinaryIO) -> None:
-        self._key, self._table, self._looks = manifest.key, table, looks
+    def __init__(self, manifest: Manifest, table: BlockTable, looks: LocalFile) -> None:
+        self._key, self._table = manifest.key, table
+        self._looks = Stream(iter(lambda: looks.read(_PIECE), b""))
         self._rows = array("I", map(table.add, manifest.all_blocks()))  # in the table, of each block
         self._starts, self._extents, self._sha256, self._md5 = (
             Stream(_pages(manifest, kind)) for kind in (Section.FILES, Section.EXTENTS, Section.SHA256, Section.MD5)
@@ -228,7 +247,7 @@ class _Files:
         if len(raw) != (self._start - start) * layout.EXTENT.size:
             raise ObjectCorrupt(self._key, f"file {self._next} has extents {start} to {self._start}")
         self._next += 1
-        return raw, self._sha256.take(32), self._md5.take(16), self._looks.read(LOOK.size)
+        return raw, self._sha256.take(32), self._md5.take(16), self._looks.take(LOOK.size)
 
     def _next_start(self) -> int:
         return int.from_bytes(self._starts.take(layout.FILE.size), "little")
@@ -240,7 +259,7 @@ def _pages(manifest: Manifest, kind: Section) -> Iterator[Buffer]:
         yield from manifest.pages(kind, first, min(_PAGES, manifest.contents.sections[kind].pages - first))
 
 
-def remember(path: Path, built: Built, found: Scan, started_ns: int) -> None:
+def remember(path: Path, built: Built, found: Scan, started_ns: int, veil: Veil | None = None) -> None:
     """Write down how the files of a push looked. Best effort: a failure costs the next push its time.
 
     Args:
@@ -248,20 +267,19 @@ def remember(path: Path, built: Built, found: Scan, started_ns: int) -> None:
         built: the manifest that was published.
         found: its tree.
         started_ns: the local clock before anything was read.
+        veil: seals the record, where the store is encrypted.
     """
     trusted_until = started_ns - SETTLED_NS
     nothing = bytes(LOOK.size)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with open_file(temporary, "wb", veil, _PURPOSE) as file:
             file.write(HEAD.pack(MAGIC, VERSION, built.id, built.root, built.files))
             for looks in found.looks.pieces(_PIECE):
                 rows = (looks[at : at + LOOK.size] for at in range(0, len(looks), LOOK.size))
-                file.writelines(
-                    row if settled else nothing
-                    for row, settled in zip(rows, _settled(looks, trusted_until), strict=True)
-                )
+                settled = zip(rows, _settled(looks, trusted_until), strict=True)
+                file.write(b"".join(row if trusted else nothing for row, trusted in settled))
         temporary.replace(path)
     except OSError:
         with contextlib.suppress(OSError):

@@ -68,7 +68,7 @@ class StoreTree:
         self._live = LiveCatalogue(repository.objects, repository.catalogue, clock=clock)
         self._caches = Caches()
         self._states: ByteCache[tuple[int, int, bytes], StateTree] = ByteCache(STATES)
-        self._blocks = BlockReader(repository.objects, memory, forget=forget)
+        self._blocks = BlockReader(repository.objects, memory, id_key=repository.root.id_key, forget=forget)
         self._ahead = ReadAhead(self._fetch_ahead)
         self._pool = ThreadPoolExecutor(_PARALLEL, thread_name_prefix="states")
 
