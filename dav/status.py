@@ -26,6 +26,7 @@ STATUS: Final[Mapping[type[Exception], int]] = {
     store.Contended: 503,
     store.ObjectCorrupt: 500,
     store.BlockCorrupt: 500,
+    store.Replayed: 500,
     store.StoreUnavailable: 503,
     store.OutcomeUnknown: 503,
     store.PushLost: 503,
@@ -35,6 +36,10 @@ STATUS: Final[Mapping[type[Exception], int]] = {
     store.StoreDenied: 502,  # the gateway's own credentials, not the client's: never 401 or 403
     store.FeatureMissing: 503,
     store.ConditionsIgnored: 403,
+    store.KeyNeeded: 503,
+    store.KeyWrong: 503,
+    store.NotEncrypted: 503,
+    store.StoreSwapped: 503,
     store.TreeReadOnly: 403,
     store.BadName: 400,
     store.BadAddress: 500,

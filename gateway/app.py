@@ -46,8 +46,11 @@ def build_tree(settings: Settings) -> tuple[FileTree, bytes]:
     # A gateway may be started before its store: its first look waits as long as a command would. From then on whoever
     # asks is told soon, and asks again: calls that wait hold threads, which those need who could be answered.
     open_store(settings, waiting).objects.close()
+    opened = open_store(settings, waiting._replace(backoff=SERVING))
     tree = open_tree(
-        open_store(settings, waiting._replace(backoff=SERVING)).objects,
+        opened.guard,
+        opened.root,
+        seen=opened.seen,
         cache_memory=settings.cache.memory,
         cache_dir=disk_cache(settings),
         cache_disk=settings.cache.disk,

@@ -151,7 +151,14 @@ class StoreSettings:
         "standard AWS chain). Empty: the folder aetherfs/store in the user's data directory, made at first use.",
     )
     key_file: str = _setting(
-        read_text, "", "path", "File with the key of an encrypted store. Empty: the store is not encrypted."
+        read_text,
+        "",
+        "path",
+        "File with the key of an encrypted store, which nobody else may read. Empty: AETHERFS_KEY, kms_key, or the key "
+        "that `aetherfs init --encrypt` left in the user's configuration folder.",
+    )
+    kms_key: str = _setting(
+        read_text, "", "key id, ARN or alias", "Key of AWS KMS that keeps the key of an encrypted store. Empty: none."
     )
     insecure: bool = _setting(read_switch, False, "true or false", "Allow an http:// S3 endpoint on another machine.")
 

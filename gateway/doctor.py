@@ -14,8 +14,19 @@ from typing import Final, NamedTuple
 from gateway.config import Settings, parse_address, state_dir
 from gateway.exits import DONE, OTHER, exit_code
 from gateway.lifecycle import ServeError, listen
-from gateway.stores import Options, connect, store_folder
-from store.errors import BadAddress, ConditionsIgnored, Corrupt, FeatureMissing, StoreError, StoreMissing
+from gateway.stores import Options, connect, open_record, store_folder
+from store.errors import (
+    BadAddress,
+    ConditionsIgnored,
+    Corrupt,
+    FeatureMissing,
+    KeyNeeded,
+    KeyWrong,
+    NotEncrypted,
+    StoreError,
+    StoreMissing,
+    StoreSwapped,
+)
 
 OLDEST_PYTHON: Final = (3, 11)
 HELPERS: Final = (  # program, what it is for, how to get it on Debian
@@ -66,12 +77,10 @@ def _chunker() -> Finding:
 
 
 def _store(settings: Settings) -> Finding:
-    from store.root import open_store
-
     try:
         objects, guard = connect(settings, Options(), create=False)
         with contextlib.closing(objects):
-            root = open_store(objects)
+            root, _ = open_record(settings, objects)
             guard.ensure_writable()
     except StoreMissing as error:
         if not settings.store.url:
@@ -79,11 +88,16 @@ def _store(settings: Settings) -> Finding:
         return Finding("store", "bad", str(error), "aetherfs init", exit_code(error))
     except StoreError as error:
         return Finding("store", "bad", str(error), _store_fix(settings, error), exit_code(error))
-    return Finding("store", "ok", f"{objects.address}, store {root.store[:12]}, honours conditional writes")
+    kind = "encrypted, " if root.keys is not None else ""
+    return Finding("store", "ok", f"{objects.address}, store {root.store[:12]}, {kind}honours conditional writes")
 
 
 def _store_fix(settings: Settings, error: StoreError) -> str:
     match error:
+        case KeyNeeded() | KeyWrong():
+            return "give the store's key: --key-file FILE, AETHERFS_KEY_FILE, AETHERFS_KEY or store.kms_key"
+        case NotEncrypted() | StoreSwapped():
+            return "check the address; if the store there is the right one: aetherfs key forget"
         case BadAddress():
             return "correct the address"
         case Corrupt():

@@ -38,6 +38,7 @@ EXIT_CODES: Final[Mapping[type[Exception], int]] = {
     errors.ObjectMissing: CORRUPT,  # not what the user named, but what the store's own records name
     errors.ObjectCorrupt: CORRUPT,
     errors.BlockCorrupt: CORRUPT,
+    errors.Replayed: CORRUPT,
     errors.StoreUnavailable: UNREACHABLE,
     errors.OutcomeUnknown: UNREACHABLE,
     errors.BucketMissing: UNREACHABLE,
@@ -47,6 +48,10 @@ EXIT_CODES: Final[Mapping[type[Exception], int]] = {
     errors.StoreDenied: UNREACHABLE,  # by the bucket or the disk; 4 is what our own rules and a gateway's policy say
     errors.FeatureMissing: REFUSED,
     errors.ConditionsIgnored: REFUSED,
+    errors.KeyNeeded: REFUSED,
+    errors.KeyWrong: REFUSED,
+    errors.NotEncrypted: REFUSED,
+    errors.StoreSwapped: REFUSED,
     errors.TreeReadOnly: REFUSED,
     errors.BadName: USAGE,
     errors.BadAddress: USAGE,

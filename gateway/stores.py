@@ -13,18 +13,24 @@ import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from gateway.config import ConfigError, Settings
-from store.errors import StoreMissing
+from gateway.config import Settings
+from store.catalogue.catalogue import Seen
+from store.errors import NotEncrypted, StoreMissing
 from store.objects.address import FolderAddress, open_objects, parse_address
 from store.objects.base import ObjectStore
 from store.objects.guard import Guarded
 from store.objects.patience import OnLong, Patient
 from store.objects.probe import Conditions
 from store.objects.retry import STANDARD, Backoff, OnWait, Retrying
-from store.root import StoreRoot, create_store
+from store.root import StoreRoot, create_store, in_plain
 from store.root import open_store as open_root
+from store.seen import SeenHeads
+
+if TYPE_CHECKING:
+    from store.sealing.envelope import Envelope
+    from store.sealing.secret_keys import DataKeys, KeyRing
 
 REMEMBERED_S: Final = 86_400.0
 LARGEST_NOTE: Final = 4096  # bytes
@@ -33,9 +39,10 @@ LARGEST_NOTE: Final = 4096  # bytes
 class Opened(NamedTuple):
     """An open store."""
 
-    objects: ObjectStore
+    objects: ObjectStore  # in plain
     root: StoreRoot
-    guard: Guarded  # the part of `objects` that tells whether several writers are safe
+    guard: Guarded  # the part of `objects` that tells whether several writers are safe; as an encrypted store lies
+    seen: Seen  # told of heads that are read
 
 
 class Options(NamedTuple):
@@ -56,7 +63,9 @@ def open_store(settings: Settings, options: Options = PLAIN) -> Opened:
 
     Raises:
         StoreMissing: there is none at the address.
-        ConfigError: a key was given, and the store is not encrypted.
+        ConfigError: a key was given in two ways.
+        KeyNeeded, KeyWrong: the store is encrypted, and there is no key, or another one.
+        NotEncrypted, StoreSwapped, Replayed: it is not what was seen here before, or what a key was given for.
         BadAddress, StoreUnavailable, StoreDenied, ObjectCorrupt, FeatureMissing: as they say.
     """
     own = options.create and not settings.store.url
@@ -64,16 +73,52 @@ def open_store(settings: Settings, options: Options = PLAIN) -> Opened:
     with contextlib.ExitStack() as undo:
         undo.callback(objects.close)
         try:
-            root = open_root(objects)
+            root, seen = open_record(settings, objects)
         except StoreMissing:
             if not own:
                 raise
-            root = create_store(objects).root
-        if settings.store.key_file:
-            # A reader that was given a key must not be shown somebody's plain store instead.
-            raise ConfigError(f"store.key_file is set, but the store at {objects.address} is not encrypted: unset it")
+            root, seen = create_store(objects).root, unseen
         undo.pop_all()
-    return Opened(objects, root, guard)
+    return Opened(in_plain(objects, root), root, guard, seen)
+
+
+def unseen(name: str, seq: int) -> None:
+    """Note nothing: what a plain store shows is believed."""
+
+
+def open_record(settings: Settings, objects: ObjectStore) -> tuple[StoreRoot, Seen]:
+    """Read the record of the store in `objects`, and hold it against what was seen here before; errors as `open_store`.
+
+    What ciphers need is imported only where the store is encrypted, or a key is given.
+    """
+    from gateway import pins
+
+    address = objects.address
+    pin = pins.read_pin(address)
+    given = bool(settings.store.key_file or settings.store.kms_key or os.environ.get("AETHERFS_KEY"))
+
+    def unlock(envelope: "Envelope", store: str) -> "KeyRing":
+        from gateway.keys import key_source
+        from store.sealing.key_source import unlock_with
+
+        pins.check_id(address, store, pin)
+        return unlock_with(key_source(settings))(envelope, store)
+
+    root = open_root(objects, unlock)
+    if root.keys is None:
+        pins.check_plain(address, pin)
+        if given:  # a reader that was given a key must not be shown somebody's plain store instead
+            from gateway.keys import key_given
+
+            raise NotEncrypted(address, f"{key_given(settings)} gives a key for it: unset it, or check the address")
+        return root, unseen
+    pins.keep_pin(address, root, pin)
+    root.keys.reload = lambda: _data_keys(open_root(objects, unlock))
+    return root, SeenHeads(pins.seen_file(root.store), root.keys.derived("seen"))
+
+
+def _data_keys(root: StoreRoot) -> "DataKeys":
+    return root.keys.data if root.keys is not None else {}
 
 
 def connect(settings: Settings, options: Options, *, create: bool) -> tuple[ObjectStore, Guarded]:

@@ -33,6 +33,7 @@ STATUS: Final[Mapping[type[Exception], nfsstat3]] = {
     # Corrupt
     errors.ObjectCorrupt: _S.NFS3ERR_IO,
     errors.BlockCorrupt: _S.NFS3ERR_IO,
+    errors.Replayed: _S.NFS3ERR_IO,
     # Unavailable: the client waits and asks again, as its user would want
     errors.StoreUnavailable: _S.NFS3ERR_JUKEBOX,
     errors.OutcomeUnknown: _S.NFS3ERR_JUKEBOX,
@@ -44,6 +45,10 @@ STATUS: Final[Mapping[type[Exception], nfsstat3]] = {
     errors.StoreDenied: _S.NFS3ERR_IO,  # the gateway's own credentials: no matter of the client's rights
     errors.FeatureMissing: _S.NFS3ERR_IO,
     errors.ConditionsIgnored: _S.NFS3ERR_ROFS,
+    errors.KeyNeeded: _S.NFS3ERR_IO,
+    errors.KeyWrong: _S.NFS3ERR_IO,
+    errors.NotEncrypted: _S.NFS3ERR_IO,
+    errors.StoreSwapped: _S.NFS3ERR_IO,
     errors.TreeReadOnly: _S.NFS3ERR_ROFS,
     # Unusable
     errors.BadName: _S.NFS3ERR_NOENT,

@@ -162,6 +162,17 @@ class BlockCorrupt(Corrupt):
         super().__init__(f"block {expected.hex()[:12]} from {source} is damaged: {why}")
 
 
+class Replayed(Corrupt):
+    """The store shows an older generation of an object than was seen before: somebody has put it back."""
+
+    def __init__(self, what: str, seq: int, seen: int) -> None:
+        self.what, self.seq, self.seen = what, seq, seen
+        super().__init__(
+            f"{what} is at write {seq}, but write {seen} was seen here before: somebody has put an older one back; "
+            "restore the newer one, or give up what came after it with `aetherfs key forget`"
+        )
+
+
 # Unavailable
 
 
@@ -260,6 +271,41 @@ class ConditionsIgnored(Refused):
         super().__init__(
             f"store {store} does not honour conditional writes ({why}), so that two writers could overwrite each "
             "other: give --single-writer if you know that there is only one"
+        )
+
+
+class KeyNeeded(Refused):
+    """The store is encrypted, and no key of the kind that it wants was given."""
+
+    def __init__(self, store: str, wanted: str) -> None:
+        self.store, self.wanted = store, wanted
+        super().__init__(f"store {store} is encrypted: {wanted}")
+
+
+class KeyWrong(Refused):
+    """The key that was given does not open the store, or cannot be used at all."""
+
+    def __init__(self, where: str, why: str) -> None:
+        self.where, self.why = where, why
+        super().__init__(f"the key from {where} {why}")
+
+
+class NotEncrypted(Refused):
+    """A key was given, or the store was encrypted when it was last seen, and now it is not."""
+
+    def __init__(self, store: str, why: str) -> None:
+        self.store, self.why = store, why
+        super().__init__(f"store {store} is not encrypted, but {why}")
+
+
+class StoreSwapped(Refused):
+    """Another store lies at the address than the one that was there before."""
+
+    def __init__(self, store: str, found: str, pinned: str) -> None:
+        self.store, self.found, self.pinned = store, found, pinned
+        super().__init__(
+            f"at {store} lies the store {found[:12]}, but {pinned[:12]} was there when it was first used here; "
+            "if that is right, say so once with `aetherfs key forget`"
         )
 
 

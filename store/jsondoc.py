@@ -25,10 +25,11 @@ _NO_SUM: Final = "0" * 32
 
 def encode(value: dict[str, Any]) -> bytes:
     """Write a document canonically, with its sum. A lone surrogate (never valid UTF-8) becomes `?`."""
-    return _canonical({**value, _SUM: _digits(_canonical({**value, _SUM: _NO_SUM})).decode()})
+    return canonical({**value, _SUM: _digits(canonical({**value, _SUM: _NO_SUM})).decode()})
 
 
-def _canonical(value: dict[str, Any]) -> bytes:
+def canonical(value: dict[str, Any]) -> bytes:
+    """Write an object in its one form: keys sorted, no spaces, UTF-8."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.encode("utf-8", "replace")
 

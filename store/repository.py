@@ -4,7 +4,7 @@ Any thread.
 """
 
 from store.cache import ByteCache
-from store.catalogue.catalogue import Catalogue
+from store.catalogue.catalogue import Catalogue, Seen
 from store.manifest.view import Manifest, PageCache, open_manifest
 from store.objects.base import ObjectStore
 from store.objects.measure import Measuring
@@ -18,11 +18,23 @@ MANIFESTS: int = 8 << 20  # bytes of tables of opened manifests
 class Repository:
     """A store, opened. `objects` counts what goes through it."""
 
-    def __init__(self, objects: ObjectStore, root: StoreRoot, *, pages: int = PAGES, veil: Veil | None = None) -> None:
+    def __init__(
+        self, objects: ObjectStore, root: StoreRoot, *, pages: int = PAGES, veil: Veil | None = None,
+        seen: Seen = lambda name, seq: None,
+    ) -> None:  # fmt: skip
+        """Take an opened store.
+
+        Args:
+            objects: the store, in plain.
+            root: its record.
+            pages: bytes of decoded manifest pages to keep in memory.
+            veil: seals what pushes and pulls keep in local files; by default, by a key of an encrypted store.
+            seen: told the generation of each head that is read; raises `Replayed` where a later one was seen.
+        """
         self.objects = Measuring(objects)
         self.root = root
-        self.veil = veil  # of an encrypted store: seals what pushes and pulls keep in local files
-        self.catalogue = Catalogue(self.objects, root)
+        self.veil = veil if veil is not None or root.keys is None else Veil(root.keys.derived("local"))
+        self.catalogue = Catalogue(self.objects, root, seen=seen)
         self._pages: PageCache = ByteCache(pages)
         self._manifests: ByteCache[tuple[bytes, bytes], Manifest] = ByteCache(MANIFESTS)
 

@@ -5,6 +5,9 @@
      "chunker": {"algorithm": "fastcdc", "min": 16384, "avg": 65536, "max": 262144, "normalization": 1, "seed": 0},
      "keys": {"handle": base64}, "encryption": null, "mac": null}
 
+Of an encrypted store `keys` and the chunker's seed say nothing: they are among the secrets in `encryption`
+(`store.sealing.envelope`), and `mac` covers every other field. `Unlock` says who opens it.
+
 A program that lacks a feature refuses the class of work that needs it, by name, and goes on with the others. Writers
 read the record again (`refreshed`) before each commit.
 
@@ -13,16 +16,22 @@ Values are immutable, any thread; `create_store`, `open_store` and `refreshed` b
 
 import base64
 import binascii
+import hmac
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from store import jsondoc
 from store.commit import Operations, compare_and_set, remember
-from store.errors import FeatureMissing, ObjectCorrupt, ObjectMissing, StoreMissing
+from store.errors import FeatureMissing, KeyNeeded, ObjectCorrupt, ObjectMissing, StoreMissing
 from store.layout import ROOT_KEY
 from store.objects.base import ObjectStore
+from store.secret import Secret
+
+if TYPE_CHECKING:  # what ciphers need takes long to import, and a store that is not encrypted does without
+    from store.sealing.envelope import Envelope
+    from store.sealing.secret_keys import KeyRing
 
 FORMAT: Final = 1
 ROOT_LIMIT: Final = 256 * 1024  # bytes; a fresh record takes about 500
@@ -30,29 +39,12 @@ HANDLE_KEY_SIZE: Final = 32
 
 Work = Literal["read", "write", "maintenance"]
 _WORK_NAMES: Final[Mapping[Work, str]] = {"read": "read", "write": "write to", "maintenance": "maintain"}
-FEATURES: Final[Mapping[Work, frozenset[str]]] = {"read": frozenset(), "write": frozenset(), "maintenance": frozenset()}
+ENCRYPTION: Final = "encryption"  # the feature of an encrypted store
+FEATURES: Final[Mapping[Work, frozenset[str]]] = {
+    "read": frozenset({ENCRYPTION}), "write": frozenset(), "maintenance": frozenset(),
+}  # fmt: skip
 
-
-class Secret:
-    """Bytes that no log, message or traceback may show."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: bytes) -> None:
-        self._value = value
-
-    def reveal(self) -> bytes:
-        """Return the bytes."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return f"Secret({len(self._value)} bytes)"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and secrets.compare_digest(self._value, other._value)
-
-    def __hash__(self) -> int:
-        return hash(self._value)
+Unlock = Callable[["Envelope", str], "KeyRing"]  # (wrapped secrets, store's id) -> secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +65,11 @@ class StoreRoot:
 
     store: str  # 32 hex digits
     created_ns: int
-    handle_key: Secret  # 32 bytes; authenticates NFS handles
+    handle_key: Secret = field(repr=False)  # 32 bytes; authenticates NFS handles
     chunker: ChunkerSettings = field(default_factory=ChunkerSettings)
     features: Mapping[Work, tuple[str, ...]] = field(default_factory=dict)
-    encryption: object = None
-    mac: object = None
+    envelope: "Envelope | None" = None  # of an encrypted store
+    keys: "KeyRing | None" = field(default=None, repr=False, compare=False)  # its secrets
     seq: int = 0
     operations: Operations = ()
     etag: str = ""
@@ -86,7 +78,7 @@ class StoreRoot:
     @property
     def id_key(self) -> bytes | None:
         """Return what the ids of chunks are keyed with, where the store is encrypted."""
-        return None
+        return None if self.keys is None else self.keys.derived("chunks")
 
     def require(self, work: Work) -> None:
         """Check that this program can do one class of work on the store.
@@ -97,8 +89,6 @@ class StoreRoot:
         needed = [name for name in self.features.get(work, ()) if name not in FEATURES[work]]
         if work != "read":
             needed += [name for name in self.features.get("read", ()) if name not in FEATURES["read"]]
-        if self.encryption is not None and "encryption" not in FEATURES["read"]:
-            needed.append("encryption")
         if needed:
             raise FeatureMissing(_WORK_NAMES[work], list(dict.fromkeys(needed)))
 
@@ -110,42 +100,70 @@ class Created(NamedTuple):
     fresh: bool  # False: there was a store already, and it was left as it is
 
 
-def create_store(objects: ObjectStore, *, token: Callable[[int], bytes] = secrets.token_bytes) -> Created:
+def in_plain(objects: ObjectStore, root: StoreRoot) -> ObjectStore:
+    """Return a store's objects as everything above reads and writes them: those of an encrypted one opened."""
+    if root.keys is None:
+        return objects
+    from store.objects.sealed import Sealed  # what ciphers need is imported only where the store is encrypted
+
+    return Sealed(objects, root.keys, root.store)
+
+
+def create_store(
+    objects: ObjectStore,
+    *,
+    token: Callable[[int], bytes] = secrets.token_bytes,
+    encrypt: Callable[[StoreRoot], StoreRoot] | None = None,
+    unlock: Unlock | None = None,
+) -> Created:
     """Make a store, or open the one that is there.
 
     Args:
         objects: where.
         token: draws that many random bytes.
+        encrypt: makes the record of a new store into that of an encrypted one.
+        unlock: opens the secrets of a store that is there and encrypted.
 
     Raises:
-        ObjectCorrupt, FeatureMissing: there is a store, and it can't be used.
+        ObjectCorrupt, FeatureMissing, KeyNeeded, KeyWrong: there is a store, and it can't be used.
     """
     fresh = StoreRoot(store=token(16).hex(), created_ns=objects.now_ns(), handle_key=Secret(token(HANDLE_KEY_SIZE)))
+    if encrypt is not None:
+        fresh = encrypt(fresh)
 
     def decide(old: bytes | None, operation: str) -> bytes | None:
         return None if old is not None else encode_root(fresh, operation)
 
     committed = compare_and_set(objects, ROOT_KEY, decide)
-    root = decode_root(committed.data or b"", etag=committed.etag)
+    if committed.written and encrypt is not None:  # the keys are at hand
+        return Created(replace(decode_opened(committed.data or b"", fresh.keys), etag=committed.etag), fresh=True)
+    root = decode_root(committed.data or b"", etag=committed.etag, unlock=unlock)
     root.require("read")
     return Created(root, committed.written)
 
 
-def open_store(objects: ObjectStore) -> StoreRoot:
+def open_store(objects: ObjectStore, unlock: Unlock | None = None) -> StoreRoot:
     """Read the record and check that the store can be read.
+
+    Args:
+        objects: where.
+        unlock: opens the secrets of an encrypted store.
 
     Raises:
         StoreMissing: there is no store.
         ObjectCorrupt: the record does not decode.
         FeatureMissing: reading needs what this program can't do.
+        KeyNeeded: it is encrypted, and there is no `unlock`.  KeyWrong: `unlock` has another key.
     """
-    root = refreshed(objects, None)
+    root = refreshed(objects, None, unlock)
     root.require("read")
     return root
 
 
-def refreshed(objects: ObjectStore, root: StoreRoot | None) -> StoreRoot:
+def refreshed(objects: ObjectStore, root: StoreRoot | None, unlock: Unlock | None = None) -> StoreRoot:
     """Return the record as it is now; `root` itself when it has not changed since (one conditional request).
+
+    The secrets of an encrypted store that was opened already stay those that are known.
 
     Raises:
         StoreMissing: there is no store (any more).
@@ -157,7 +175,11 @@ def refreshed(objects: ObjectStore, root: StoreRoot | None) -> StoreRoot:
         raise StoreMissing(objects.address) from error
     if found is None and root is not None:
         return root
-    now = decode_root(found.data if found else b"", etag=found.etag if found else "")
+    data, etag = (found.data, found.etag) if found else (b"", "")
+    if root is None or root.keys is None:
+        now = decode_root(data, etag=etag, unlock=unlock)
+    else:
+        now = replace(decode_opened(data, root.keys), etag=etag)
     if root is not None and now.store != root.store:
         raise ObjectCorrupt(ROOT_KEY, f"it is store {now.store[:12]} now, expected {root.store[:12]}")
     return now
@@ -167,38 +189,73 @@ def encode_root(root: StoreRoot, operation: str) -> bytes:
     """Write the record's next generation: `seq` grows by one and `operation` is remembered."""
     seq = root.seq + 1
     extra = root.extra
-    return jsondoc.encode(
-        {
-            **extra.get("", {}),
-            "format": FORMAT,
-            "store": root.store,
-            "created": root.created_ns,
-            "features": {**extra.get("features", {}), **{work: [*root.features.get(work, ())] for work in FEATURES}},
-            "chunker": {
-                **extra.get("chunker", {}),
-                "algorithm": root.chunker.algorithm,
-                "min": root.chunker.min,
-                "avg": root.chunker.avg,
-                "max": root.chunker.max,
-                "normalization": root.chunker.normalization,
-                "seed": root.chunker.seed,
-            },
-            "keys": {**extra.get("keys", {}), "handle": base64.b64encode(root.handle_key.reveal()).decode()},
-            "encryption": root.encryption,
-            "mac": root.mac,
-            "seq": seq,
-            "operations": [[*pair] for pair in remember(root.operations, seq, operation)],
-        }
-    )
+    encrypted = root.envelope is not None
+    document: dict[str, Any] = {
+        **extra.get("", {}),
+        "format": FORMAT,
+        "store": root.store,
+        "created": root.created_ns,
+        "features": {**extra.get("features", {}), **{work: [*root.features.get(work, ())] for work in FEATURES}},
+        "chunker": {
+            **extra.get("chunker", {}),
+            "algorithm": root.chunker.algorithm,
+            "min": root.chunker.min,
+            "avg": root.chunker.avg,
+            "max": root.chunker.max,
+            "normalization": root.chunker.normalization,
+            "seed": 0 if encrypted else root.chunker.seed,
+        },
+        "keys": {**extra.get("keys", {})},
+        "encryption": None if root.envelope is None else root.envelope.encoded(),
+        "mac": None,
+        "seq": seq,
+        "operations": [[*pair] for pair in remember(root.operations, seq, operation)],
+    }
+    if not encrypted:
+        document["keys"]["handle"] = base64.b64encode(root.handle_key.reveal()).decode()
+    elif root.keys is None:
+        raise KeyNeeded(root.store, "its keys are needed to change its record")
+    else:
+        document["mac"] = _mac(document, root.keys)
+    return jsondoc.encode(document)
 
 
-def decode_root(data: bytes, *, etag: str = "") -> StoreRoot:
+def _mac(document: Mapping[str, Any], keys: "KeyRing") -> str:
+    """Return the MAC of a record: HMAC-SHA256 over its canonical form without `mac` and `sum`, in hex."""
+    covered = {name: value for name, value in document.items() if name not in ("mac", "sum")}
+    return hmac.digest(keys.derived("record"), jsondoc.canonical(covered), "sha256").hex()
+
+
+def decode_root(data: bytes, *, etag: str = "", unlock: Unlock | None = None) -> StoreRoot:
     """Read the record.
 
     Raises:
-        ObjectCorrupt: the bytes are not such a record.
+        ObjectCorrupt: the bytes are not such a record, or not what its MAC says.
         FeatureMissing: it is of a format that this program doesn't know, so that no field may be trusted.
+        KeyNeeded: it is encrypted, and there is no `unlock`; or what that raises.
     """
+    root = replace(_parsed(data), etag=etag)
+    if root.envelope is None:
+        return root
+    if unlock is None:
+        raise KeyNeeded(root.store[:12], "give its key")
+    return replace(decode_opened(data, unlock(root.envelope, root.store)), etag=etag)
+
+
+def decode_opened(data: bytes, keys: "KeyRing | None") -> StoreRoot:
+    """Read the record of an encrypted store of which the keys are known; errors as `decode_root`."""
+    root = _parsed(data)
+    if keys is None:
+        return root
+    document = jsondoc.decode(ROOT_KEY, data, limit=ROOT_LIMIT).rest()
+    if root.envelope is None:
+        raise ObjectCorrupt(ROOT_KEY, "it says that this store is not encrypted, and it was: somebody has edited it")
+    if not hmac.compare_digest(str(document.get("mac")).encode(), _mac(document, keys).encode()):
+        raise ObjectCorrupt(ROOT_KEY, "its MAC does not fit: somebody has edited it without having the store's keys")
+    return replace(root, keys=keys, handle_key=keys.handle, chunker=replace(root.chunker, seed=keys.seed))
+
+
+def _parsed(data: bytes) -> StoreRoot:
     fields = jsondoc.decode(ROOT_KEY, data, limit=ROOT_LIMIT)
     store_format = fields.integer("format")
     if store_format != FORMAT:
@@ -206,11 +263,17 @@ def decode_root(data: bytes, *, etag: str = "") -> StoreRoot:
     features, encryption = fields.fields("features"), fields.take("encryption")
     needed = {work: tuple(str(name) for name in features.array(work)) for work in FEATURES}
     unknown = [name for name in needed["read"] if name not in FEATURES["read"]]
-    if encryption is not None and "encryption" not in FEATURES["read"]:
-        unknown.append("encryption")
     if unknown:  # no further field may be trusted to mean what it means here
         raise FeatureMissing(_WORK_NAMES["read"], unknown)
     chunker, keys = fields.fields("chunker"), fields.fields("keys")
+    envelope = None
+    if (encryption is not None) != (ENCRYPTION in needed["read"]):
+        raise ObjectCorrupt(ROOT_KEY, "its list of features and its keys do not agree on whether it is encrypted")
+    if encryption is not None:
+        from store.sealing.envelope import decode_envelope
+
+        envelope = decode_envelope(fields.inner("encryption", encryption))
+    fields.take("mac")
     standard = ChunkerSettings()
     settings = ChunkerSettings(
         algorithm=chunker.text("algorithm", default=standard.algorithm),
@@ -225,14 +288,12 @@ def decode_root(data: bytes, *, etag: str = "") -> StoreRoot:
     return StoreRoot(
         store=fields.hex("store", size=16),
         created_ns=fields.integer("created"),
-        handle_key=_handle_key(keys),
+        handle_key=_handle_key(keys) if envelope is None else Secret(bytes(HANDLE_KEY_SIZE)),
         chunker=settings,
         features=needed,
-        encryption=encryption,
-        mac=fields.take("mac"),
+        envelope=envelope,
         seq=fields.integer("seq"),
         operations=jsondoc.operations(fields),
-        etag=etag,
         extra={"features": features.rest(), "chunker": chunker.rest(), "keys": keys.rest(), "": fields.rest()},
     )
 

@@ -25,12 +25,13 @@ def cat(common: Common, place: str) -> None:
     from store.catalogue.refs import split_location
     from store.errors import IsAFolder, NotAFolder, printable
     from store.kinds import Kind
+    from store.repository import Repository
     from store.vfs.opening import open_tree
 
     reference, path = split_location(place)
-    with common.repository() as repository:
-        state = repository.catalogue.resolve(reference)
-        tree = open_tree(repository.objects, cache_memory=MEMORY, cache_dir=None, cache_disk=0)
+    with common.opened() as opened:
+        state = Repository(opened.objects, opened.root, seen=opened.seen).catalogue.resolve(reference)
+        tree = open_tree(opened.guard, opened.root, cache_memory=MEMORY, cache_dir=None, cache_disk=0)
         with contextlib.closing(tree):
             node, walked = tree.root(), str(reference)
             # By its id, not by its tag: a channel that moves meanwhile must not change what is read.

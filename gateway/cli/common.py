@@ -20,6 +20,7 @@ import click
 
 if TYPE_CHECKING:  # importing these takes longer than some commands run
     from gateway.config import Settings
+    from gateway.stores import Opened
     from store.repository import Repository
 
 
@@ -35,6 +36,7 @@ class Common:
     server: str | None = None
     config: Path | None = None
     insecure_store: bool = False
+    key_file: Path | None = None
     verbosity: int = 0
     quiet: bool = False
     json: bool = False
@@ -60,18 +62,27 @@ class Common:
             given["store.url"] = self.store
         if self.insecure_store:
             given["store.insecure"] = "true"
+        if self.key_file is not None:
+            given["store.key_file"] = os.fspath(self.key_file)
         return load(flags=given, file=self.config)
 
     @contextlib.contextmanager
-    def repository(self, *, single_writer: bool = False) -> "Iterator[Repository]":
+    def opened(self, *, single_writer: bool = False) -> "Iterator[Opened]":
         """Open the store for as long as the context lasts; the embedded default one is made at first use."""
         from gateway.stores import Options, open_store
-        from store.repository import Repository
 
         options = Options(create=True, single_writer=single_writer, on_wait=self.waiting, on_long=self.remark)
         opened = open_store(self.settings(), options)
         with contextlib.closing(opened.objects):
-            yield Repository(opened.objects, opened.root)
+            yield opened
+
+    @contextlib.contextmanager
+    def repository(self, *, single_writer: bool = False) -> "Iterator[Repository]":
+        """Open the store as commands use it; see `opened`."""
+        from store.repository import Repository
+
+        with self.opened(single_writer=single_writer) as opened:
+            yield Repository(opened.objects, opened.root, seen=opened.seen)
 
     def remark(self, text: str) -> None:
         """Say something that is not the result."""
@@ -104,6 +115,9 @@ COMMON_OPTIONS: Final = (
     _option("--store", metavar="ADDRESS", help="The store: a folder, or s3://BUCKET/PREFIX."),
     _option("--server", metavar="URL", help="A gateway to talk to instead. This version cannot yet."),
     _option("--config", type=click.Path(path_type=Path), metavar="FILE", help="The configuration file."),
+    _option(
+        "--key-file", type=click.Path(path_type=Path), metavar="FILE", help="The file with an encrypted store's key."
+    ),
     _option("--insecure-store", is_flag=True, help="Allow an http:// S3 endpoint on another machine."),
     _option("-v", "--verbose", "verbosity", count=True, help="Say more; -vv says most."),
     _option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors."),

@@ -19,6 +19,7 @@ COMMANDS: Final[Mapping[str, str]] = {  # name -> module:attribute
     "diff": "gateway.cli.diff:diff",
     "doctor": "gateway.cli.doctor:doctor",
     "init": "gateway.cli.init:init",
+    "key": "gateway.cli.key:key",
     "log": "gateway.cli.log:log",
     "ls": "gateway.cli.ls:ls",
     "pull": "gateway.cli.pull:pull",

@@ -31,24 +31,29 @@ def verify(ctx: click.Context, common: Common, ref: str | None, deep: bool) -> N
       aetherfs verify maps:1.0.0 --deep
     """
     from gateway.exits import CORRUPT
-    from gateway.stores import Options, connect
+    from gateway.stores import Options, connect, open_record
     from store.care.verify import VerifyCounters
     from store.care.verify import verify as check
     from store.catalogue.refs import parse_reference
 
     wanted = parse_reference(ref) if ref else None
     counters = VerifyCounters()
-    # Opened without its record, which may be what is damaged.
-    objects, _ = connect(common.settings(), Options(on_wait=common.waiting, on_long=common.remark), create=False)
-    with contextlib.closing(objects), shown(lambda: _reading(counters), wanted=not common.quiet):
-        if wanted is None:
-            done = check(objects, deep=deep, counters=counters)
-        else:
-            from store.catalogue.catalogue import Catalogue
-            from store.root import open_store
+    from store.catalogue.catalogue import Catalogue
+    from store.errors import Corrupt, StoreMissing
+    from store.root import in_plain
 
-            state = Catalogue(objects, open_store(objects)).resolve(wanted)
-            done = check(objects, state=state, deep=deep, counters=counters)
+    settings = common.settings()
+    lying, _ = connect(settings, Options(on_wait=common.waiting, on_long=common.remark), create=False)
+    with contextlib.closing(lying), shown(lambda: _reading(counters), wanted=not common.quiet):
+        root = None
+        try:
+            root, seen = open_record(settings, lying)
+        except (Corrupt, StoreMissing):  # what is damaged may be the record: a plain store is checked without it
+            if wanted is not None:
+                raise
+        objects = lying if root is None else in_plain(lying, root)
+        state = Catalogue(objects, root, seen=seen).resolve(wanted) if wanted is not None and root is not None else None
+        done = check(objects, state=state, deep=deep, counters=counters, root=root)
     common.result(_document(done), list(_lines(done)))
     if done.findings:
         ctx.exit(CORRUPT)

@@ -33,18 +33,19 @@ def warm(ctx: click.Context, common: Common, ref: str, path: str) -> None:
     from store.care.warm import WarmCounters, check_path
     from store.care.warm import warm as fill
     from store.catalogue.refs import parse_reference
+    from store.repository import Repository
 
     wanted, below = parse_reference(ref), os.fsencode(path).strip(b"/")
     settings = common.settings()
     folder = disk_cache(settings)
     counters = WarmCounters()
-    with common.repository() as repository, shown(lambda: _reading(counters), wanted=not common.quiet):
+    with common.opened() as opened, shown(lambda: _reading(counters), wanted=not common.quiet):
+        repository = Repository(opened.objects, opened.root, seen=opened.seen)
         state = repository.catalogue.resolve(wanted)
         check_path(open_content(repository, state.content), below)
         done = None
         if folder is not None:
-            objects, root = repository.objects, repository.root
-            done = fill(objects, root, state, below, folder, settings.cache.disk, counters)
+            done = fill(opened.guard, opened.root, state, below, folder, settings.cache.disk, counters)
     document: dict[str, object] = {
         "dataset": state.dataset,
         "tag": state.tag,

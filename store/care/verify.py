@@ -34,6 +34,7 @@ from store.manifest.layout import NODE, Section
 from store.manifest.view import Manifest, PageCache, open_manifest
 from store.objects.base import ObjectStore
 from store.objects.measure import Measuring
+from store.root import StoreRoot
 
 PARALLEL: Final = 8  # objects read at a time
 _AHEAD: Final = 3 * PARALLEL
@@ -75,7 +76,7 @@ class Verified:
 
 def verify(
     objects: ObjectStore, *, state: State | None = None, deep: bool = False, counters: VerifyCounters | None = None,
-    id_key: bytes | None = None,
+    root: StoreRoot | None = None,
 ) -> Verified:  # fmt: skip
     """Check a whole store, or one state with all it needs.
 
@@ -84,22 +85,23 @@ def verify(
         state: the one to check; `None`: all.
         deep: read every block and every file.
         counters: updated as it goes.
-        id_key: the store's id key, where it is encrypted.
+        root: the store's record, where it is encrypted: what `objects` was opened with.
 
     Raises:
         StoreMissing: no store lies there.
         FeatureMissing: the store needs something that this program can't do.
         StoreUnavailable, StoreDenied: it can't be read.
     """
-    return _Verify(objects, deep=deep, counters=counters or VerifyCounters(), id_key=id_key).run(state)
+    return _Verify(objects, deep=deep, counters=counters or VerifyCounters(), root=root).run(state)
 
 
 class _Verify:
-    def __init__(self, objects: ObjectStore, *, deep: bool, counters: VerifyCounters, id_key: bytes | None) -> None:
-        self.objects, self.deep, self.counters, self.id_key = Measuring(objects), deep, counters, id_key
+    def __init__(self, objects: ObjectStore, *, deep: bool, counters: VerifyCounters, root: StoreRoot | None) -> None:
+        self.objects, self.deep, self.counters = Measuring(objects), deep, counters
+        self.id_key = None if root is None else root.id_key
         self.findings = Findings()
-        self.heads = Heads(self.objects, self.findings)
-        self.packs = Packs(self.objects, self.findings, deep=deep, on_bytes=self._read, id_key=id_key)
+        self.heads = Heads(self.objects, self.findings, root)
+        self.packs = Packs(self.objects, self.findings, deep=deep, on_bytes=self._read, id_key=self.id_key)
         self.pages: PageCache = ByteCache(_PAGES)
         self.lock = threading.Lock()
         self.bytes_read = 0

@@ -34,7 +34,7 @@ from store.digest import stored_digest
 from store.errors import Corrupt, FeatureMissing, ObjectCorrupt, ObjectMissing, StoreMissing
 from store.layout import DATASETS, ROOT_KEY, dataset_key, dataset_of_key, history_key
 from store.objects.base import ObjectStore
-from store.root import encode_root, open_store
+from store.root import StoreRoot, encode_root, open_store, refreshed
 
 HISTORY: Final = "history/"
 
@@ -51,8 +51,9 @@ class Named:
 class Heads:
     """Goes through heads and collects the states they name."""
 
-    def __init__(self, objects: ObjectStore, findings: Findings) -> None:
-        self._objects, self._findings = objects, findings
+    def __init__(self, objects: ObjectStore, findings: Findings, root: StoreRoot | None = None) -> None:
+        """Start; `root`: the record of an encrypted store, as it was opened."""
+        self._objects, self._findings, self._root = objects, findings, root
         self.states: dict[Content, Named] = {}
         self._seen: set[str] = set()  # names, some 100 bytes each
         self.heads = 0
@@ -66,7 +67,8 @@ class Heads:
             FeatureMissing: the store needs something that this program can't do.
         """
         try:
-            root = open_store(self._objects)
+            known = self._root
+            root = open_store(self._objects) if known is None or known.keys is None else refreshed(self._objects, known)
             absent = _absent(self._objects.get(ROOT_KEY), encode_root(root, ""))
             if absent:
                 self._findings.add(ROOT_KEY, f"it lacks {', '.join(absent)}")

@@ -6,13 +6,13 @@ caller's thread hands out the chunks; the reader below has threads of its own. W
 
 import sqlite3
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from store.blocks import BlockReader
+from store.blocks import BlockReader, Forget
 from store.catalogue.catalogue import State
 from store.errors import NotAFolder, PathMissing
 from store.kinds import Kind
@@ -27,6 +27,7 @@ from store.repository import Repository
 from store.root import StoreRoot
 
 STEP: Final = 16 << 20  # plain bytes read at a time
+Below = Callable[[str, int, int], tuple[str, int, int]]
 REMEMBERED: Final = 500_000  # chunks below a path that are not read twice, about 100 bytes each
 
 
@@ -64,7 +65,7 @@ def warm(
     """Fill the cache.
 
     Args:
-        objects: the store; not closed.
+        objects: the store, as it lies; not closed.
         root: its record.
         state: what to read.
         path: of a folder or file in it; empty: all.
@@ -85,8 +86,9 @@ def warm(
             raise OSError(f"the cache in {cache_dir} cannot be used: {error}") from error
         opened.callback(pieces.close)
         cached = CachedObjects(measured, pieces)
-        manifest = _read_manifest(cached, root, state)
-        reader = BlockReader(cached, STEP, id_key=root.id_key, forget=cached.forget)
+        plain, forget, below = _in_plain(cached, root)
+        manifest = _read_manifest(plain, root, state)
+        reader = BlockReader(plain, STEP, id_key=root.id_key, forget=forget)
         opened.callback(reader.close)
         counters.phase, counters.bytes_total = "chunks", 0 if path else state.content.size
         wanted: set[tuple[str, int]] = set()  # (object, number of the piece)
@@ -96,24 +98,34 @@ def warm(
             chunks += len(step)
             counters.bytes_done += sum(block.plain for block in step)
             for block in step:
-                first, last = block.offset // PIECE, (block.offset + block.stored - 1) // PIECE
-                wanted |= {(pack_key(block.pack.hex()), number) for number in range(first, last + 1)}
+                key, offset, size = below(pack_key(block.pack.hex()), block.offset, block.stored)
+                wanted |= {(key, number) for number in range(offset // PIECE, (offset + size - 1) // PIECE + 1)}
         counters.phase = "writing"
         pieces.settle()
         # What was there before is the oldest, so it may have had to go for what came now: once more, as the newest.
         for key, number in sorted(wanted):
             if not cached.kept(key, number * PIECE, PIECE):
                 cached.get(key, offset=number * PIECE, size=PIECE)
-        _read_manifest(cached, root, state)
+        _read_manifest(plain, root, state)
         pieces.settle()
         kept = sum(cached.kept(key, number * PIECE, PIECE) for key, number in wanted)
         fetched = measured.snapshot().bytes_in
         return Warmed(chunks, counters.bytes_done, fetched, len(wanted) * PIECE, len(wanted), kept, limit - SLACK)
 
 
-def _read_manifest(cached: CachedObjects, root: StoreRoot, state: State) -> Manifest:
+def _in_plain(cached: CachedObjects, root: StoreRoot) -> tuple[ObjectStore, Forget, Below]:
+    """Return what is read, who is told of damage, and what says in which range below a range lies."""
+    if root.keys is None:
+        return cached, cached.forget, lambda key, offset, size: (key, offset, size)
+    from store.objects.sealed import Sealed  # what ciphers need is imported only where the store is encrypted
+
+    sealed = Sealed(cached, root.keys, root.store, forget=cached.forget)
+    return sealed, sealed.forget, sealed.below
+
+
+def _read_manifest(objects: ObjectStore, root: StoreRoot, state: State) -> Manifest:
     """Open a state's manifest, with no page of it in memory, and read all of it."""
-    manifest = Repository(cached, root).manifest(bytes.fromhex(state.manifest), bytes.fromhex(state.content.root))
+    manifest = Repository(objects, root).manifest(bytes.fromhex(state.manifest), bytes.fromhex(state.content.root))
     for kind in manifest.contents.sections:
         deque(manifest.pages(kind), maxlen=0)
     return manifest

@@ -61,6 +61,7 @@ from store.root import StoreRoot, refreshed
 HEADS_SIZE: Final = 32 * 1024 * 1024  # encoded bytes of remembered heads
 HEADS_COUNT: Final = 4096  # remembered heads, absent ones too
 Guard = Callable[[Head, Content], None]
+Seen = Callable[[str, int], None]  # (dataset, seq of its head): raises `Replayed` where a later one was seen
 _UNIQUE_DIGITS: Final = 32  # 128 bits: from here on a prefix of an id is taken to be unique
 _DAY_NS: Final = 86_400 * 10**9
 _EPOCH: Final = datetime.date(1970, 1, 1).toordinal()
@@ -110,8 +111,9 @@ class Catalogue:
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
         archive: Archive | None = None,
+        seen: Seen = lambda name, seq: None,
     ) -> None:
-        self._objects, self._root = objects, root
+        self._objects, self._root, self._seen = objects, root, seen
         self._clock, self._sleep, self._jitter = clock, sleep, jitter
         self._archive = archive or Archive(objects)
         self._heads: OrderedDict[str, _Remembered] = OrderedDict()
@@ -360,7 +362,7 @@ class Catalogue:
         def decide(old: bytes | None, operation: str) -> bytes | None:
             nonlocal plan, own
             own = operation
-            head = Head(name) if old is None else decode_head(name, old)
+            head = Head(name) if old is None else self._decoded(name, old)
             made = step(head, operation)
             if made is None:
                 plan = Plan((), {})
@@ -372,7 +374,7 @@ class Catalogue:
             return data
 
         committed = commit.compare_and_set(self._objects, key, decide, sleep=self._sleep, jitter=self._jitter)
-        head = decode_head(name, committed.data) if committed.data is not None else Head(name)
+        head = self._decoded(name, committed.data) if committed.data is not None else Head(name)
         self._remember(name, _Remembered(head, committed.etag, len(committed.data or b""), self._clock()))
         if committed.written:
             self._hint(name, head)
@@ -394,11 +396,16 @@ class Catalogue:
             fresh = _Remembered(None, "", 0, asked_s)
         else:
             if found is not None:
-                fresh = _Remembered(decode_head(name, found.data), found.etag, len(found.data), asked_s)
+                fresh = _Remembered(self._decoded(name, found.data), found.etag, len(found.data), asked_s)
             else:
                 fresh = known._replace(checked_s=asked_s) if known else _Remembered(None, "", 0, asked_s)
         self._remember(name, fresh)
         return fresh
+
+    def _decoded(self, name: str, data: bytes) -> Head:
+        head = decode_head(name, data)
+        self._seen(name, head.seq)
+        return head
 
     def _remember(self, name: str, fresh: _Remembered) -> None:
         with self._lock:

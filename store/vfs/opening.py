@@ -4,33 +4,44 @@ import logging
 import sqlite3
 from pathlib import Path
 
+from store.catalogue.catalogue import Seen
 from store.objects.base import ObjectStore
 from store.objects.cached import CachedObjects
 from store.objects.pieces import PieceCache
 from store.repository import Repository
-from store.root import open_store
+from store.root import StoreRoot, in_plain
 from store.vfs.storetree import StoreTree
 
 _log = logging.getLogger(__name__)
 
 
-def open_tree(objects: ObjectStore, *, cache_memory: int, cache_dir: Path | None, cache_disk: int) -> StoreTree:
+def open_tree(
+    objects: ObjectStore, root: StoreRoot, *, cache_memory: int, cache_dir: Path | None, cache_disk: int,
+    seen: Seen = lambda name, seq: None,
+) -> StoreTree:  # fmt: skip
     """Open the store that lies in `objects` as a tree.
 
     Args:
-        objects: the store.
+        objects: the store, as it lies: an encrypted one's cache holds what is sealed.
+        root: its record, with its keys.
         cache_memory: bytes of plain chunks to keep in memory.
         cache_dir: folder for a local cache of what was read, or `None`. Each store has a folder of its own in it: one
             state may lie in other packs elsewhere.
         cache_disk: most bytes that folder may take.
+        seen: told of heads that are read.
     """
-    root = open_store(objects)
-    if cache_dir is None:
-        return StoreTree(Repository(objects, root), memory=cache_memory)
-    try:
-        pieces = PieceCache(cache_dir / root.store, cache_disk)
-    except (OSError, sqlite3.Error) as error:
-        _log.warning("no disk cache: %s can't be used: %s", cache_dir, error)
-        return StoreTree(Repository(objects, root), memory=cache_memory)
+    pieces = None
+    if cache_dir is not None:
+        try:
+            pieces = PieceCache(cache_dir / root.store, cache_disk)
+        except (OSError, sqlite3.Error) as error:
+            _log.warning("no disk cache: %s can't be used: %s", cache_dir, error)
+    if pieces is None:
+        return StoreTree(Repository(in_plain(objects, root), root, seen=seen), memory=cache_memory)
     cached = CachedObjects(objects, pieces)
-    return StoreTree(Repository(cached, root), memory=cache_memory, forget=cached.forget)
+    if root.keys is None:
+        return StoreTree(Repository(cached, root, seen=seen), memory=cache_memory, forget=cached.forget)
+    from store.objects.sealed import Sealed  # what ciphers need is imported only where the store is encrypted
+
+    sealed = Sealed(cached, root.keys, root.store, forget=cached.forget)
+    return StoreTree(Repository(sealed, root, seen=seen), memory=cache_memory, forget=sealed.forget)

@@ -13,6 +13,7 @@ from gateway.app import disk_cache
 from gateway.config import load
 from store.layout import PACKS
 from store.objects.address import open_objects
+from store.root import open_store
 from store.vfs.opening import open_tree
 from tests.support.s3 import S3Place
 from tests.unit.store.care.test_verify import noise
@@ -72,7 +73,7 @@ def test_reading_commands_on_a_real_server(
     objects = open_objects(address)
     gone = Gone(objects, method="get", only=PACKS)
     gone.calls_left = 0
-    tree = open_tree(gone, cache_memory=1 << 20, cache_dir=cache, cache_disk=1 << 30)
+    tree = open_tree(gone, open_store(objects), cache_memory=1 << 20, cache_dir=cache, cache_disk=1 << 30)
     try:
         assert read(tree, b"a") == noise(1, 3_000_000)
     finally:

@@ -11,13 +11,13 @@ from store.layout import ROOT_KEY
 from store.root import (
     ROOT_LIMIT,
     ChunkerSettings,
-    Secret,
     create_store,
     decode_root,
     encode_root,
     open_store,
     refreshed,
 )
+from store.secret import Secret
 from tests.unit.store.faults import FaultyStore
 
 
@@ -106,7 +106,7 @@ def test_encrypted_store_does_not_open_without_that_ability() -> None:
     store = FaultyStore()
     create_store(store)
     changed(store, encryption={"any": "thing"})
-    with pytest.raises(FeatureMissing, match="encryption"):
+    with pytest.raises(ObjectCorrupt, match="whether it is encrypted"):
         open_store(store)
 
 

@@ -46,7 +46,7 @@ class Bench:
         """Open a gateway's tree over a store that gives nothing but the catalogue."""
         objects = Gone(self.repository.objects, method="get", only="packs/")
         objects.calls_left = 0
-        return open_tree(objects, cache_memory=1 << 20, cache_dir=self.cache, cache_disk=1 << 30)
+        return open_tree(objects, self.repository.root, cache_memory=1 << 20, cache_dir=self.cache, cache_disk=1 << 30)
 
 
 class Gone(Failing):

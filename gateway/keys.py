@@ -1,0 +1,144 @@
+"""Where the key of an encrypted store comes from: settings, environment, AWS KMS, or this user's own key folder.
+
+    store.key_file (--key-file, AETHERFS_KEY_FILE)   a file that nobody else may read
+    AETHERFS_KEY                                     the key itself, base64
+    store.kms_key                                    a key of AWS KMS
+    none of them                                     aetherfs/keys/<store id>.key in the user's configuration folder
+
+A key is never given on a command line. Plain functions; any thread.
+"""
+
+import contextlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import platformdirs
+
+from gateway.config import APP, ConfigError, Settings
+from store.errors import KeyNeeded, KeyWrong
+from store.sealing.envelope import Envelope, check_of
+from store.sealing.key_source import (
+    Drawn,
+    GivenKey,
+    KeySource,
+    KmsKey,
+    make_key_file,
+    parse_key,
+    read_key_file,
+    wanted,
+)
+from store.secret import Secret
+
+KEY_VARIABLE: Final = "AETHERFS_KEY"
+NEXT: Final = ".next"  # beside a key file: the key that `key rotate` is about to put in its place
+
+
+def key_given(settings: Settings, environ: Mapping[str, str] | None = None) -> str:
+    """Say by which of the ways a key was given; empty: by none.
+
+    Raises:
+        ConfigError: by several.
+    """
+    variables = os.environ if environ is None else environ
+    ways = [
+        name
+        for name, value in (
+            ("store.key_file", settings.store.key_file),
+            (KEY_VARIABLE, variables.get(KEY_VARIABLE, "")),
+            ("store.kms_key", settings.store.kms_key),
+        )
+        if value
+    ]
+    if len(ways) > 1:
+        raise ConfigError(
+            f"{' and '.join(ways)} are both set: unset all but one, so that it is clear which key is meant"
+        )
+    return ways[0] if ways else ""
+
+
+def key_source(settings: Settings, environ: Mapping[str, str] | None = None) -> KeySource:
+    """Return who has the key by the settings.
+
+    Raises:
+        ConfigError: several ways are given.  KeyWrong: what is given is no key.
+    """
+    variables = os.environ if environ is None else environ
+    match key_given(settings, variables):
+        case "store.key_file":
+            return KeyFile(Path(settings.store.key_file))
+        case "store.kms_key":
+            return KmsKey(settings.store.kms_key, lambda: kms_client(settings.store.kms_key))
+        case "":
+            return OwnKeys()
+    where = f"variable {KEY_VARIABLE}"
+    return GivenKey(parse_key(variables[KEY_VARIABLE], where), where)
+
+
+def kms_client(key: str) -> Any:
+    """Make the boto3 client of KMS, in the region that an ARN names."""
+    import boto3
+
+    parts = key.split(":")
+    region = parts[3] if len(parts) > 5 and parts[0] == "arn" else None
+    return boto3.session.Session().client("kms", region_name=region)
+
+
+def own_key_file(store: str) -> Path:
+    """Name the file in which this user keeps the key of a store where nothing else is set."""
+    return Path(platformdirs.user_config_dir(APP, appauthor=False)) / "keys" / f"{store}.key"
+
+
+class KeyFile:
+    """A key file, read when it is needed. A `key rotate` that was ended half-way is finished."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the file."""
+        self.path = path
+        self.where = f"file {path}"
+
+    def kek(self, envelope: Envelope, store: str) -> Secret:
+        """Return the key; see `KeySource`."""
+        following = self.path.with_name(self.path.name + NEXT)
+        if following.exists():
+            with contextlib.suppress(KeyWrong):
+                coming = read_key_file(following).kek(envelope, store)
+                if check_of(coming) == envelope.kek.check:  # the record has it already: only this was left to be done
+                    with contextlib.suppress(OSError):
+                        os.replace(following, self.path)
+                    return coming
+        return read_key_file(self.path).kek(envelope, store)
+
+    def draw(self, store: str) -> Drawn:
+        """Return the key in the file; see `KeySource`."""
+        return read_key_file(self.path).draw(store)
+
+    def draw_next(self, store: str) -> Drawn:
+        """Make the key that is to replace this one, beside it; one that an earlier attempt left there is taken."""
+        following = self.path.with_name(self.path.name + NEXT)
+        try:
+            return make_key_file(following).draw(store)
+        except FileExistsError:
+            return read_key_file(following).draw(store)
+
+    def replace(self) -> None:
+        """Put the next key in the place of this one."""
+        os.replace(self.path.with_name(self.path.name + NEXT), self.path)
+
+
+class OwnKeys:
+    """The keys in this user's configuration folder, by store."""
+
+    where = "this user's key folder"
+
+    def kek(self, envelope: Envelope, store: str) -> Secret:
+        """Return the key of a store; see `KeySource`."""
+        path = own_key_file(store)
+        if envelope.kek.kind != "key" or not path.exists():
+            raise KeyNeeded(store[:12], wanted(envelope))
+        return KeyFile(path).kek(envelope, store)
+
+    def draw(self, store: str) -> Drawn:
+        """Return the key of a store; see `KeySource`."""
+        return KeyFile(own_key_file(store)).draw(store)

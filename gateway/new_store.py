@@ -1,0 +1,166 @@
+"""Makes an encrypted store, and changes the keys of one: what `init --encrypt` and `key rotate` do.
+
+A key is durable in its file before the store's record needs it. Plain functions that block.
+"""
+
+import datetime
+import textwrap
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from gateway import pins
+from gateway.config import ConfigError, Settings
+from gateway.keys import KeyFile, OwnKeys, key_source, own_key_file
+from store.commit import compare_and_set
+from store.errors import ObjectCorrupt
+from store.layout import ROOT_KEY
+from store.objects.base import ObjectStore
+from store.root import ENCRYPTION, Created, StoreRoot, Unlock, create_store, decode_opened, decode_root, encode_root
+from store.sealing.envelope import Envelope, with_new_data_key
+from store.sealing.key_source import KeySource, make_envelope, make_key_file, rewrap, spell_key
+from store.sealing.secret_keys import KeyRing
+
+_GROUP: Final = 4  # characters of a key that stand together on a sheet
+
+
+class Made(NamedTuple):
+    """An encrypted store, made."""
+
+    created: Created
+    key_file: Path | None
+    sheet: list[str]
+
+
+def create_encrypted(settings: Settings, objects: ObjectStore) -> Made:
+    """Make an encrypted store.
+
+    Raises:
+        ConfigError, KeyWrong, OSError: the key can't be made or used.  What the object store raises.
+    """
+    source = key_source(settings)
+    key_file: Path | None = None
+
+    def encrypt(fresh: StoreRoot) -> StoreRoot:
+        nonlocal source, key_file
+        if isinstance(source, OwnKeys):
+            source = KeyFile(own_key_file(fresh.store))
+        if isinstance(source, KeyFile):
+            key_file = source.path
+            if not key_file.exists():
+                make_key_file(key_file)
+        envelope, keys = make_envelope(source, fresh.store, fresh.created_ns)
+        features = {**fresh.features, "read": (*fresh.features.get("read", ()), ENCRYPTION)}
+        return replace(fresh, envelope=envelope, keys=keys, handle_key=keys.handle, features=features)
+
+    created = create_store(objects, encrypt=encrypt)
+    if created.fresh:
+        pins.forget_pin(objects.address)
+        pins.keep_pin(objects.address, created.root, None)
+    return Made(created, key_file, recovery_sheet(source, created.root, objects.address))
+
+
+def recovery_sheet(source: KeySource, root: StoreRoot, address: str) -> list[str]:
+    """Return what to print and lock away, as lines: all that is needed to read the store again."""
+    if root.envelope is None:
+        return []
+    kek = root.envelope.kek
+    day = datetime.datetime.fromtimestamp(root.created_ns // 10**9, datetime.UTC).date()
+    lines = ["", f"Recovery sheet of AetherFS store {root.store}", f"  made        {day}", f"  address     {address}"]
+    if kek.kind != "key":
+        lines += [
+            f"  key         kept by AWS KMS: {kek.key}",
+            "  Who may use that key of KMS reads the store. If it is deleted, nothing here can ever be read again.",
+        ]
+        return lines
+    text = spell_key(source.kek(root.envelope, root.store))
+    groups = textwrap.wrap(text, _GROUP, break_on_hyphens=False)
+    lines += [
+        f"  key {kek.check}",
+        f"              {' '.join(groups[: len(groups) // 2])}",
+        f"              {' '.join(groups[len(groups) // 2 :])}",
+        "  Print this and lock it away; whoever has it reads the store, and without the key nobody ever does.",
+        "  To use it: write the key into a file of mode 600 (spaces do not matter) and give it as --key-file.",
+    ]
+    return lines
+
+
+def rotate(settings: Settings, objects: ObjectStore, unlock: Unlock, onto: KeySource | None) -> StoreRoot:
+    """Wrap a store's secrets by another key; the old wrapping is dropped. Safe to end anywhere, and to do again.
+
+    Args:
+        settings: say which key it is now.
+        objects: the store, as it lies.
+        unlock: opens it as it is now.
+        onto: the key that it gets; `None`: a new one of the kind that it has, in the same place.
+
+    Raises:
+        ConfigError: the key that it has was given by value, so that no new one can be put in its place.
+        KeyWrong, KeyNeeded, OSError, and what the object store raises.
+    """
+    source = key_source(settings)
+    file: KeyFile | None = None
+
+    def change(root: StoreRoot) -> Envelope:
+        nonlocal file
+        assert root.envelope is not None, "encrypted"  # noqa: S101  # for the type checker
+        assert root.keys is not None, "opened"  # noqa: S101  # for the type checker
+        if onto is not None:
+            return rewrap(onto, root.keys, root.envelope, root.store)
+        own = KeyFile(own_key_file(root.store)) if isinstance(source, OwnKeys) else source
+        if isinstance(own, KeyFile):
+            file = own
+            return rewrap(_Next(own), root.keys, root.envelope, root.store)
+        if root.envelope.kek.kind == "key":
+            raise ConfigError("the key is given by value: name a file for the new one with --new-key-file")
+        return rewrap(own, root.keys, root.envelope, root.store)
+
+    done = _changed(objects, unlock, change)
+    if file is not None:
+        file.replace()
+    return done
+
+
+class _Next:
+    """The key that is about to stand in a key file."""
+
+    def __init__(self, file: KeyFile) -> None:
+        self._file, self.where = file, file.where
+        self.kek, self.draw = file.kek, file.draw_next
+
+
+def rotate_data(objects: ObjectStore, unlock: Unlock, kek: Callable[[Envelope, str], KeySource]) -> StoreRoot:
+    """Add a data key, which seals what is written from now on; what is there stays as it is. Safe to end anywhere.
+
+    Args:
+        objects: the store, as it lies.
+        unlock: opens it.
+        kek: says who has its key.
+    """
+
+    def change(root: StoreRoot) -> Envelope:
+        assert root.envelope is not None, "encrypted"  # noqa: S101  # for the type checker
+        secret = kek(root.envelope, root.store).kek(root.envelope, root.store)
+        return with_new_data_key(secret, root.envelope, root.store, objects.now_ns())
+
+    return _changed(objects, unlock, change)
+
+
+def _changed(objects: ObjectStore, unlock: Unlock, change: Callable[[StoreRoot], Envelope]) -> StoreRoot:
+    """Change a store's secrets in one compare-and-set."""
+    keys: KeyRing | None = None
+
+    def decide(old: bytes | None, operation: str) -> bytes | None:
+        nonlocal keys
+        if old is None:
+            raise ObjectCorrupt(ROOT_KEY, "it is gone")
+        root = decode_root(old, unlock=unlock)
+        root.require("write")
+        keys = root.keys
+        return encode_root(replace(root, envelope=change(root)), operation)
+
+    committed = compare_and_set(objects, ROOT_KEY, decide)
+    root = decode_opened(committed.data or b"", keys)
+    pins.keep_pin(objects.address, root, pins.read_pin(objects.address))
+    return root

@@ -1,0 +1,221 @@
+"""Who has the key-encryption key of a store: a key given as bytes, or AWS KMS.
+
+A source opens an envelope, and makes one for a new store or for `key rotate`. With KMS the key-encryption key is drawn
+by KMS (GenerateDataKey), stands encrypted in the store's record, and is decrypted by KMS at each start; the store's id
+is its encryption context, so that it serves no other store. Any thread; those of KMS block.
+"""
+
+import base64
+import binascii
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Protocol
+
+from store.errors import KeyNeeded, KeyWrong, StoreUnavailable
+from store.sealing.envelope import Envelope, Kek, check_of, new_envelope, opened, rewrapped
+from store.sealing.secret_keys import KEY_SIZE, KeyRing
+from store.secret import Secret
+
+_LARGEST: Final = 4096  # bytes of a key file that are looked at
+
+
+class Drawn(NamedTuple):
+    """A key-encryption key for new wrappings, and what the record says of it."""
+
+    kek: Secret
+    about: Kek
+
+
+class KeySource(Protocol):
+    """Has the key of a store."""
+
+    @property
+    def where(self) -> str:
+        """Where the key comes from, for messages: never the key."""
+        ...
+
+    def kek(self, envelope: Envelope, store: str) -> Secret:
+        """Return the key-encryption key of an envelope; `store` is the store's id.
+
+        Raises:
+            KeyWrong, KeyNeeded: another kind is wanted, or it can't be used.
+            StoreUnavailable: KMS did not answer.
+        """
+        ...
+
+    def draw(self, store: str) -> Drawn:
+        """Return a key-encryption key to wrap with; errors as `kek`."""
+        ...
+
+
+class GivenKey:
+    """A key that was given: 32 bytes."""
+
+    def __init__(self, key: Secret, where: str) -> None:
+        """Take a key; `where` says where it came from, for messages."""
+        self._key, self.where = key, where
+
+    def kek(self, envelope: Envelope, store: str) -> Secret:
+        """Return the key; see `KeySource`."""
+        if envelope.kek.kind != "key":
+            raise KeyWrong(self.where, f"is not what this store wants: its key is kept by {_named(envelope.kek)}")
+        return self._key
+
+    def draw(self, store: str) -> Drawn:
+        """Return the key itself; see `KeySource`."""
+        return Drawn(self._key, Kek("key", check_of(self._key)))
+
+
+class KmsKey:
+    """A key that AWS KMS keeps."""
+
+    def __init__(self, key: str, client: Callable[[], Any]) -> None:
+        """Name it.
+
+        Args:
+            key: its id, ARN or alias.
+            client: makes the boto3 client of KMS.
+        """
+        self._key, self._client = key, client
+        self.where = f"AWS KMS ({key})"
+
+    def kek(self, envelope: Envelope, store: str) -> Secret:
+        """Have KMS decrypt the key-encryption key; see `KeySource`."""
+        if envelope.kek.kind != "aws-kms":
+            raise KeyWrong(self.where, "is not what this store wants: its key is in a file")
+        try:
+            blob = base64.b64decode(envelope.kek.blob, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise KeyWrong(self.where, "cannot be used: the record's encrypted key is no base64") from error
+        answer = self._ask("decrypt", CiphertextBlob=blob, KeyId=self._key, EncryptionContext=_context(store))
+        return Secret(answer["Plaintext"])
+
+    def draw(self, store: str) -> Drawn:
+        """Have KMS draw a key-encryption key; see `KeySource`."""
+        answer = self._ask(
+            "generate_data_key", KeyId=self._key, NumberOfBytes=KEY_SIZE, EncryptionContext=_context(store)
+        )
+        kek = Secret(answer["Plaintext"])
+        blob = base64.b64encode(answer["CiphertextBlob"]).decode()
+        return Drawn(kek, Kek("aws-kms", check_of(kek), str(answer.get("KeyId", self._key)), blob))
+
+    def _ask(self, operation: str, **given: Any) -> Any:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            return getattr(self._client(), operation)(**given)
+        except ClientError as error:
+            said = error.response.get("Error", {})
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            why = f"{said.get('Code', 'error')}: {str(said.get('Message', ''))[:200]}"
+            if status >= 500:
+                raise StoreUnavailable(self.where, why) from error
+            raise KeyWrong(self.where, f"cannot be used: KMS says {why}") from error
+        except BotoCoreError as error:
+            raise StoreUnavailable(self.where, str(error)) from error
+
+
+def _context(store: str) -> dict[str, str]:
+    return {"aetherfs:store": store}
+
+
+def _named(kek: Kek) -> str:
+    return f"AWS KMS ({kek.key}): set store.kms_key"
+
+
+def wanted(envelope: Envelope) -> str:
+    """Say in a sentence what opens a store, for who has nothing."""
+    if envelope.kek.kind == "aws-kms":
+        return f"its key is kept by AWS KMS: set store.kms_key (AETHERFS_STORE_KMS_KEY) to {envelope.kek.key}"
+    return f"give key {envelope.kek.check} as a file (--key-file, AETHERFS_KEY_FILE, store.key_file) or as AETHERFS_KEY"
+
+
+def unlock_with(source: KeySource | None) -> Callable[[Envelope, str], KeyRing]:
+    """Return what opens a store's record by a source; `None`: there is no key."""
+
+    def unlock(envelope: Envelope, store: str) -> KeyRing:
+        if source is None:
+            raise KeyNeeded(store[:12], wanted(envelope))
+        return opened(source.kek(envelope, store), envelope, store, source.where)
+
+    return unlock
+
+
+def make_envelope(source: KeySource, store: str, created_ns: int) -> tuple[Envelope, KeyRing]:
+    """Draw the secrets of a new store."""
+    kek, about = source.draw(store)
+    envelope = new_envelope(kek, about, store, created_ns)
+    return envelope, opened(kek, envelope, store, source.where)
+
+
+def rewrap(source: KeySource, ring: KeyRing, envelope: Envelope, store: str) -> Envelope:
+    """Wrap a store's secrets by another key-encryption key."""
+    kek, about = source.draw(store)
+    return rewrapped(ring, kek, about, envelope, store)
+
+
+def parse_key(text: str, where: str) -> Secret:
+    """Read a key as it is written: base64 of 32 bytes; white space and lines that begin with `#` are passed over.
+
+    Raises:
+        KeyWrong: it is none. The message does not repeat what was read.
+    """
+    lines = (line.strip() for line in text.splitlines())
+    bare = (
+        "".join(line for line in lines if not line.startswith("#")).replace(" ", "").replace("-", "+").replace("_", "/")
+    )
+    try:
+        key = base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != KEY_SIZE:
+        raise KeyWrong(where, f"is no key: base64 of {KEY_SIZE} bytes is expected")
+    return Secret(key)
+
+
+def spell_key(key: Secret) -> str:
+    """Write a key as `parse_key` reads it."""
+    return base64.b64encode(key.reveal()).decode()
+
+
+def read_key_file(path: Path) -> GivenKey:
+    """Read a key file.
+
+    Raises:
+        KeyWrong: it can't be read, others may read it, or it holds no key.
+    """
+    where = f"file {path}"
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            data = file.read(_LARGEST) if stat.S_ISREG(status.st_mode) else b""
+    except OSError as error:
+        raise KeyWrong(where, f"cannot be read: {error.strerror}") from error
+    if status.st_mode & 0o077 and stat.S_ISREG(status.st_mode):
+        raise KeyWrong(where, f"is not used: others may read it; run `chmod 600 {path}`, and think who may have it")
+    return GivenKey(parse_key(data.decode("ascii", "replace"), where), where)
+
+
+def make_key_file(path: Path) -> GivenKey:
+    """Make a key file that nobody else may read, durably.
+
+    Raises:
+        FileExistsError: there is one.  OSError: it can't be written.
+    """
+    key = Secret(os.urandom(KEY_SIZE))
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "w", encoding="ascii") as file:
+        file.write(f"# The key of an AetherFS store: whoever has it reads everything. Key {check_of(key)}.\n")
+        file.write(f"{spell_key(key)}\n")
+        file.flush()
+        os.fsync(descriptor)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return GivenKey(key, f"file {path}")

@@ -1,0 +1,66 @@
+"""The newest generation of each dataset's head that was seen here, so that an older one is not taken for the newest.
+
+Kept for encrypted stores alone: who may write to the bucket, but has no key, can still put back what stood there. A
+SQLite table in the user's state folder, shared by processes; names are keyed digests. What it says only grows. Where it
+can't be used, nothing is remembered beyond this process. Any thread.
+"""
+
+import contextlib
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Final
+
+from blake3 import blake3
+
+from store.errors import Replayed
+
+BUSY_S: Final = 2.0
+REMEMBERED: Final = 65_536  # names in memory
+
+
+class SeenHeads:
+    """What was seen of one store."""
+
+    def __init__(self, path: Path, key: bytes) -> None:
+        """Use a file.
+
+        Args:
+            path: of the file; made if it is not there.
+            key: 32 bytes of the store's, for the digests of names.
+        """
+        self._path, self._key = path, key
+        self._known: dict[bytes, int] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, name: str, seq: int) -> None:
+        """Note the generation of a head that was read.
+
+        Raises:
+            Replayed: a later one was seen before.
+        """
+        digest = blake3(name.encode(), key=self._key).digest()
+        with self._lock:
+            known = self._known.get(digest, -1)
+            if seq == known:
+                return
+            newest = max(known, self._noted(digest, seq))
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[digest] = newest
+        if seq < newest:
+            raise Replayed(f"the head of dataset {name!r}", seq, newest)
+
+    def _noted(self, digest: bytes, seq: int) -> int:
+        """Note it in the file; return the newest one there."""
+        with contextlib.suppress(sqlite3.Error, OSError):
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with contextlib.closing(sqlite3.connect(self._path, timeout=BUSY_S)) as table, table:
+                table.execute("CREATE TABLE IF NOT EXISTS seen (name BLOB PRIMARY KEY, seq INTEGER) WITHOUT ROWID")
+                table.execute(
+                    "INSERT INTO seen VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET seq = max(seq, excluded.seq)",
+                    (digest, seq),
+                )
+                ((newest,),) = table.execute("SELECT seq FROM seen WHERE name = ?", (digest,))
+                return int(newest)
+        return seq
