@@ -77,6 +77,10 @@ def open_store(settings: Settings, options: Options = PLAIN) -> Opened:
         except StoreMissing:
             if not own:
                 raise
+            if _key_given(settings):
+                raise NotEncrypted(
+                    objects.address, "a key is given, and there is no store yet: `aetherfs init --encrypt` makes one"
+                ) from None
             root, seen = create_store(objects).root, unseen
         undo.pop_all()
     return Opened(in_plain(objects, root), root, guard, seen)
@@ -95,7 +99,6 @@ def open_record(settings: Settings, objects: ObjectStore) -> tuple[StoreRoot, Se
 
     address = objects.address
     pin = pins.read_pin(address)
-    given = bool(settings.store.key_file or settings.store.kms_key or os.environ.get("AETHERFS_KEY"))
 
     def unlock(envelope: "Envelope", store: str) -> "KeyRing":
         from gateway.keys import key_source
@@ -107,7 +110,7 @@ def open_record(settings: Settings, objects: ObjectStore) -> tuple[StoreRoot, Se
     root = open_root(objects, unlock)
     if root.keys is None:
         pins.check_plain(address, pin)
-        if given:  # a reader that was given a key must not be shown somebody's plain store instead
+        if _key_given(settings):  # a reader that was given a key must not be shown somebody's plain store instead
             from gateway.keys import key_given
 
             raise NotEncrypted(address, f"{key_given(settings)} gives a key for it: unset it, or check the address")
@@ -115,6 +118,10 @@ def open_record(settings: Settings, objects: ObjectStore) -> tuple[StoreRoot, Se
     pins.keep_pin(address, root, pin)
     root.keys.reload = lambda: _data_keys(open_root(objects, unlock))
     return root, SeenHeads(pins.seen_file(root.store), root.keys.derived("seen"))
+
+
+def _key_given(settings: Settings) -> bool:
+    return bool(settings.store.key_file or settings.store.kms_key or os.environ.get("AETHERFS_KEY"))
 
 
 def _data_keys(root: StoreRoot) -> "DataKeys":

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from gateway import config, stores
-from gateway.config import ConfigError, Settings, load
+from gateway.config import Settings, load
 from gateway.stores import Options, open_store, read_conditions, write_conditions
-from store.errors import BadAddress, StoreMissing
+from store.errors import BadAddress, NotEncrypted, StoreMissing
 from store.objects.probe import Conditions
 
 GOOD = Conditions(create=True, match=True, quoted=False, why="")
@@ -66,7 +66,10 @@ def test_a_named_store_is_never_made(tmp_path: Path) -> None:
 
 def test_a_key_for_a_plain_store_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "default_store", lambda: tmp_path / "store")
-    with pytest.raises(ConfigError, match="is not encrypted"):
+    with pytest.raises(NotEncrypted, match="there is no store yet"):
+        open_store(settings(tmp_path, store_key_file="/k"), Options(create=True))
+    open_store(settings(tmp_path), Options(create=True)).objects.close()
+    with pytest.raises(NotEncrypted, match="gives a key for it"):
         open_store(settings(tmp_path, store_key_file="/k"), Options(create=True))
 
 

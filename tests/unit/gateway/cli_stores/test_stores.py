@@ -90,7 +90,7 @@ def test_environment_names_the_store_and_the_flag_wins(
 
 def test_a_key_for_an_unencrypted_store_is_refused(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AETHERFS_KEY_FILE", "/some/key")
-    cli("ls", exits=2)
+    cli("ls", exits=4)
     assert "is not encrypted" in cli.err
 
 
@@ -120,8 +120,8 @@ def test_doctor_says_what_helps_against_each_fault(
         (store / "aetherfs.json").write_text(record)
     else:
 
-        def denied(objects: object) -> None:
+        def denied(objects: object, unlock: object) -> None:
             raise errors.StoreDenied(str(store), "Permission denied")
 
-        monkeypatch.setattr("store.root.open_store", denied)
+        monkeypatch.setattr("gateway.stores.open_root", denied)
     assert f"to do: {fix}" in cli("doctor", "--store", store, exits=code)
