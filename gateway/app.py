@@ -14,6 +14,8 @@ from gateway.config import Address, ConfigError, Settings, parse_address
 from gateway.lifecycle import Server, bound, listen, require_loopback
 from gateway.supervisor import Group, Supervisor
 from store.objects.retry import Backoff
+from store.root import StoreRoot
+from store.secret import Secret
 from store.vfs.tree import FileTree
 
 SERVING: Final = Backoff(attempts=6, give_up_s=5.0, answer_s=5.0)
@@ -47,15 +49,34 @@ def build_tree(settings: Settings) -> tuple[FileTree, bytes]:
     # asks is told soon, and asks again: calls that wait hold threads, which those need who could be answered.
     open_store(settings, waiting).objects.close()
     opened = open_store(settings, waiting._replace(backoff=SERVING))
+    folder, key = disk_cache(settings), None
+    if folder is not None:
+        try:
+            key = cache_key(settings, opened.root)
+        except OSError as error:
+            folder = None
+            _log.warning("no disk cache: its key can't be made: %s; set XDG_STATE_HOME to a folder that can", error)
     tree = open_tree(
         opened.guard,
         opened.root,
         seen=opened.seen,
         cache_memory=settings.cache.memory,
-        cache_dir=disk_cache(settings),
+        cache_dir=folder,
         cache_disk=settings.cache.disk,
+        cache_key=key,
     )
     return tree, tree.handle_key
+
+
+def cache_key(settings: Settings, root: StoreRoot) -> Secret | None:
+    """Return the key that seals the disk cache of a store; `None` for an encrypted one, which is sealed as it comes.
+
+    Raises:
+        ConfigError, OSError: as `local_key`.
+    """
+    from gateway.localkey import local_key
+
+    return local_key(settings) if root.keys is None else None
 
 
 def disk_cache(settings: Settings) -> Path | None:

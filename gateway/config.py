@@ -22,6 +22,8 @@ from gateway.config_file import read_config_file
 
 APP: Final = "aetherfs"
 OFF: Final = "off"
+FILE: Final = "file"
+KEYRING: Final = "keyring"
 SHORT_NAMES: Final = {"AETHERFS_STORE": "store.url", "AETHERFS_KEY_FILE": "store.key_file"}
 PATHS: Final = ("store.key_file", "cache.dir")  # given in a file, they start at that file's folder
 _SIZE: Final = re.compile(r"(\d{1,18})(?:\.(\d{1,3}))?\s*([KMGT]i?)?B?", re.IGNORECASE | re.ASCII)
@@ -128,6 +130,17 @@ def read_listen(value: object) -> str:
     return text
 
 
+def read_key_place(value: object) -> str:
+    """Take where the key of the disk cache lies.
+
+    Raises:
+        ValueError: anything but the two places.
+    """
+    if value not in (FILE, KEYRING):
+        raise ValueError(f"{value!r} is neither {FILE!r} nor {KEYRING!r}")
+    return str(value)
+
+
 def _no_portmap(value: object) -> bool:
     if read_switch(value):
         raise ValueError("this version has no portmapper: give clients the port (port=P,mountport=P)")
@@ -176,6 +189,13 @@ class CacheSettings:
     memory: int = _setting(parse_size, "512MiB", "bytes", "Most memory for plain chunks, in each worker process.")
     disk: int = _setting(
         parse_size, "10GiB", "bytes", "Most disk for stored blocks, shared by all workers. 0: no disk cache."
+    )
+    key: str = _setting(
+        read_key_place,
+        FILE,
+        "file or keyring",
+        "Where the key lies that seals the disk cache of a store that is not encrypted itself: aetherfs/local.key in "
+        "the user's state directory, made at first use, or the system's keyring.",
     )
 
 

@@ -27,7 +27,7 @@ def warm(ctx: click.Context, common: Common, ref: str, path: str) -> None:
       aetherfs warm maps:1.0.0
       aetherfs warm maps europe/cities
     """
-    from gateway.app import disk_cache
+    from gateway.app import cache_key, disk_cache
     from gateway.exits import OTHER
     from store.care.stats import open_content
     from store.care.warm import WarmCounters, check_path
@@ -45,7 +45,8 @@ def warm(ctx: click.Context, common: Common, ref: str, path: str) -> None:
         check_path(open_content(repository, state.content), below)
         done = None
         if folder is not None:
-            done = fill(opened.guard, opened.root, state, below, folder, settings.cache.disk, counters)
+            key, limit = cache_key(settings, opened.root), settings.cache.disk
+            done = fill(opened.guard, opened.root, state, below, folder, limit, counters, cache_key=key)
     document: dict[str, object] = {
         "dataset": state.dataset,
         "tag": state.tag,

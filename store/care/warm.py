@@ -25,6 +25,7 @@ from store.objects.pieces import SLACK, PieceCache
 from store.pack import Block
 from store.repository import Repository
 from store.root import StoreRoot
+from store.secret import Secret
 
 STEP: Final = 16 << 20  # plain bytes read at a time
 Below = Callable[[str, int, int], tuple[str, int, int]]
@@ -60,7 +61,7 @@ class Warmed:
 
 def warm(
     objects: ObjectStore, root: StoreRoot, state: State, path: bytes, cache_dir: Path, limit: int,
-    counters: WarmCounters | None = None,
+    counters: WarmCounters | None = None, *, cache_key: Secret | None = None,
 ) -> Warmed:  # fmt: skip
     """Fill the cache.
 
@@ -72,6 +73,7 @@ def warm(
         cache_dir: the gateway's; each store has a folder of its own in it.
         limit: most bytes that folder may take.
         counters: updated as it goes.
+        cache_key: the gateway's, which seals what the folder keeps of a plain store.
 
     Raises:
         PathMissing, NotAFolder: no such path.  ObjectMissing, ObjectCorrupt, BlockCorrupt: the state cannot be read.
@@ -81,7 +83,9 @@ def warm(
     measured = Measuring(objects)
     with ExitStack() as opened:
         try:
-            pieces = PieceCache(cache_dir / root.store, limit, patient=True)
+            pieces = PieceCache(
+                cache_dir / root.store, limit, patient=True, key=cache_key if root.keys is None else None
+            )
         except sqlite3.Error as error:
             raise OSError(f"the cache in {cache_dir} cannot be used: {error}") from error
         opened.callback(pieces.close)

@@ -10,6 +10,7 @@ from store.objects.cached import CachedObjects
 from store.objects.pieces import PieceCache
 from store.repository import Repository
 from store.root import StoreRoot, in_plain
+from store.secret import Secret
 from store.vfs.storetree import StoreTree
 
 _log = logging.getLogger(__name__)
@@ -17,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 def open_tree(
     objects: ObjectStore, root: StoreRoot, *, cache_memory: int, cache_dir: Path | None, cache_disk: int,
-    seen: Seen = lambda name, seq: None,
+    cache_key: Secret | None = None, seen: Seen = lambda name, seq: None,
 ) -> StoreTree:  # fmt: skip
     """Open the store that lies in `objects` as a tree.
 
@@ -28,12 +29,13 @@ def open_tree(
         cache_dir: folder for a local cache of what was read, or `None`. Each store has a folder of its own in it: one
             state may lie in other packs elsewhere.
         cache_disk: most bytes that folder may take.
+        cache_key: seals what that folder keeps of a plain store. Not used for an encrypted one.
         seen: told of heads that are read.
     """
     pieces = None
     if cache_dir is not None:
         try:
-            pieces = PieceCache(cache_dir / root.store, cache_disk)
+            pieces = PieceCache(cache_dir / root.store, cache_disk, key=cache_key if root.keys is None else None)
         except (OSError, sqlite3.Error) as error:
             _log.warning("no disk cache: %s can't be used: %s", cache_dir, error)
     if pieces is None:

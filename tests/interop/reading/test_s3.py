@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.app import disk_cache
+from gateway.app import cache_key, disk_cache
 from gateway.config import load
 from store.layout import PACKS
 from store.objects.address import open_objects
@@ -73,7 +73,10 @@ def test_reading_commands_on_a_real_server(
     objects = open_objects(address)
     gone = Gone(objects, method="get", only=PACKS)
     gone.calls_left = 0
-    tree = open_tree(gone, open_store(objects), cache_memory=1 << 20, cache_dir=cache, cache_disk=1 << 30)
+    root = open_store(objects)
+    tree = open_tree(
+        gone, root, cache_memory=1 << 20, cache_dir=cache, cache_disk=1 << 30, cache_key=cache_key(settings, root)
+    )
     try:
         assert read(tree, b"a") == noise(1, 3_000_000)
     finally:

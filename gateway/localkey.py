@@ -1,0 +1,164 @@
+"""The local key: seals what this user's disk cache keeps of plain stores. It belongs to one machine and is never moved.
+
+    cache.key = "file"      `local.key`, 32 bytes that only this user may read, in the user's state directory
+    cache.key = "keyring"   the system's keyring (Secret Service, macOS Keychain), by the library `keyring`
+
+It is made when it is first needed, and may be deleted at any time: what was cached is worthless then, and begins anew.
+It lies apart from the cache, so that a copy of the cache folder does not hold it. Processes that need it at once agree
+on one by a lock. Plain functions; any thread; a keyring may wait for its user, for KEYRING_S at most.
+"""
+
+import base64
+import binascii
+import contextlib
+import fcntl
+import os
+import secrets
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from gateway.config import KEYRING, ConfigError, Settings, state_dir
+from store.secret import Secret
+
+KEY_SIZE: Final = 32
+SERVICE: Final = "aetherfs"  # under these two names it lies in a keyring
+ENTRY: Final = "disk cache"
+KEYRING_S: Final = 60.0  # a locked keyring asks its user, who may not be there
+_RATHER: Final = 'or set cache.key = "file"'
+
+
+def key_file() -> Path:
+    """Name the key file."""
+    return state_dir() / "local.key"
+
+
+def local_key(settings: Settings) -> Secret:
+    """Return the local key; make it if there is none.
+
+    Raises:
+        ConfigError: there is one that can't be used, or no keyring to ask. The message says what to do.
+        OSError: there is none, and none can be made.
+    """
+    if settings.cache.key == KEYRING:
+        return _from_keyring()
+    path = key_file()
+    try:
+        return _read(path)
+    except FileNotFoundError:
+        with _locked(path.parent):
+            with contextlib.suppress(FileNotFoundError):  # another process was faster
+                return _read(path)
+            return _make(path)
+
+
+def _read(path: Path) -> Secret:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            data = file.read(KEY_SIZE + 1) if stat.S_ISREG(status.st_mode) else b""
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise ConfigError(
+            f"the key of the disk cache, {path}, cannot be read: {error.strerror}; let this user read it, or delete it"
+        ) from error
+    if len(data) != KEY_SIZE:
+        raise ConfigError(
+            f"the key of the disk cache, {path}, is no file of {KEY_SIZE} bytes: delete it, and the cache begins anew"
+        )
+    if status.st_mode & 0o077:
+        raise ConfigError(
+            f"the key of the disk cache, {path}, may be read or changed by others: run `chmod 600 {path}`, or delete "
+            "it, and the cache begins anew"
+        )
+    return Secret(data)
+
+
+def _make(path: Path) -> Secret:
+    """Make the key file, whole or not at all. Whoever calls has the lock."""
+    key = secrets.token_bytes(KEY_SIZE)
+    coming = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(coming, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(key)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(coming, path)
+    except BaseException:
+        coming.unlink(missing_ok=True)
+        raise
+    return Secret(key)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Let one process at a time make the key."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(folder / "local.key.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _from_keyring() -> Secret:
+    try:
+        import keyring
+    except ImportError as error:
+        raise ConfigError(
+            f'cache.key is "keyring", and its library is not installed: pip install "aetherfs[keyring]", {_RATHER}'
+        ) from error
+
+    def find() -> str | None:
+        return keyring.get_password(SERVICE, ENTRY)
+
+    def make() -> str | None:
+        if keyring.get_password(SERVICE, ENTRY) is None:
+            keyring.set_password(SERVICE, ENTRY, base64.b64encode(secrets.token_bytes(KEY_SIZE)).decode())
+        return keyring.get_password(SERVICE, ENTRY)
+
+    text = _ask(find)
+    if text is None:
+        with _locked(state_dir()):
+            text = _ask(make)
+    if text is None:
+        raise ConfigError(f'cache.key is "keyring", and the keyring keeps nothing: choose another one, {_RATHER}')
+    try:
+        key = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != KEY_SIZE:
+        raise ConfigError(
+            "what the keyring has is no key of a disk cache: delete it, and the cache begins anew: "
+            f"keyring del {SERVICE} '{ENTRY}'"
+        )
+    return Secret(key)
+
+
+def _ask(question: Callable[[], str | None]) -> str | None:
+    """Ask in a thread of its own: a keyring that waits for somebody at a screen would hold the gateway for ever."""
+    answer: list[str | None] = []
+    why = f"it did not answer within {KEYRING_S:.0f} s"
+
+    def run() -> None:
+        nonlocal why
+        try:
+            answer.append(question())
+        except Exception as error:  # each kind of keyring has errors of its own
+            why = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+
+    asking = threading.Thread(target=run, name="keyring", daemon=True)
+    asking.start()
+    asking.join(KEYRING_S)
+    if not answer:
+        raise ConfigError(
+            f'cache.key is "keyring", and no keyring can be used ({why}): start or unlock one (GNOME Keyring, '
+            f"KWallet, ...) in the session of this process, {_RATHER}"
+        )
+    return answer[0]
