@@ -32,7 +32,7 @@ from tests.support.manifests import Item, build
 TEXT = page.PAGE.read_text(encoding="utf-8")
 IN_A_SENTENCE = {"store.pack._COUNT", "store.care.digestsets._DIGEST"}
 # Modules of files that never lie in a store.
-LOCAL = {"store.pull.content", "store.pull.placed", "store.push.source", "store.push.unchanged"}
+LOCAL = {"store.pull.content", "store.pull.placed", "store.push.source", "store.push.unchanged", "store.veiled_file"}
 CONTENT = head.Content("a" * 64, "b" * 64, 1, 1)
 
 
