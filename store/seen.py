@@ -34,7 +34,7 @@ class SeenHeads:
         self._lock = threading.Lock()
 
     def __call__(self, name: str, seq: int) -> None:
-        """Note the generation of a head that was read.
+        """Note the generation of a head that was read; 0: there is none.
 
         Raises:
             Replayed: a later one was seen before.
@@ -52,15 +52,24 @@ class SeenHeads:
             raise Replayed(f"the head of dataset {name!r}", seq, newest)
 
     def _noted(self, digest: bytes, seq: int) -> int:
-        """Note it in the file; return the newest one there."""
+        """Note it in the file, if it is news; return the newest one there. A file that can't be written is read."""
+        newest = seq
         with contextlib.suppress(sqlite3.Error, OSError):
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with contextlib.closing(sqlite3.connect(self._path, timeout=BUSY_S)) as table, table:
-                table.execute("CREATE TABLE IF NOT EXISTS seen (name BLOB PRIMARY KEY, seq INTEGER) WITHOUT ROWID")
-                table.execute(
-                    "INSERT INTO seen VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET seq = max(seq, excluded.seq)",
-                    (digest, seq),
-                )
-                ((newest,),) = table.execute("SELECT seq FROM seen WHERE name = ?", (digest,))
-                return int(newest)
-        return seq
+            with contextlib.closing(sqlite3.connect(self._path, timeout=BUSY_S)) as table:
+                known = 0
+                with contextlib.suppress(sqlite3.OperationalError):  # no table yet
+                    found = table.execute("SELECT seq FROM seen WHERE name = ?", (digest,)).fetchone()
+                    known = int(found[0]) if found else 0
+                newest = max(seq, known)
+                if newest > known:
+                    with table:
+                        table.execute(
+                            "CREATE TABLE IF NOT EXISTS seen (name BLOB PRIMARY KEY, seq INTEGER) WITHOUT ROWID"
+                        )
+                        table.execute(
+                            "INSERT INTO seen VALUES (?, ?) "
+                            "ON CONFLICT (name) DO UPDATE SET seq = max(seq, excluded.seq)",
+                            (digest, seq),
+                        )
+        return newest

@@ -53,7 +53,16 @@ from store.catalogue.tagging import (
     plan_set,
 )
 from store.catalogue.versions import parse_version
-from store.errors import BadName, DatasetMissing, ObjectCorrupt, ObjectMissing, Refused, TagMissing, Unavailable
+from store.errors import (
+    BadName,
+    DatasetMissing,
+    ObjectCorrupt,
+    ObjectMissing,
+    Refused,
+    Replayed,
+    TagMissing,
+    Unavailable,
+)
 from store.layout import change_key, dataset_key, name_prefix
 from store.objects.base import ObjectStore
 from store.root import StoreRoot, refreshed
@@ -362,7 +371,7 @@ class Catalogue:
         def decide(old: bytes | None, operation: str) -> bytes | None:
             nonlocal plan, own
             own = operation
-            head = Head(name) if old is None else self._decoded(name, old)
+            head = self._decoded(name, old)
             made = step(head, operation)
             if made is None:
                 plan = Plan((), {})
@@ -374,7 +383,7 @@ class Catalogue:
             return data
 
         committed = commit.compare_and_set(self._objects, key, decide, sleep=self._sleep, jitter=self._jitter)
-        head = self._decoded(name, committed.data) if committed.data is not None else Head(name)
+        head = self._decoded(name, committed.data)
         self._remember(name, _Remembered(head, committed.etag, len(committed.data or b""), self._clock()))
         if committed.written:
             self._hint(name, head)
@@ -393,6 +402,7 @@ class Catalogue:
         try:
             found = self._objects.fetch(dataset_key(name), unless=known.etag if known and known.etag else None)
         except ObjectMissing:
+            self._decoded(name, None)
             fresh = _Remembered(None, "", 0, asked_s)
         else:
             if found is not None:
@@ -402,9 +412,21 @@ class Catalogue:
         self._remember(name, fresh)
         return fresh
 
-    def _decoded(self, name: str, data: bytes) -> Head:
-        head = decode_head(name, data)
-        self._seen(name, head.seq)
+    def _decoded(self, name: str, data: bytes | None) -> Head:
+        """Read a head, `None` where there is none, and hold it against what was seen of it before.
+
+        Others may have committed since it was read, and told us: what counts is that the store has it now.
+        """
+        head = Head(name) if data is None else decode_head(name, data)
+        try:
+            self._seen(name, head.seq)
+        except Replayed as error:
+            try:
+                now = decode_head(name, self._objects.get(dataset_key(name))).seq
+            except ObjectMissing:
+                now = 0
+            if now < error.seen:
+                raise
         return head
 
     def _remember(self, name: str, fresh: _Remembered) -> None:
