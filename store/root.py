@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from store import jsondoc
 from store.commit import Operations, compare_and_set, remember
-from store.errors import FeatureMissing, KeyNeeded, ObjectCorrupt, ObjectMissing, StoreMissing
+from store.errors import FeatureMissing, KeyNeeded, ObjectCorrupt, ObjectMissing, Replayed, StoreMissing
 from store.layout import ROOT_KEY
 from store.objects.base import ObjectStore
 from store.secret import Secret
@@ -168,6 +168,7 @@ def refreshed(objects: ObjectStore, root: StoreRoot | None, unlock: Unlock | Non
     Raises:
         StoreMissing: there is no store (any more).
         ObjectCorrupt: the record does not decode, or is another store's.
+        Replayed: it is an encrypted store's, and older than `root`.
     """
     try:
         found = objects.fetch(ROOT_KEY, unless=root.etag if root and root.etag else None)
@@ -182,6 +183,8 @@ def refreshed(objects: ObjectStore, root: StoreRoot | None, unlock: Unlock | Non
         now = replace(decode_opened(data, root.keys), etag=etag)
     if root is not None and now.store != root.store:
         raise ObjectCorrupt(ROOT_KEY, f"it is store {now.store[:12]} now, expected {root.store[:12]}")
+    if root is not None and root.keys is not None and now.seq < root.seq:
+        raise Replayed(ROOT_KEY, now.seq, root.seq)
     return now
 
 
