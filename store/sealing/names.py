@@ -70,7 +70,7 @@ class Names:
             return f"{MANIFESTS}{_first(token)}/{token}"
         elif head == HISTORY:
             name, _, segment = rest.rpartition("/")
-            if name:
+            if name and segment:
                 return f"{HISTORY}{self._token('dataset', _padded(name))}/{self._token('segment', segment.encode())}"
         elif head in GROUPED and rest[:2] in self._hidden:
             return head + self._hidden[rest[:2]] + rest[2:]
