@@ -9,8 +9,9 @@ A key is never given on a command line. Plain functions; any thread.
 """
 
 import contextlib
+import fcntl
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from store.sealing.key_source import (
     GivenKey,
     KeySource,
     KmsKey,
+    copy_key_file,
     make_key_file,
     parse_key,
     read_key_file,
@@ -33,6 +35,7 @@ from store.secret import Secret
 
 KEY_VARIABLE: Final = "AETHERFS_KEY"
 NEXT: Final = ".next"  # beside a key file: the key that `key rotate` is about to put in its place
+OLD: Final = ".old"  # beside a key file: one that was replaced
 
 
 def key_given(settings: Settings, environ: Mapping[str, str] | None = None) -> str:
@@ -91,12 +94,18 @@ def own_key_file(store: str) -> Path:
 
 
 class KeyFile:
-    """A key file, read when it is needed. A `key rotate` that was ended half-way is finished."""
+    """A key file, read when it is needed. A `key rotate` that was ended half-way is finished.
 
-    def __init__(self, path: Path) -> None:
-        """Name the file."""
+    While keys are exchanged (`alone`), the folder is locked (flock), so that nobody puts a key in place that no record
+    has yet. A key that goes may be that of other stores too: it is kept beside the file.
+    """
+
+    def __init__(self, path: Path, *, keep: bool = True) -> None:
+        """Name the file; `keep`: the key that goes, too."""
         self.path = path
         self.where = f"file {path}"
+        self.kept: Path | None = None  # where the key is that was replaced
+        self._keep, self._alone = keep, False
 
     def kek(self, envelope: Envelope, store: str) -> Secret:
         """Return the key; see `KeySource`."""
@@ -105,10 +114,27 @@ class KeyFile:
             with contextlib.suppress(KeyWrong):
                 coming = read_key_file(following).kek(envelope, store)
                 if check_of(coming) == envelope.kek.check:  # the record has it already: only this was left to be done
-                    with contextlib.suppress(OSError):
-                        os.replace(following, self.path)
+                    with contextlib.suppress(OSError, KeyWrong):
+                        self._finish(envelope.kek.check)
                     return coming
         return read_key_file(self.path).kek(envelope, store)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait until nobody else exchanges keys in this folder, and keep others from it."""
+        with _locked(self.path.parent, wait=True):
+            self._alone = True
+            try:
+                yield
+            finally:
+                self._alone = False
+
+    def _finish(self, check: str) -> None:
+        """Put the next key in place if it is still the one that the record has, and nobody is exchanging keys."""
+        following = self.path.with_name(self.path.name + NEXT)
+        with contextlib.nullcontext() if self._alone else _locked(self.path.parent, wait=False):
+            if check_of(read_key_file(following).draw("").kek) == check:
+                os.replace(following, self.path)
 
     def draw(self, store: str) -> Drawn:
         """Return the key in the file; see `KeySource`."""
@@ -117,14 +143,28 @@ class KeyFile:
     def draw_next(self, store: str) -> Drawn:
         """Make the key that is to replace this one, beside it; one that an earlier attempt left there is taken."""
         following = self.path.with_name(self.path.name + NEXT)
+        if self._keep:
+            self.kept = self.path.with_name(f"{self.path.name}.{self.draw(store).about.check}{OLD}")
+            copy_key_file(self.path, self.kept)
         try:
             return make_key_file(following).draw(store)
         except FileExistsError:
             return read_key_file(following).draw(store)
 
     def replace(self) -> None:
-        """Put the next key in the place of this one."""
+        """Put the next key in the place of this one: its record has it. Within `alone`."""
         os.replace(self.path.with_name(self.path.name + NEXT), self.path)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, *, wait: bool) -> Iterator[None]:
+    """Hold a folder's lock; without `wait`, raise `OSError` where another has it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class OwnKeys:
@@ -137,8 +177,8 @@ class OwnKeys:
         path = own_key_file(store)
         if envelope.kek.kind != "key" or not path.exists():
             raise KeyNeeded(store[:12], wanted(envelope))
-        return KeyFile(path).kek(envelope, store)
+        return KeyFile(path, keep=False).kek(envelope, store)
 
     def draw(self, store: str) -> Drawn:
         """Return the key of a store; see `KeySource`."""
-        return KeyFile(own_key_file(store)).draw(store)
+        return KeyFile(own_key_file(store), keep=False).draw(store)

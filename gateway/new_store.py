@@ -3,6 +3,7 @@
 A key is durable in its file before the store's record needs it. Plain functions that block.
 """
 
+import contextlib
 import datetime
 import textwrap
 from collections.abc import Callable
@@ -17,9 +18,9 @@ from store.commit import compare_and_set
 from store.errors import ObjectCorrupt
 from store.layout import ROOT_KEY
 from store.objects.base import ObjectStore
-from store.root import ENCRYPTION, Created, StoreRoot, Unlock, create_store, decode_opened, decode_root, encode_root
-from store.sealing.envelope import Envelope, with_new_data_key
-from store.sealing.key_source import KeySource, make_envelope, make_key_file, rewrap, spell_key
+from store.root import ENCRYPTION, Created, StoreRoot, create_store, decode_opened, decode_root, encode_root
+from store.sealing.envelope import Envelope, TooManyKeys, with_new_data_key
+from store.sealing.key_source import KeySource, make_envelope, make_key_file, rewrap, spell_key, unlock_with
 from store.sealing.secret_keys import KeyRing
 
 _GROUP: Final = 4  # characters of a key that stand together on a sheet
@@ -31,6 +32,14 @@ class Made(NamedTuple):
     created: Created
     key_file: Path | None
     sheet: list[str]
+
+
+class Rotated(NamedTuple):
+    """A store that has got another key."""
+
+    root: StoreRoot
+    source: KeySource  # who has it
+    kept: Path | None  # where the one before is kept, where a file was replaced
 
 
 def create_encrypted(settings: Settings, objects: ObjectStore) -> Made:
@@ -45,7 +54,7 @@ def create_encrypted(settings: Settings, objects: ObjectStore) -> Made:
     def encrypt(fresh: StoreRoot) -> StoreRoot:
         nonlocal source, key_file
         if isinstance(source, OwnKeys):
-            source = KeyFile(own_key_file(fresh.store))
+            source = KeyFile(own_key_file(fresh.store), keep=False)
         if isinstance(source, KeyFile):
             key_file = source.path
             if not key_file.exists():
@@ -86,40 +95,38 @@ def recovery_sheet(source: KeySource, root: StoreRoot, address: str) -> list[str
     return lines
 
 
-def rotate(settings: Settings, objects: ObjectStore, unlock: Unlock, onto: KeySource | None) -> StoreRoot:
+def rotate(settings: Settings, objects: ObjectStore, store: str, onto: KeySource | None) -> Rotated:
     """Wrap a store's secrets by another key; the old wrapping is dropped. Safe to end anywhere, and to do again.
 
     Args:
         settings: say which key it is now.
         objects: the store, as it lies.
-        unlock: opens it as it is now.
+        store: its id, 32 hex digits.
         onto: the key that it gets; `None`: a new one of the kind that it has, in the same place.
 
     Raises:
-        ConfigError: the key that it has was given by value, so that no new one can be put in its place.
+        ConfigError: the key that it has was given by value, so that no new one can be put in its place; or the new key
+            is the one that it has.
         KeyWrong, KeyNeeded, OSError, and what the object store raises.
     """
     source = key_source(settings)
-    file: KeyFile | None = None
+    if isinstance(source, OwnKeys) and own_key_file(store).exists():
+        source = KeyFile(own_key_file(store), keep=False)
+    file = source if onto is None and isinstance(source, KeyFile) else None
 
-    def change(root: StoreRoot) -> Envelope:
-        nonlocal file
-        assert root.envelope is not None, "encrypted"  # noqa: S101  # for the type checker
-        assert root.keys is not None, "opened"  # noqa: S101  # for the type checker
-        if onto is not None:
-            return rewrap(onto, root.keys, root.envelope, root.store)
-        own = KeyFile(own_key_file(root.store)) if isinstance(source, OwnKeys) else source
-        if isinstance(own, KeyFile):
-            file = own
-            return rewrap(_Next(own), root.keys, root.envelope, root.store)
-        if root.envelope.kek.kind == "key":
+    def change(root: StoreRoot, keys: KeyRing, envelope: Envelope) -> Envelope:
+        if onto is None and not isinstance(source, KeyFile) and envelope.kek.kind == "key":
             raise ConfigError("the key is given by value: name a file for the new one with --new-key-file")
-        return rewrap(own, root.keys, root.envelope, root.store)
+        changed = rewrap(_Next(file) if file else onto or source, keys, envelope, root.store)
+        if changed.kek.check == envelope.kek.check:
+            raise ConfigError(f"the new key is the one that the store has, {changed.kek.check}: it must be another one")
+        return changed
 
-    done = _changed(objects, unlock, change)
-    if file is not None:
-        file.replace()
-    return done
+    with file.alone() if file else contextlib.nullcontext():
+        root = _changed(objects, source, store, change)
+        if file is not None:
+            file.replace()
+    return Rotated(root, onto or source, file.kept if file else None)
 
 
 class _Next:
@@ -130,37 +137,44 @@ class _Next:
         self.kek, self.draw = file.kek, file.draw_next
 
 
-def rotate_data(objects: ObjectStore, unlock: Unlock, kek: Callable[[Envelope, str], KeySource]) -> StoreRoot:
+def rotate_data(settings: Settings, objects: ObjectStore, store: str) -> StoreRoot:
     """Add a data key, which seals what is written from now on; what is there stays as it is. Safe to end anywhere.
 
     Args:
+        settings: say who has its key.
         objects: the store, as it lies.
-        unlock: opens it.
-        kek: says who has its key.
+        store: its id, 32 hex digits.
+
+    Raises:
+        ConfigError: it has as many data keys as it can have.  Others as `rotate`.
     """
+    source = key_source(settings)
 
-    def change(root: StoreRoot) -> Envelope:
-        assert root.envelope is not None, "encrypted"  # noqa: S101  # for the type checker
-        secret = kek(root.envelope, root.store).kek(root.envelope, root.store)
-        return with_new_data_key(secret, root.envelope, root.store, objects.now_ns())
+    def change(root: StoreRoot, keys: KeyRing, envelope: Envelope) -> Envelope:
+        try:
+            return with_new_data_key(source.kek(envelope, store), envelope, store, objects.now_ns())
+        except TooManyKeys as error:
+            raise ConfigError(str(error)) from error
 
-    return _changed(objects, unlock, change)
+    return _changed(objects, source, store, change)
 
 
-def _changed(objects: ObjectStore, unlock: Unlock, change: Callable[[StoreRoot], Envelope]) -> StoreRoot:
+def _changed(
+    objects: ObjectStore, source: KeySource, store: str, change: Callable[[StoreRoot, KeyRing, Envelope], Envelope]
+) -> StoreRoot:
     """Change a store's secrets in one compare-and-set."""
     keys: KeyRing | None = None
 
     def decide(old: bytes | None, operation: str) -> bytes | None:
         nonlocal keys
-        if old is None:
-            raise ObjectCorrupt(ROOT_KEY, "it is gone")
-        root = decode_root(old, unlock=unlock)
+        root = decode_root(old or b"", unlock=unlock_with(source))
+        if root.store != store or root.keys is None or root.envelope is None:
+            raise ObjectCorrupt(ROOT_KEY, "it was replaced by another store's meanwhile")
         root.require("write")
         keys = root.keys
-        return encode_root(replace(root, envelope=change(root)), operation)
+        return encode_root(replace(root, envelope=change(root, keys, root.envelope)), operation)
 
     committed = compare_and_set(objects, ROOT_KEY, decide)
     root = decode_opened(committed.data or b"", keys)
-    pins.keep_pin(objects.address, root, pins.read_pin(objects.address))
+    pins.keep_pin(objects.address, root, None)  # others may have gone further meanwhile
     return root

@@ -69,7 +69,8 @@ def show(common: Common) -> None:
 def rotate(common: Common, data: bool, new_key_file: Path | None, new_kms_key: str | None) -> None:
     """Give the store another key: its secrets are wrapped anew, and the old key opens nothing any more.
 
-    A key file is replaced in place, unless a place for the new key is named. Blocks are not rewritten. With --data the
+    A key file is replaced in place, unless a place for the new key is named; one that was given (--key-file) is kept
+    beside it, since other stores may have it, until you remove it. Blocks are not rewritten. With --data the
     key stays, and what is written from now on is sealed by a new data key. After a leak do both, and think of what
     whoever had the key may have copied: docs/security.md.
 
@@ -78,18 +79,16 @@ def rotate(common: Common, data: bool, new_key_file: Path | None, new_kms_key: s
       aetherfs key rotate --new-kms-key alias/aetherfs
       aetherfs key rotate --data
     """
-    from gateway.keys import KeyFile, key_source, kms_client
+    from gateway.keys import KeyFile, kms_client
     from gateway.new_store import recovery_sheet, rotate_data
     from gateway.new_store import rotate as rewrap
-    from store.sealing.key_source import KeySource, KmsKey, make_key_file, unlock_with
+    from store.sealing.key_source import KeySource, KmsKey, make_key_file
 
     if sum((data, new_key_file is not None, new_kms_key is not None)) > 1:
         raise click.UsageError("--data, --new-key-file and --new-kms-key exclude each other")
-    with _opened(common) as (settings, objects, _):
-        source = key_source(settings)
-        unlock = unlock_with(source)
+    with _opened(common) as (settings, objects, root):
         if data:
-            root = rotate_data(objects, unlock, lambda envelope, store: source)
+            root = rotate_data(settings, objects, root.store)
             common.result(_document(root, objects.address), "what is written from now on has a new data key")
             return
         onto: KeySource | None = None
@@ -99,11 +98,14 @@ def rotate(common: Common, data: bool, new_key_file: Path | None, new_kms_key: s
             onto = KeyFile(new_key_file)
         elif new_kms_key is not None:
             onto = KmsKey(new_kms_key, lambda: kms_client(new_kms_key))
-        root = rewrap(settings, objects, unlock, onto)
+        root, source, kept = rewrap(settings, objects, root.store, onto)
         assert root.envelope is not None, "encrypted"  # noqa: S101  # for the type checker
-        sheet = recovery_sheet(onto or source, root, objects.address)
-        said = f"the key is {root.envelope.kek.check} now; the one before opens nothing any more"
-        common.result(_document(root, objects.address) | {"recovery": "\n".join(sheet)}, [said, *sheet])
+        sheet = recovery_sheet(source, root, objects.address)
+        said = [f"the key is {root.envelope.kek.check} now; the one before opens nothing here any more"]
+        if kept:
+            said.append(f"it is kept in {kept}, since other stores may have it: remove it if none has")
+        added = {"recovery": "\n".join(sheet), "old_key_file": str(kept) if kept else None}
+        common.result(_document(root, objects.address) | added, [*said, *sheet])
 
 
 @key.command(cls=Command)

@@ -39,6 +39,10 @@ _NONCE: Final = bytes(12)
 _WRAPPED: Final = _SALT + KEY_SIZE + 16
 
 
+class TooManyKeys(Exception):
+    """A record with one more data key would not be read by anybody."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kek:
     """Which key-encryption key is wanted."""
@@ -142,7 +146,13 @@ def new_envelope(kek: Secret, about: Kek, store: str, created_ns: int) -> Envelo
 
 
 def with_new_data_key(kek: Secret, envelope: Envelope, store: str, created_ns: int) -> Envelope:
-    """Add a data key, which seals all that is written from now on."""
+    """Add a data key, which seals all that is written from now on.
+
+    Raises:
+        TooManyKeys: there is no room for one more.
+    """
+    if len(envelope.data) >= MAX_DATA_KEYS:
+        raise TooManyKeys(f"the store has {len(envelope.data)} data keys, and can have no more")
     key_id = os.urandom(KEY_ID_SIZE)
     wrapped = wrap(kek, Secret(os.urandom(KEY_SIZE)), b"data" + key_id, store)
     return replace(envelope, data=(*envelope.data, DataKey(key_id.hex(), created_ns, wrapped)))

@@ -7,6 +7,7 @@ is its encryption context, so that it serves no other store. Any thread; those o
 
 import base64
 import binascii
+import contextlib
 import os
 import stat
 from collections.abc import Callable
@@ -163,9 +164,8 @@ def parse_key(text: str, where: str) -> Secret:
         KeyWrong: it is none. The message does not repeat what was read.
     """
     lines = (line.strip() for line in text.splitlines())
-    bare = (
-        "".join(line for line in lines if not line.startswith("#")).replace(" ", "").replace("-", "+").replace("_", "/")
-    )
+    bare = "".join("".join(line for line in lines if not line.startswith("#")).split())
+    bare = bare.replace("-", "+").replace("_", "/")
     try:
         key = base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
     except (binascii.Error, ValueError):
@@ -189,33 +189,67 @@ def read_key_file(path: Path) -> GivenKey:
     where = f"file {path}"
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:
+        try:
             status = os.fstat(descriptor)
-            data = file.read(_LARGEST) if stat.S_ISREG(status.st_mode) else b""
+            data = os.read(descriptor, _LARGEST) if stat.S_ISREG(status.st_mode) else b""
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise KeyWrong(where, f"cannot be read: {error.strerror}") from error
-    if status.st_mode & 0o077 and stat.S_ISREG(status.st_mode):
+    if not stat.S_ISREG(status.st_mode):
+        raise KeyWrong(where, "cannot be read: it is a folder, a pipe or a device, and no file")
+    if status.st_mode & 0o077:
         raise KeyWrong(where, f"is not used: others may read it; run `chmod 600 {path}`, and think who may have it")
     return GivenKey(parse_key(data.decode("ascii", "replace"), where), where)
 
 
 def make_key_file(path: Path) -> GivenKey:
-    """Make a key file that nobody else may read, durably.
+    """Make a key file that nobody else may read, durably: it is there whole, or not at all.
 
     Raises:
         FileExistsError: there is one.  OSError: it can't be written.
     """
-    key = Secret(os.urandom(KEY_SIZE))
+    return _write_key_file(path, Secret(os.urandom(KEY_SIZE)))
+
+
+def copy_key_file(path: Path, to: Path) -> None:
+    """Keep a key under another name, durably; one that is there stays.
+
+    Raises:
+        KeyWrong, OSError: it can't be read, or written.
+    """
+    with contextlib.suppress(FileExistsError):
+        _write_key_file(to, read_key_file(path).draw("").kek)
+
+
+def _write_key_file(path: Path, key: Secret) -> GivenKey:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "w", encoding="ascii") as file:
-        file.write(f"# The key of an AetherFS store: whoever has it reads everything. Key {check_of(key)}.\n")
-        file.write(f"{spell_key(key)}\n")
-        file.flush()
-        os.fsync(descriptor)
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with open(descriptor, "w", encoding="ascii") as file:
+            file.write(f"# The key of an AetherFS store: whoever has it reads everything. Key {check_of(key)}.\n")
+            file.write(f"{spell_key(key)}\n")
+            file.flush()
+            os.fsync(descriptor)
+        _put(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
     return GivenKey(key, f"file {path}")
+
+
+def _put(temporary: Path, path: Path) -> None:
+    """Give a file its name, unless another has it."""
+    try:
+        os.link(temporary, path)  # unlike a rename, it replaces nothing
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if path.exists():
+            raise FileExistsError(f"{path} is there already") from None
+        os.rename(temporary, path)
