@@ -75,13 +75,20 @@ def check_id(address: str, store: str, pin: Pin | None) -> None:
 def keep_pin(address: str, root: StoreRoot, pin: Pin | None) -> None:
     """Note what was seen; best effort.
 
+    Args:
+        address: of the store.
+        root: its record.
+        pin: what had been seen before the record was read; `None`: nothing that it has to be held against.
+
     Raises:
         Replayed: the record is older than what was seen.
     """
     if pin is not None and root.seq < pin.seq:
         raise Replayed(ROOT_KEY, root.seq, pin.seq)
-    if pin is not None and pin.seq == root.seq:
-        return
+    with contextlib.suppress(StoreSwapped):
+        now = read_pin(address)
+        if now is not None and now.store == root.store and now.seq >= root.seq:
+            return  # another process may have seen a later one
     path = _file(address)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     with contextlib.suppress(OSError):

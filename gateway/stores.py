@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.config import Settings
 from store.catalogue.catalogue import Seen
-from store.errors import NotEncrypted, StoreMissing
+from store.errors import KeyWrong, NotEncrypted, StoreMissing
 from store.objects.address import FolderAddress, open_objects, parse_address
 from store.objects.base import ObjectStore
 from store.objects.guard import Guarded
@@ -68,6 +68,9 @@ def open_store(settings: Settings, options: Options = PLAIN) -> Opened:
         NotEncrypted, StoreSwapped, Replayed: it is not what was seen here before, or what a key was given for.
         BadAddress, StoreUnavailable, StoreDenied, ObjectCorrupt, FeatureMissing: as they say.
     """
+    from gateway.pins import check_plain, read_pin
+
+    given = key_given(settings)
     own = options.create and not settings.store.url
     objects, guard = connect(settings, options, create=own)
     with contextlib.ExitStack() as undo:
@@ -77,10 +80,12 @@ def open_store(settings: Settings, options: Options = PLAIN) -> Opened:
         except StoreMissing:
             if not own:
                 raise
-            if _key_given(settings):
+            if given:  # what is meant to be secret never goes into a plain store
                 raise NotEncrypted(
-                    objects.address, "a key is given, and there is no store yet: `aetherfs init --encrypt` makes one"
+                    objects.address,
+                    f"{given} gives a key, and there is no store yet: `aetherfs init --encrypt` makes one",
                 ) from None
+            check_plain(objects.address, read_pin(objects.address))
             root, seen = create_store(objects).root, unseen
         undo.pop_all()
     return Opened(in_plain(objects, root), root, guard, seen)
@@ -97,6 +102,7 @@ def open_record(settings: Settings, objects: ObjectStore) -> tuple[StoreRoot, Se
     """
     from gateway import pins
 
+    given = key_given(settings)
     address = objects.address
     pin = pins.read_pin(address)
 
@@ -107,21 +113,31 @@ def open_record(settings: Settings, objects: ObjectStore) -> tuple[StoreRoot, Se
         pins.check_id(address, store, pin)
         return unlock_with(key_source(settings))(envelope, store)
 
-    root = open_root(objects, unlock)
+    try:
+        root = open_root(objects, unlock)
+    except KeyWrong:  # or the key was exchanged after the record was read
+        root = open_root(objects, unlock)
     if root.keys is None:
         pins.check_plain(address, pin)
-        if _key_given(settings):  # a reader that was given a key must not be shown somebody's plain store instead
-            from gateway.keys import key_given
-
-            raise NotEncrypted(address, f"{key_given(settings)} gives a key for it: unset it, or check the address")
+        if given:  # a reader that was given a key must not be shown somebody's plain store instead
+            raise NotEncrypted(address, f"{given} gives a key for it: unset it, or check the address")
         return root, unseen
     pins.keep_pin(address, root, pin)
     root.keys.reload = lambda: _data_keys(open_root(objects, unlock))
     return root, SeenHeads(pins.seen_file(root.store), root.keys.derived("seen"))
 
 
-def _key_given(settings: Settings) -> bool:
-    return bool(settings.store.key_file or settings.store.kms_key or os.environ.get("AETHERFS_KEY"))
+def key_given(settings: Settings) -> str:
+    """Say by which of the ways a key was given; empty: by none.
+
+    Raises:
+        ConfigError: by several.
+    """
+    if not (settings.store.key_file or settings.store.kms_key or os.environ.get("AETHERFS_KEY")):
+        return ""
+    from gateway import keys
+
+    return keys.key_given(settings)
 
 
 def _data_keys(root: StoreRoot) -> "DataKeys":

@@ -27,27 +27,33 @@ def init(common: Common, encrypt: bool, single_writer: bool) -> None:
       aetherfs init --store 's3://bucket/prefix?endpoint=http://127.0.0.1:9000'
       aetherfs init --store /srv/secret --encrypt --key-file ~/secret.key
     """
-    from gateway.stores import Options, connect, open_record
+    from gateway.pins import check_plain, read_pin
+    from gateway.stores import Options, connect, key_given, open_record
     from store.errors import NotEncrypted, StoreMissing
     from store.root import create_store
 
     settings = common.settings()
+    given = key_given(settings)
     options = Options(single_writer=single_writer, on_wait=common.waiting)
     objects, guard = connect(settings, options, create=True)
     try:
-        guard.ensure_writable()
         address = objects.address
         sheet: list[str] = []
         key_file: Path | None = None
         fresh = False
         try:
             root, _ = open_record(settings, objects)
+            guard.ensure_writable()
         except StoreMissing:
+            guard.ensure_writable()
             if encrypt:
                 from gateway.new_store import create_encrypted
 
                 made, key_file, sheet = create_encrypted(settings, objects)
+            elif given:
+                raise NotEncrypted(address, f"{given} gives a key for it: add --encrypt, or unset it") from None
             else:
+                check_plain(address, read_pin(address))
                 made = create_store(objects)
             root, fresh = made.root, made.fresh
         if encrypt and root.keys is None:
