@@ -27,9 +27,8 @@ from store.sealing.segments import (
     SEGMENT,
     Cipher,
     NotSealed,
-    count,
     new_header,
-    open_run,
+    open_range,
     plain_size,
     read_header,
     seal,
@@ -92,9 +91,7 @@ class Sealed(Wrapper):
             data_at = start_of(first)
             stop = min(start_of(last + 1), sealed_size(plain) - HEADER.size)
             data = self._inner.get(hidden, offset=data_at, size=stop - data_at)
-        opened = open_run(cipher, memoryview(data)[start_of(first) - data_at :], first, last)
-        start = offset - first * SEGMENT
-        return opened[start : start + end - offset]
+        return open_range(cipher, memoryview(data)[start_of(first) - data_at :], offset, end)
 
     def tail(self, key: str, size: int) -> tuple[bytes, int]:
         """Return an object's end and its whole size; see `ObjectStore.tail`."""
@@ -110,9 +107,8 @@ class Sealed(Wrapper):
         if whole != sealed_size(plain):
             raise NotSealed(f"it has {whole} bytes, where {sealed_size(plain)} were sealed: cut short, or longer")
         offset = max(0, plain - size)
-        first, last = offset // SEGMENT, count(plain) - 1
-        opened = open_run(cipher, memoryview(data)[start_of(first) - (whole - len(data)) :], first, last)
-        return opened[offset - first * SEGMENT :], plain
+        start = start_of(offset // SEGMENT) - (whole - len(data))
+        return open_range(cipher, memoryview(data)[start:], offset, plain), plain
 
     def fetch(self, key: str, *, unless: str | None = None) -> Fetched | None:
         """Return an object with its ETag; see `ObjectStore.fetch`."""
@@ -188,7 +184,7 @@ class Sealed(Wrapper):
         plain = cipher.header.plain
         if len(data) != sealed_size(plain) or data[-HEADER.size :] != cipher.header.raw:
             raise NotSealed(f"it has {len(data)} bytes, where {sealed_size(plain)} were sealed: cut short, or longer")
-        return open_run(cipher, memoryview(data)[HEADER.size :], 0, count(plain) - 1)
+        return open_range(cipher, memoryview(data)[HEADER.size :], 0, plain)
 
     def _known(self, key: str) -> Cipher | None:
         with self._lock:

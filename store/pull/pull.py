@@ -31,6 +31,7 @@ from store.errors import (
     StoreFull,
     printable,
 )
+from store.heap import reuse_buffers
 from store.kinds import Kind
 from store.manifest.view import Manifest, PageCache, open_manifest
 from store.objects.local_files import FULL, free_bytes
@@ -118,6 +119,7 @@ def pull(
         Corrupt, Missing, and any error of the object store.
     """
     repository.root.require("read")
+    reuse_buffers()
     try:
         return _Pull(repository, state, dest, state_dir, options or PullOptions(), counters or PullCounters()).run()
     except (OSError, DestinationUnusable) as error:

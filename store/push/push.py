@@ -34,6 +34,7 @@ from store.errors import (
     TagMissing,
 )
 from store.gc_state import Doomed
+from store.heap import keep_little
 from store.index import write_segment
 from store.layout import GC_STATE_KEY, manifest_key, pack_key
 from store.manifest.build import Built, build
@@ -41,7 +42,6 @@ from store.manifest.contents import Contents
 from store.manifest.layout import HOLE
 from store.manifest.view import Manifest, PageCache, open_manifest
 from store.push import unchanged
-from store.push.heap import keep_little
 from store.push.ingest import Ingest, Read
 from store.push.journal import Journal
 from store.push.known import KnownBlocks

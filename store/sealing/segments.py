@@ -80,14 +80,14 @@ class Cipher:
         """Seal one segment into `to`, which is `TAG` longer."""
         self._gcm.encrypt_into(_nonce(number), plain, self._names, to)
 
-    def open_into(self, number: int, sealed: Buffer, to: memoryview) -> None:
-        """Open one segment into `to`, which is `TAG` shorter.
+    def open(self, number: int, sealed: Buffer) -> bytes:
+        """Open one segment.
 
         Raises:
             NotSealed: it is not this segment of this object.
         """
         try:
-            self._gcm.decrypt_into(_nonce(number), sealed, self._names, to)
+            return self._gcm.decrypt(_nonce(number), sealed, self._names)
         except InvalidTag:
             raise NotSealed(f"segment {number} does not open: changed, or sealed for another name") from None
 
@@ -158,29 +158,27 @@ def seal(cipher: Cipher, plain: Buffer) -> bytearray:
     return out
 
 
-def open_run(cipher: Cipher, sealed: Buffer, first: int, last: int) -> bytes:
-    """Open a run of segments.
+def open_range(cipher: Cipher, sealed: Buffer, offset: int, end: int) -> bytes:
+    """Open a range of an object.
 
     Args:
         cipher: the object's.
-        sealed: bytes from the beginning of segment `first` on; more may follow the end of `last`.
-        first: number of a segment.
-        last: number of the last one that is wanted.
+        sealed: bytes from the beginning of the segment on in which `offset` lies; more may follow.
+        offset: first plain byte that is wanted.
+        end: the one behind the last, at most the object's size.
 
     Raises:
         NotSealed: they are not what was sealed, or end too early.
     """
-    size = cipher.header.plain
-    start, end = first * SEGMENT, min(size, (last + 1) * SEGMENT)
+    size, first = cipher.header.plain, offset // SEGMENT
+    last = max(first, (end - 1) // SEGMENT)
     view = memoryview(sealed)
-    if len(view) < end - start + TAG * (last - first + 1):
+    if len(view) < min(size, (last + 1) * SEGMENT) - first * SEGMENT + TAG * (last - first + 1):
         raise NotSealed(f"it ends within segment {first + len(view) // _WHOLE} of {count(size)}")
-    out = bytearray(end - start)
-    to = memoryview(out)
+    parts = []
     for number in range(first, last + 1):
-        at = (number - first) * SEGMENT
-        length = min(SEGMENT, end - start - at)
-        from_ = (number - first) * _WHOLE
-        cipher.open_into(number, view[from_ : from_ + length + TAG], to[at : at + length])
-    to.release()
-    return bytes(out)
+        at, length = (number - first) * _WHOLE, min(SEGMENT, size - number * SEGMENT) + TAG
+        parts.append(cipher.open(number, view[at : at + length]))
+    parts[-1] = parts[-1][: end - last * SEGMENT]
+    parts[0] = parts[0][offset - first * SEGMENT :]
+    return parts[0] if len(parts) == 1 else b"".join(parts)
