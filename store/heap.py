@@ -1,10 +1,10 @@
 """What becomes of freed buffers: glibc's habits are wrong for buffers of megabytes, either way.
 
 It keeps freed buffers of up to 32 MiB for later ones, thread by thread, once it has seen one of that size: packs and
-the columns of a push are of that size, and kept so, they and the gaps between them add up to 150 MB (measured: a million
-files over a slow line). And it gives what lies at the end of its heap back at once, though the next piece of a transfer
-needs just as much: new pages for each took most of the time of reading (measured: 150 MiB of sealed packs from a
-folder, 0.34 and 0.06 s). Any thread; holds for the whole process.
+the columns of a push are of that size, and kept so, they and the gaps between them add up to 150 MB (measured: a
+million files over a slow line). And it gives what lies at the end of its heap back at once, though the next piece of a
+transfer needs just as much: new pages for each took most of the time of reading (measured: 150 MiB of sealed packs from
+a folder, 0.34 and 0.06 s). Any thread; holds for the whole process.
 """
 
 import contextlib

@@ -60,7 +60,7 @@ class Header(NamedTuple):
 class Cipher:
     """Seals and opens the segments of one written object."""
 
-    __slots__ = ("_gcm", "_names", "header")
+    __slots__ = ("_gcm", "_names", "header", "proved")
 
     def __init__(self, header: Header, key: Secret, *, kind: str, store: bytes, name: str) -> None:
         """Derive its key.
@@ -73,6 +73,7 @@ class Cipher:
             name: the object's plain key.
         """
         self.header = header
+        self.proved = False  # a segment was opened, and with it the header is known to be true
         self._gcm = AESGCM(derive(key, f"aetherfs/1/{kind}", salt=header.salt))
         self._names = b"".join((store, header.raw, name.encode()))
 
@@ -87,9 +88,11 @@ class Cipher:
             NotSealed: it is not this segment of this object.
         """
         try:
-            return self._gcm.decrypt(_nonce(number), sealed, self._names)
+            plain = self._gcm.decrypt(_nonce(number), sealed, self._names)
         except InvalidTag:
             raise NotSealed(f"segment {number} does not open: changed, or sealed for another name") from None
+        self.proved = True
+        return plain
 
 
 def _nonce(number: int) -> bytes:
