@@ -101,7 +101,8 @@ def _empty(cache: Any, folder: Path, check: str) -> None:
     with contextlib.closing(
         sqlite3.connect(folder / diskcache.core.DBNAME, timeout=EMPTY_S, isolation_level=None)
     ) as table:
-        # What was deleted stays in the table's files until they are written anew; names may be among it.
+        # What was deleted may stay in the table's files until they are written anew, and names may be among it: in the
+        # log by all means, in pages where SQLite was built without SECURE_DELETE.
         table.execute("VACUUM")
         table.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     # Last, so that who is killed before does it again. Several at once do it twice, and lose a few new pieces.

@@ -13,6 +13,7 @@ from store.objects.cached import PIECE, CachedObjects
 from store.objects.measure import Measuring
 from store.objects.memory import MemoryStore
 from store.objects.pieces import SMALLEST, PieceCache
+from store.secret import Secret
 
 KEY = "packs/aa/" + "a" * 32
 DATA = os.urandom(3 * PIECE + 1000)
@@ -21,17 +22,18 @@ DATA = os.urandom(3 * PIECE + 1000)
 class Cached:
     """A cache over a counted store in memory."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, key: Secret | None) -> None:
         self.inner = Measuring(MemoryStore())
         self.inner.put(KEY, DATA)
-        self.pieces = PieceCache(folder, SMALLEST)
+        self.key = key
+        self.pieces = PieceCache(folder, SMALLEST, key=key)
         self.objects = CachedObjects(self.inner, self.pieces)
 
     def settle(self) -> None:
         """Wait until what was read is on disk: close, and open again."""
         folder = Path(self.pieces._cache.directory)
         self.pieces.close()
-        self.pieces = PieceCache(folder, SMALLEST)
+        self.pieces = PieceCache(folder, SMALLEST, key=self.key)
         self.objects = CachedObjects(self.inner, self.pieces)
 
     @property
@@ -39,9 +41,9 @@ class Cached:
         return self.inner.snapshot().methods["get"].calls
 
 
-@pytest.fixture
-def cached(tmp_path: Path) -> Iterator[Cached]:
-    cached = Cached(tmp_path / "cache")
+@pytest.fixture(params=[None, Secret(bytes(range(32)))], ids=["plain", "sealed"])
+def cached(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cached]:
+    cached = Cached(tmp_path / "cache", request.param)
     yield cached
     cached.pieces.close()
 
