@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from gateway.config import Settings, parse_address, state_dir
+from gateway.app import disk_cache
+from gateway.config import KEYRING, ConfigError, Settings, parse_address, state_dir
 from gateway.exits import DONE, OTHER, exit_code
 from gateway.lifecycle import ServeError, listen
+from gateway.localkey import find_key, key_file
 from gateway.stores import Options, connect, open_record, store_folder
 from store.errors import (
     BadAddress,
@@ -51,6 +53,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _chunker()
     yield _store(settings)
     yield _folder("cache", settings.cache_dir, "set cache.dir to a folder that can")
+    yield from _cache_key(settings)
     yield _folder("state", state_dir(), "pulls need it to know their own files: set XDG_STATE_HOME to one that can")
     for program, purpose, package in HELPERS:
         yield _helper(program, purpose, package)
@@ -117,6 +120,21 @@ def _folder(name: str, folder: Path, fix: str) -> Finding:
         return Finding(name, "bad", f"{near} cannot be written", fix, OTHER)
     free = shutil.disk_usage(near).free
     return Finding(name, "ok", f"{folder}, {free >> 20} MiB free")
+
+
+def _cache_key(settings: Settings) -> Iterator[Finding]:
+    try:
+        if disk_cache(settings) is None:
+            return
+        found = find_key(settings)
+    except BadAddress:  # told already
+        return
+    except ConfigError as error:
+        fix = "after that: aetherfs doctor; a store that is encrypted itself needs no such key"
+        yield Finding("cache key", "bad", str(error), fix, exit_code(error))
+        return
+    where = "in the keyring" if settings.cache.key == KEYRING else str(key_file())
+    yield Finding("cache key", "ok", where if found is not None else f"none yet, {where}: made at first use")
 
 
 def _helper(program: str, purpose: str, package: str) -> Finding:

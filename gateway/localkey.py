@@ -18,6 +18,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 from gateway.config import KEYRING, ConfigError, Settings, state_dir
@@ -42,27 +43,40 @@ def local_key(settings: Settings) -> Secret:
         ConfigError: there is one that can't be used, or no keyring to ask. The message says what to do.
         OSError: there is none, and none can be made.
     """
+    found = find_key(settings)
+    if found is not None:
+        return found
+    with _locked(state_dir()):
+        found = find_key(settings)  # another process may have been faster
+        if found is not None:
+            return found
+        key = Secret(secrets.token_bytes(KEY_SIZE))
+        return _keep_in_keyring(key) if settings.cache.key == KEYRING else _make(key_file(), key)
+
+
+def find_key(settings: Settings) -> Secret | None:
+    """Return the local key, `None` if there is none yet.
+
+    Raises:
+        ConfigError: as `local_key`.
+    """
     if settings.cache.key == KEYRING:
-        return _from_keyring()
-    path = key_file()
-    try:
-        return _read(path)
-    except FileNotFoundError:
-        with _locked(path.parent):
-            with contextlib.suppress(FileNotFoundError):  # another process was faster
-                return _read(path)
-            return _make(path)
+        text = _ask(lambda keyring: keyring.get_password(SERVICE, ENTRY))
+        return _parse(text) if text is not None else None
+    return _read(key_file())
 
 
-def _read(path: Path) -> Secret:
+def _read(path: Path) -> Secret | None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with open(descriptor, "rb") as file:
             status = os.fstat(descriptor)
             data = file.read(KEY_SIZE + 1) if stat.S_ISREG(status.st_mode) else b""
-    except (FileNotFoundError, NotADirectoryError):
-        raise
+    except FileNotFoundError:
+        return None
     except OSError as error:
+        if not os.path.lexists(path):  # as far as this user can tell: a folder above it is closed, or is none
+            return None
         raise ConfigError(
             f"the key of the disk cache, {path}, cannot be read: {error.strerror}; let this user read it, or delete it"
         ) from error
@@ -78,21 +92,20 @@ def _read(path: Path) -> Secret:
     return Secret(data)
 
 
-def _make(path: Path) -> Secret:
+def _make(path: Path, key: Secret) -> Secret:
     """Make the key file, whole or not at all. Whoever calls has the lock."""
-    key = secrets.token_bytes(KEY_SIZE)
     coming = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(coming, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with open(descriptor, "wb") as file:
-            file.write(key)
+            file.write(key.reveal())
             file.flush()
             os.fsync(descriptor)
         os.replace(coming, path)
     except BaseException:
         coming.unlink(missing_ok=True)
         raise
-    return Secret(key)
+    return key
 
 
 @contextlib.contextmanager
@@ -107,28 +120,19 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _from_keyring() -> Secret:
-    try:
-        import keyring
-    except ImportError as error:
-        raise ConfigError(
-            f'cache.key is "keyring", and its library is not installed: pip install "aetherfs[keyring]", {_RATHER}'
-        ) from error
+def _keep_in_keyring(key: Secret) -> Secret:
+    def keep(keyring: ModuleType) -> str | None:
+        keyring.set_password(SERVICE, ENTRY, base64.b64encode(key.reveal()).decode())
+        kept: str | None = keyring.get_password(SERVICE, ENTRY)
+        return kept
 
-    def find() -> str | None:
-        return keyring.get_password(SERVICE, ENTRY)
-
-    def make() -> str | None:
-        if keyring.get_password(SERVICE, ENTRY) is None:
-            keyring.set_password(SERVICE, ENTRY, base64.b64encode(secrets.token_bytes(KEY_SIZE)).decode())
-        return keyring.get_password(SERVICE, ENTRY)
-
-    text = _ask(find)
-    if text is None:
-        with _locked(state_dir()):
-            text = _ask(make)
+    text = _ask(keep)
     if text is None:
         raise ConfigError(f'cache.key is "keyring", and the keyring keeps nothing: choose another one, {_RATHER}')
+    return _parse(text)
+
+
+def _parse(text: str) -> Secret:
     try:
         key = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -141,17 +145,25 @@ def _from_keyring() -> Secret:
     return Secret(key)
 
 
-def _ask(question: Callable[[], str | None]) -> str | None:
+def _ask(question: Callable[[ModuleType], str | None]) -> str | None:
     """Ask in a thread of its own: a keyring that waits for somebody at a screen would hold the gateway for ever."""
+    try:
+        import keyring
+    except ImportError as error:
+        raise ConfigError(
+            f'cache.key is "keyring", and its library is not installed: pip install "aetherfs[keyring]", {_RATHER}'
+        ) from error
     answer: list[str | None] = []
     why = f"it did not answer within {KEYRING_S:.0f} s"
 
     def run() -> None:
         nonlocal why
         try:
-            answer.append(question())
+            answer.append(question(keyring))
         except Exception as error:  # each kind of keyring has errors of its own
-            why = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+            kind = type(error).__name__
+            # The library's own words for this are about installing others.
+            why = "there is none" if kind == "NoKeyringError" else next(iter(str(error).strip().splitlines()), kind)
 
     asking = threading.Thread(target=run, name="keyring", daemon=True)
     asking.start()

@@ -67,6 +67,7 @@ def test_reading_commands_on_a_real_server(
     warmed = cli.json("warm", "ds", "--store", address)
     assert warmed["fits"] is True
     assert cli.json("warm", "ds", "--store", address)["fetched_bytes"] == 0
+    monkeypatch.setenv("XDG_STATE_HOME", cli.environment["XDG_STATE_HOME"])
     settings = load(flags={"store.url": address, "cache.dir": str(tmp_path / "home" / "aetherfs")}, file=None)
     cache = disk_cache(settings)
     assert str(cache) == warmed["cache"]

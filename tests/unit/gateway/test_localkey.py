@@ -12,7 +12,8 @@ import pytest
 from gateway import localkey
 from gateway.app import build_tree
 from gateway.config import ConfigError, Settings, load
-from gateway.localkey import KEY_SIZE, key_file, local_key
+from gateway.doctor import examine
+from gateway.localkey import KEY_SIZE, find_key, key_file, local_key
 from store.objects.local import FolderStore
 from store.root import create_store
 from store.vfs.storetree import StoreTree
@@ -82,6 +83,30 @@ def test_what_is_no_file_is_refused_and_not_waited_for() -> None:
     key_file().mkdir()
     with pytest.raises(ConfigError, match="delete it"):
         local_key(SETTINGS)
+
+
+def test_where_no_folder_can_be_there_is_none_and_none_is_made(home: Path) -> None:
+    home.write_bytes(b"")
+    assert find_key(SETTINGS) is None
+    with pytest.raises(OSError, match="home"):
+        local_key(SETTINGS)
+
+
+def found(settings: Settings) -> list[tuple[str, str]]:
+    return [(finding.state, finding.found) for finding in examine(settings) if finding.name == "cache key"]
+
+
+def test_doctor_looks_at_it_and_makes_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = store_with_cache(tmp_path)
+    assert found(settings) == [("ok", f"none yet, {key_file()}: made at first use")]
+    assert not key_file().exists()
+    local_key(settings)
+    assert found(settings) == [("ok", str(key_file()))]
+    key_file().chmod(0o644)
+    ((state, text),) = found(settings)
+    assert state == "bad"
+    assert f"chmod 600 {key_file()}" in text
+    assert found(load(flags={"store.url": str(tmp_path / "store")}, environ={})) == []  # nothing is cached
 
 
 def test_a_write_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
