@@ -24,12 +24,15 @@ def place(tmp_path: Path) -> Place:
         tmp_path / "cache"
     )  # a folder store is cached only where one is named
     place.run("init")
-    data = tmp_path / "data"
+    publish(place, tmp_path / "data")
+    return place
+
+
+def publish(place: Place, data: Path) -> None:
     data.mkdir()
     Path(os.fsdecode(os.path.join(os.fsencode(data), NAME))).write_bytes(CONTENT)
     (data / "small").write_bytes(TEXT)
     place.run("push", data, "-t", "marked:1.0.0")
-    return place
 
 
 def key_file(tmp_path: Path) -> Path:
@@ -92,3 +95,19 @@ def test_a_key_that_others_may_read_ends_the_start_with_what_to_do(place: Place,
     key_file(tmp_path).chmod(0o644)
     with pytest.raises(AssertionError, match=f"exit 2: .*chmod 600 {key_file(tmp_path)}"), place.serve():
         pass
+
+
+def test_an_encrypted_store_is_cached_as_it_is_and_needs_no_local_key(tmp_path: Path) -> None:
+    place = Place(str(tmp_path / "store"), tmp_path / "home")
+    place.environment["AETHERFS_CACHE_DIR"] = str(tmp_path / "cache")
+    place.environment["AETHERFS_CACHE_KEY"] = "keyring"  # there is none here, and nobody asks for it
+    place.run("init", "--encrypt")
+    publish(place, tmp_path / "data")
+    place.run("warm", "marked:1.0.0")
+    with place.serve() as gateway:
+        serve_all(gateway)
+        assert gateway.stop() == 0
+    found = everything(tmp_path / "cache")
+    assert len(found) > len(CONTENT)
+    assert not any(mark in found for mark in (*MARKS, b"MARK-of"))
+    assert not key_file(tmp_path).exists()
