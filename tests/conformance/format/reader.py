@@ -1,7 +1,8 @@
 """Reads a whole store that lies in a folder, and believes nothing: written from docs/format.md alone.
 
 Imports nothing of the project on purpose: what this reader understands, the page says. It checks every object and every
-byte of content, keeps whole files in memory, and is for small stores in tests. Manifests: `states`.
+byte of content, keeps whole files in memory, and is for small stores in tests. Manifests: `states`. Encrypted stores:
+`sealing`; all keys here are plain ones.
 """
 
 import json
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 
 from blake3 import blake3
 
+from tests.conformance.format.sealing import Vault, unlock
 from tests.conformance.format.states import FILE, Entry, Place, State, decoded, need
 
 
@@ -25,17 +27,24 @@ class Dataset(NamedTuple):
 class Store(NamedTuple):
     root: dict[str, Any]
     datasets: dict[str, Dataset]
-    explained: set[str]  # keys of all objects that were read
+    explained: set[str]  # keys of all objects that were read, as they lie
+    vault: Vault | None  # of an encrypted store
 
 
-def read_store(folder: Path) -> Store:
-    """Read and check everything that can be reached, and all packs, index segments and change hints."""
-    return Reader(folder).store()
+def read_store(folder: Path, key: bytes | None = None) -> Store:
+    """Read and check everything that can be reached, and all packs, index segments and change hints.
+
+    Args:
+        folder: where it lies.
+        key: the key-encryption key of an encrypted store.
+    """
+    return Reader(folder, key).store()
 
 
 class Reader:
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, key: bytes | None = None) -> None:
+        self.folder, self.key = folder, key
+        self.vault: Vault | None = None
         self.explained: set[str] = set()
         self.footers: dict[bytes, dict[Place, bytes]] = {}  # pack -> place -> digest
         self.trees: dict[tuple[str, str], tuple[str, dict[bytes, Entry]]] = {}  # by id and root
@@ -43,7 +52,11 @@ class Reader:
     def store(self) -> Store:
         root = self.document("aetherfs.json")
         need(root["format"] == 1, "format")
-        need(root["encryption"] is None and not root["features"].get("read"), "a feature this reader does not have")
+        need((root["encryption"] is None) == (self.key is None), "a key, and nothing to open, or none")
+        if self.key is not None:
+            self.vault = Vault(unlock(root, self.key))
+        else:
+            need(not root["features"].get("read"), "a feature this reader does not have")
         operations(root)
         for key in self.keys("packs"):
             self.footer(bytes.fromhex(key.rpartition("/")[2]))
@@ -52,21 +65,32 @@ class Reader:
             prefix, _, name = key.removeprefix("datasets/").partition("/")
             need(prefix == blake3(name.encode()).hexdigest(length=1), f"{key} lies at another prefix")
             datasets[name] = self.dataset(key, name)
-            if (self.folder / "changes" / prefix).exists():
+            if self.there(f"changes/{prefix}"):
                 need(self.whole(f"changes/{prefix}").decode().isalnum(), "a change hint is an operation id")
         if self.keys("index"):
             self.index()
-        return Store(root, datasets, self.explained)
+        return Store(root, datasets, self.explained, self.vault)
 
     # objects
 
     def keys(self, prefix: str) -> list[str]:
         found = (path for path in self.folder.glob(f"{prefix}/**/*") if path.is_file())
-        return sorted(path.relative_to(self.folder).as_posix() for path in found)
+        lying = (path.relative_to(self.folder).as_posix() for path in found)
+        return sorted(key if self.vault is None else self.vault.show(key) for key in lying)
+
+    def lies_at(self, key: str) -> str:
+        return key if self.vault is None else self.vault.hide(key)
+
+    def there(self, key: str) -> bool:
+        return (self.folder / self.lies_at(key)).exists()
 
     def whole(self, key: str) -> bytes:
-        self.explained.add(key)
-        return (self.folder / key).read_bytes()
+        self.explained.add(self.lies_at(key))
+        data = (self.folder / self.lies_at(key)).read_bytes()
+        return data if self.vault is None or key == "aetherfs.json" else self.vault.open(key, data)
+
+    def name_of(self, chunk: bytes) -> bytes:
+        return (blake3(chunk) if self.vault is None else blake3(chunk, key=self.vault.chunks)).digest()
 
     def document(self, key: str) -> dict[str, Any]:
         data = self.whole(key)
@@ -148,7 +172,7 @@ class Reader:
 
     def tree(self, id: str, wanted: str) -> tuple[str, dict[bytes, Entry]]:
         first, second = f"manifests/{id[:2]}/{id}", f"manifests/{id[:2]}/{id}-{wanted[:16]}"
-        data, table, root = self.framed(second if (self.folder / second).exists() else first, b"AFMF")
+        data, table, root = self.framed(second if self.there(second) else first, b"AFMF")
         state = State(data, table, self.chunk)
         need(state.id.hex() == id, f"manifest {id} says of itself that it is another")
         return root.hex(), state.tree()
@@ -157,7 +181,7 @@ class Reader:
         offset, stored, plain, coding = place
         need(self.footers[pack].get(place) == digest, "a block that its pack does not list")
         found = decoded(coding, self.whole(pack_key(pack))[offset : offset + stored], plain, 0)
-        need(blake3(found).digest() == digest, "a chunk does not have its name")
+        need(self.name_of(found) == digest, "a chunk does not have its name")
         return found
 
     # packs and index
@@ -170,7 +194,7 @@ class Reader:
         end = 64
         for digest, offset, stored, plain, coding, bases, zeros in struct.iter_unpack("<32sIIIBBH", table[8:]):
             need(offset == end and (bases, zeros) == (0, 0), "a footer's row")
-            need(blake3(decoded(coding, data[offset : offset + stored], plain, 0)).digest() == digest, "a block")
+            need(self.name_of(decoded(coding, data[offset : offset + stored], plain, 0)) == digest, "a block")
             places[offset, stored, plain, coding] = digest
             end += stored
         need(end == struct.unpack_from("<Q", data, len(data) - 64)[0], "blocks do not end where the footer begins")

@@ -1,5 +1,6 @@
 """The rule for cut points on the page is the one that the chunker follows."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -39,3 +40,11 @@ def test_a_window_that_is_not_the_last_is_cut_alike() -> None:
         lengths += [length for _, length in cuts]
         at += sum(length for _, length in cuts)
     assert lengths == cut(run)
+
+
+@pytest.mark.parametrize("seed", [1, 0x0123456789ABCDEF, 2**63 - 1])
+def test_a_seed_changes_the_cuts_as_the_page_says(seed: int) -> None:
+    run = RANDOM.randbytes(600_000)
+    cuts = [*Chunker(replace(ChunkerSettings(), seed=seed)).cut(run, first=True, final=True)]
+    assert [length for _, length in cuts] == cut(run, seed)
+    assert cut(run, seed) != cut(run)

@@ -8,12 +8,12 @@ import pytest
 from store.blocks import BlockReader
 from store.errors import ObjectCorrupt
 from store.kinds import Kind
-from store.objects.local import FolderStore
 from store.push.push import push
 from store.repository import Repository
 from tests.conformance.format import sample
 from tests.conformance.format.reader import read_store
 from tests.conformance.format.states import FOLDER, Entry, Refused
+from tests.conformance.format.stores import KEYS, opened
 from tests.conformance.format.writer import State, write_store
 
 TAGS = {"1.0.0": "version", "latest": "channel"}
@@ -34,17 +34,26 @@ def source(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(params=KEYS)
+def key(request: pytest.FixtureRequest) -> bytes | None:
+    return KEYS[request.param]
+
+
 @pytest.fixture
-def written(tmp_path: Path, source: Path) -> State:
-    return write_store(tmp_path / "store", "@by/hand", TAGS, sample.look(source))
+def written(tmp_path: Path, source: Path, key: bytes | None) -> State:
+    return write_store(tmp_path / "store", "@by/hand", TAGS, sample.look(source), key)
 
 
-def test_what_was_written_by_the_page_is_checked_and_read(tmp_path: Path, source: Path, written: State) -> None:
-    repository = Repository.open(FolderStore(tmp_path / "store"))
+@pytest.fixture
+def repository(tmp_path: Path, written: State, key: bytes | None) -> Repository:
+    return opened(tmp_path / "store", key).repository
+
+
+def test_what_was_written_by_the_page_is_checked_and_read(source: Path, repository: Repository) -> None:
     content = repository.catalogue.resolve("@by/hand:1.0.0").content
     manifest = repository.manifest(bytes.fromhex(content.manifest), bytes.fromhex(content.root))
     manifest.check()
-    blocks = BlockReader(repository.objects, 1 << 20)
+    blocks = BlockReader(repository.objects, 1 << 20, id_key=repository.root.id_key)
     found = {b"": Entry(Kind.FOLDER, manifest.record(0).mtime_ns, False, b"", ())}
     for _, path, record in manifest.walk():
         data = b""
@@ -58,15 +67,15 @@ def test_what_was_written_by_the_page_is_checked_and_read(tmp_path: Path, source
 
 
 def test_pushing_the_same_folder_finds_the_same_id_and_changes_nothing(
-    tmp_path: Path, source: Path, written: State
+    tmp_path: Path, source: Path, written: State, repository: Repository
 ) -> None:
-    repository = Repository.open(FolderStore(tmp_path / "store"))
     pushed = push(repository, source, "@by/hand", [*TAGS], tmp_path / "state")
     assert (pushed.manifest, pushed.changed, pushed.bytes_new) == (written.manifest, False, 0)
 
 
-def test_a_commit_on_top_goes_on_from_what_was_written(tmp_path: Path, source: Path, written: State) -> None:
-    repository = Repository.open(FolderStore(tmp_path / "store"))
+def test_a_commit_on_top_goes_on_from_what_was_written(
+    tmp_path: Path, source: Path, written: State, repository: Repository
+) -> None:
     (source / "nothing").unlink()
     pushed = push(repository, source, "@by/hand", ["1.0.1", "latest"], tmp_path / "state")
     head = repository.catalogue.head("@by/hand")
@@ -79,8 +88,10 @@ def test_a_commit_on_top_goes_on_from_what_was_written(tmp_path: Path, source: P
     assert pushed.bytes_new == 0
 
 
-def test_the_reader_and_the_writer_of_the_page_agree(tmp_path: Path, source: Path, written: State) -> None:
-    [found] = read_store(tmp_path / "store").datasets.values()
+def test_the_reader_and_the_writer_of_the_page_agree(
+    tmp_path: Path, source: Path, written: State, key: bytes | None
+) -> None:
+    [found] = read_store(tmp_path / "store", key).datasets.values()
     assert {path: entry._replace(extents=()) for path, entry in found.states[written.manifest].items()} == sample.look(
         source
     )
@@ -88,12 +99,12 @@ def test_the_reader_and_the_writer_of_the_page_agree(tmp_path: Path, source: Pat
 
 @pytest.mark.parametrize("name", [b"..", b".", b"a\0b"], ids=["above", "itself", "NUL"])
 def test_a_name_that_the_page_forbids_is_refused_by_both_though_every_digest_is_right(
-    tmp_path: Path, source: Path, name: bytes
+    tmp_path: Path, source: Path, name: bytes, key: bytes | None
 ) -> None:
     tree = {**sample.look(source), b"z/" + name: Entry(FOLDER, 0, False, b"", ())}
-    written = write_store(tmp_path / "store", "bad", TAGS, tree)
+    written = write_store(tmp_path / "store", "bad", TAGS, tree, key)
     with pytest.raises(Refused, match=r"^name "):
-        read_store(tmp_path / "store")
-    repository = Repository.open(FolderStore(tmp_path / "store"))
+        read_store(tmp_path / "store", key)
+    repository = opened(tmp_path / "store", key).repository
     with pytest.raises(ObjectCorrupt):
         repository.manifest(bytes.fromhex(written.manifest), bytes.fromhex(written.root)).check()

@@ -1,6 +1,7 @@
 """Writes a small store into a folder, from docs/format.md alone: the other half of `reader`.
 
-Imports nothing of the project on purpose. One state of one dataset, all of it coded PLAIN. One thread.
+Imports nothing of the project on purpose. One state of one dataset, all of it coded PLAIN; encrypted where a key is
+given. One thread.
 """
 
 import base64
@@ -8,11 +9,13 @@ import hashlib
 import json
 import os
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from blake3 import blake3
 
+from tests.conformance.format.sealing import Secrets, Vault, lock
 from tests.conformance.format.states import FOLDER, LINK, WIDTHS, Entry
 
 NODES, NAMES, LINKS, SHA256, MD5, FILES, EXTENTS, DIGESTS, BLOCKS, PACKS = 1, 2, 3, 4, 16, 17, 18, 19, 20, 21
@@ -29,7 +32,9 @@ class State(NamedTuple):
     files: int
 
 
-def write_store(folder: Path, dataset: str, tags: dict[str, str], tree: dict[bytes, Entry]) -> State:
+def write_store(
+    folder: Path, dataset: str, tags: dict[str, str], tree: dict[bytes, Entry], key: bytes | None = None
+) -> State:
     """Make a store with one state: a pack, a manifest, a head.
 
     Args:
@@ -37,14 +42,22 @@ def write_store(folder: Path, dataset: str, tags: dict[str, str], tree: dict[byt
         dataset: its name.
         tags: tag -> "version" or "channel".
         tree: path -> entry; the root's path is empty.
+        key: the key-encryption key; makes the store an encrypted one.
     """
-    record = {
+    record: dict[str, Any] = {
         "format": 1, "store": os.urandom(16).hex(), "created": CREATED_NS, "seq": 1, "operations": [[1, OPERATION]],
         "features": {}, "chunker": {}, "keys": {"handle": base64.b64encode(os.urandom(32)).decode()},
         "encryption": None, "mac": None,
     }  # fmt: skip
-    _put(folder, "aetherfs.json", _json(record))
-    state = _write_manifest(folder, tree)
+    vault = None
+    if key is not None:
+        data = {os.urandom(16): os.urandom(32)}
+        secrets = Secrets(bytes.fromhex(record["store"]), os.urandom(32), os.urandom(32), data)
+        vault = Vault(secrets)
+        record = lock(record, secrets, key, CREATED_NS)
+    Folder(folder, None).put("aetherfs.json", _json(record))
+    objects = Folder(folder, vault)
+    state = _write_manifest(objects, tree)
     about = dict(zip(("manifest", "root", "size", "files"), state, strict=True))
     head = {
         "name": dataset, "seq": 1, "operations": [[1, OPERATION]], "created": CREATED_NS, "changed": CREATED_NS,
@@ -54,15 +67,30 @@ def write_store(folder: Path, dataset: str, tags: dict[str, str], tree: dict[byt
     }  # fmt: skip
     prefix = blake3(dataset.encode()).hexdigest()[:2]
     data = _json(head)
-    _put(folder, f"datasets/{prefix}/{dataset}", data + b" " * (-len(data) % 256))
+    objects.put(f"datasets/{prefix}/{dataset}", data + b" " * (-len(data) % 256))
     return state
 
 
-def _write_manifest(folder: Path, tree: dict[bytes, Entry]) -> State:
+class Folder:
+    """A folder store: keys and objects as they are, or hidden and sealed."""
+
+    def __init__(self, folder: Path, vault: Vault | None) -> None:
+        self._folder, self._vault = folder, vault
+
+    def put(self, key: str, data: bytes) -> None:
+        path = self._folder / (key if self._vault is None else self._vault.hide(key))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data if self._vault is None else self._vault.seal(key, data))
+
+    def name_of(self, chunk: bytes) -> bytes:
+        return (blake3(chunk) if self._vault is None else blake3(chunk, key=self._vault.chunks)).digest()
+
+
+def _write_manifest(objects: Folder, tree: dict[bytes, Entry]) -> State:
     order = _in_order(tree)
     record_of = {path: number for number, path in enumerate(order)}
     part = {kind: bytearray() for kind in WIDTHS}
-    pack, pack_id = _Pack(), os.urandom(16)
+    pack, pack_id = _Pack(objects.name_of), os.urandom(16)
     part[PACKS] += pack_id
     part[FILES] += struct.pack("<I", 0)
     files = size = 0
@@ -99,7 +127,7 @@ def _write_manifest(folder: Path, tree: dict[bytes, Entry]) -> State:
     for digest, (offset, data) in pack.blocks.items():
         part[DIGESTS] += digest
         part[BLOCKS] += struct.pack("<IIIIBBH", 0, offset, len(data), len(data), 0, 0, 0)
-    _put(folder, f"packs/{pack_id.hex()[:2]}/{pack_id.hex()}", pack.finish())
+    objects.put(f"packs/{pack_id.hex()[:2]}/{pack_id.hex()}", pack.finish())
     content = struct.pack("<4sHHQQQQ", b"AFMC", 1, 0, len(order), len(part[NAMES]), len(part[LINKS]), files)
     id = blake3(content + part[NODES] + part[NAMES] + part[LINKS] + part[SHA256]).digest()
     sections, pages, body = b"", b"", b""
@@ -112,17 +140,18 @@ def _write_manifest(folder: Path, tree: dict[bytes, Entry]) -> State:
             body += plain
     table = struct.pack("<32s40sHHI", id, content, len(part), 0, len(pages) // 48) + sections + pages
     whole = _framed(b"AFMF", body, table)
-    _put(folder, f"manifests/{id.hex()[:2]}/{id.hex()}", whole)
+    objects.put(f"manifests/{id.hex()[:2]}/{id.hex()}", whole)
     return State(id.hex(), whole[-40:-8].hex(), size, files)
 
 
 class _Pack:
-    def __init__(self) -> None:
+    def __init__(self, name_of: Callable[[bytes], bytes]) -> None:
+        self._name_of = name_of
         self.blocks: dict[bytes, tuple[int, bytes]] = {}  # digest -> (offset, bytes)
         self._end = 64
 
     def row_of(self, data: bytes) -> int:
-        digest = blake3(data).digest()
+        digest = self._name_of(data)
         if digest not in self.blocks:
             self.blocks[digest] = (self._end, data)
             self._end += len(data)
@@ -152,9 +181,3 @@ def _framed(magic: bytes, body: bytes, table: bytes) -> bytes:
 
 def _json(value: dict[str, Any]) -> bytes:
     return json.dumps(value).encode()
-
-
-def _put(folder: Path, key: str, data: bytes) -> None:
-    path = folder / key
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
