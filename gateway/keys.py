@@ -35,6 +35,7 @@ from store.secret import Secret
 
 KEY_VARIABLE: Final = "AETHERFS_KEY"
 NEXT: Final = ".next"  # beside a key file: the key that `key rotate` is about to put in its place
+KMS_TIMEOUT_S: Final = 10.0  # for an answer; how often it is asked is set as for all of AWS (AWS_MAX_ATTEMPTS)
 OLD: Final = ".old"  # beside a key file: one that was replaced
 
 
@@ -82,10 +83,12 @@ def key_source(settings: Settings, environ: Mapping[str, str] | None = None) -> 
 def kms_client(key: str) -> Any:
     """Make the boto3 client of KMS, in the region that an ARN names."""
     import boto3
+    from botocore.config import Config
 
     parts = key.split(":")
     region = parts[3] if len(parts) > 5 and parts[0] == "arn" else None
-    return boto3.session.Session().client("kms", region_name=region)
+    patience = Config(connect_timeout=KMS_TIMEOUT_S, read_timeout=KMS_TIMEOUT_S)
+    return boto3.session.Session().client("kms", region_name=region, config=patience)
 
 
 def own_key_file(store: str) -> Path:

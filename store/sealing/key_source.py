@@ -111,7 +111,7 @@ class KmsKey:
             said = error.response.get("Error", {})
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             why = f"{said.get('Code', 'error')}: {str(said.get('Message', ''))[:200]}"
-            if status >= 500:
+            if status >= 500 or "Throttl" in str(said.get("Code")):
                 raise StoreUnavailable(self.where, why) from error
             raise KeyWrong(self.where, f"cannot be used: KMS says {why}") from error
         except BotoCoreError as error:
