@@ -13,7 +13,7 @@ from store.errors import ObjectCorrupt
 
 Buffer = bytes | bytearray | memoryview
 
-FETCH_LIMIT: Final = 4 << 20  # bytes of an object that is compared and set: `gc/state` may be the longest
+FETCH_LIMIT: Final = (4 << 20) + (64 << 10)  # bytes of an object that is compared and set: `gc/state`, sealed
 
 
 class ObjectInfo(NamedTuple):
