@@ -15,7 +15,7 @@ from blake3 import blake3
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
 
-from tests.conformance.format.states import need
+from tests.conformance.format.states import Refused, need
 
 HEADER = struct.Struct("<4sHHQ16s32s")
 PIECE, TAG, NAME = 32768, 16, 136
@@ -48,8 +48,7 @@ def opened(crypt: AESGCM | AESSIV, *given: Any) -> bytes:
     try:
         return bytes(crypt.decrypt(*given))
     except InvalidTag:
-        need(False, "it does not open")
-        raise
+        raise Refused("it does not open") from None
 
 
 # the record
@@ -70,10 +69,14 @@ def unwrap(kek: bytes, wrapped: str, what: bytes, store: bytes) -> bytes:
     return opened(AESGCM(hkdf(kek, "aetherfs/1/wrap", salt=sealed[:32])), bytes(12), sealed[32:], store + what)
 
 
-def mac(record: dict[str, Any], id_secret: bytes) -> str:
+def canonical(record: dict[str, Any]) -> bytes:
+    """Return what the MAC of a record covers."""
     covered = {name: value for name, value in record.items() if name not in ("mac", "sum")}
-    text = json.dumps(covered, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    return hmac.new(hkdf(id_secret, "aetherfs/1/record"), text, hashlib.sha256).hexdigest()
+    return json.dumps(covered, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def mac(record: dict[str, Any], id_secret: bytes) -> str:
+    return hmac.new(hkdf(id_secret, "aetherfs/1/record"), canonical(record), hashlib.sha256).hexdigest()
 
 
 def unlock(record: dict[str, Any], kek: bytes) -> Secrets:

@@ -25,8 +25,13 @@ from store.manifest import layout
 from store.objects.local import FolderStore
 from store.objects.memory import MemoryStore
 from store.push import lease
+from store.sealing import envelope, names
+from store.sealing.secret_keys import KeyRing
+from store.secret import Secret
 from tests.conformance.format import page
 from tests.conformance.format.cutter import cut
+from tests.conformance.format.sealing import hkdf
+from tests.conformance.format.stores import ENCRYPTED, make_store
 from tests.support.manifests import Item, build
 
 TEXT = page.PAGE.read_text(encoding="utf-8")
@@ -108,7 +113,7 @@ def test_every_limit_has_the_value_of_the_code() -> None:
     assert in_page == {name: _constant(name) for name in in_page}
     bounds = {
         f"{module.__name__}.{name}"
-        for module in (root, head, index, pack, layout, gc_state, lease)
+        for module in (root, head, index, pack, layout, gc_state, lease, envelope)
         for name in vars(module)
         if name.startswith("MAX_") or name.endswith("_LIMIT")
     }
@@ -135,6 +140,51 @@ def test_every_field_of_the_stores_record_is_described(tmp_path: Path) -> None:
     settings = {field.name for field in dataclasses.fields(root.ChunkerSettings)}
     assert _named("aetherfs.json") == [set(record), set(root.FEATURES), settings, set(record["keys"])]
     assert record["features"].keys() == root.FEATURES.keys()
+
+
+def test_every_field_of_an_encrypted_stores_record_is_described(tmp_path: Path) -> None:
+    make_store(tmp_path / "store", ENCRYPTED)
+    record = unsummed((tmp_path / "store/aetherfs.json").read_bytes())
+    plain, *_ = _named("aetherfs.json")
+    found = record["encryption"]
+    assert plain == set(record)
+    assert (record["features"]["read"], record["keys"], record["chunker"]["seed"]) == (["encryption"], {}, 0)
+    by_kms = envelope.Envelope(envelope.Kek("aws-kms", "", "key", "blob"), "", "", ()).encoded()["kek"]
+    assert _named("In aetherfs.json") == [set(found), set(by_kms), set(found["data"][0])]
+    [row] = [row for table in page.tables(TEXT) for row in table.rows if row[0] == "`cipher`"]
+    assert f"`{envelope.CIPHER}`" in row[2]
+    [row] = [row for table in page.tables(TEXT) if table.heading == "In aetherfs.json"
+             for row in table.rows if row[0] == "`kind`"]  # fmt: skip
+    assert all(f"`{kind}`" in row[2] for kind in envelope.KINDS)
+
+
+def test_every_kind_of_sealed_object_is_listed() -> None:
+    [table] = [table for table in page.tables(TEXT) if table.columns == ("first part", "kind")]
+    listed = {first.strip("`"): kind.strip("`") for first, kind in table.rows}
+    first_parts = {row[0].strip("`").partition("/")[0] for row in _objects()}
+    assert listed == {first: names.kind_of(f"{first}/x") for first in listed}
+    assert first_parts - listed.keys() == {"aetherfs.json", "probe"}, "these lie as they are"
+    assert names.kind_of("other/x") == "other"
+
+
+def _objects() -> list[tuple[str, ...]]:
+    [table] = [table for table in page.tables(TEXT) if table.heading == "Objects"]
+    return [(part,) for row in table.rows for part in row[0].split(" and ")]
+
+
+def test_every_key_is_derived_as_its_row_says() -> None:
+    [table] = [table for table in page.tables(TEXT) if table.columns[:3] == ("key", "secret", "info")]
+    ring = KeyRing(data={b"d" * 16: Secret(b"d" * 32)}, id_secret=Secret(b"i" * 32), handle=Secret(b"h" * 32))
+    for name, secret, info, size, _ in table.rows:
+        purpose = name.strip("*")
+        if secret == "id secret":
+            assert info.strip("`") == f"aetherfs/1/{purpose}"
+            assert ring.derived(purpose, int(size)) == hkdf(b"i" * 32, info.strip("`"), int(size))
+    used = {name.strip("*") for name, secret, *_ in table.rows if secret == "id secret"}
+    source = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in _modules())
+    in_code = set(re.findall(r'\.derived\("(\w+)"', source))
+    assert in_code - used <= {"local"}, "keys of local files are no part of the format"
+    assert used <= in_code
 
 
 def test_the_chunkers_defaults_are_those_of_the_code() -> None:
@@ -202,7 +252,7 @@ def test_the_page_has_every_section_that_the_code_refers_to() -> None:
 
 
 def test_the_known_answers_are_true() -> None:
-    answers = TEXT.partition("## Known answers")[2].partition("## Limits")[0]
+    answers = TEXT.partition("## Known answers")[2].partition("Of an encrypted store")[0]
     empty, chunks, _, dataset, prefix = re.findall(r"`([^`]+)`", answers)
     assert build(Item(b"", Kind.FOLDER, 0)).id.hex() == empty
     run = b"".join(hashlib.md5(struct.pack("<I", number)).digest() for number in range(50_000))

@@ -51,8 +51,8 @@ def write_store(
     }  # fmt: skip
     vault = None
     if key is not None:
-        data = {os.urandom(16): os.urandom(32)}
-        secrets = Secrets(bytes.fromhex(record["store"]), os.urandom(32), os.urandom(32), data)
+        keys = {os.urandom(16): os.urandom(32)}
+        secrets = Secrets(bytes.fromhex(record["store"]), os.urandom(32), os.urandom(32), keys)
         vault = Vault(secrets)
         record = lock(record, secrets, key, CREATED_NS)
     Folder(folder, None).put("aetherfs.json", _json(record))
