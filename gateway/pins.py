@@ -28,6 +28,17 @@ class Pin(NamedTuple):
     seq: int  # of its record
 
 
+class PinUnreadable(StoreSwapped):
+    """There is a note of what was seen, and it can't be read."""
+
+    def __init__(self, address: str, path: Path, why: str) -> None:
+        super().__init__(address, "", "")
+        self.args = (
+            f"what was seen of the store at {address} cannot be read from {path} ({why}), so that nothing tells it from "
+            "another one; if you know that it is the right one, say so once with `aetherfs key forget`",
+        )
+
+
 def _file(address: str) -> Path:
     return state_dir() / "stores" / f"{hashlib.sha256(address.encode()).hexdigest()[:32]}.json"
 
@@ -36,17 +47,17 @@ def read_pin(address: str) -> Pin | None:
     """Return what was seen; `None`: nothing yet.
 
     Raises:
-        StoreSwapped: the note is damaged, so that nothing can be told.
+        PinUnreadable: the note is damaged, so that nothing can be told.
     """
     path = _file(address)
     try:
         with path.open("rb") as file:
             found = json.loads(file.read(_LARGEST))
         return Pin(str(found["store"]), int(found["seq"]))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise StoreSwapped(address, "unknown", f"what {path} cannot tell any more") from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise PinUnreadable(address, path, type(error).__name__) from None
 
 
 def check_plain(address: str, pin: Pin | None) -> None:

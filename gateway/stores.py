@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.config import Settings
 from store.catalogue.catalogue import Seen
-from store.errors import KeyWrong, NotEncrypted, StoreMissing
+from store.errors import KeyWrong, NotEncrypted, ObjectMissing, StoreMissing
+from store.layout import ROOT_KEY
 from store.objects.address import FolderAddress, open_objects, parse_address
 from store.objects.base import ObjectStore
 from store.objects.guard import Guarded
@@ -89,6 +90,18 @@ def open_store(settings: Settings, options: Options = PLAIN) -> Opened:
             root, seen = create_store(objects).root, unseen
         undo.pop_all()
     return Opened(in_plain(objects, root), root, guard, seen)
+
+
+def looks_encrypted(settings: Settings, objects: ObjectStore) -> bool:
+    """Tell whether a store whose record can't be used is, or was, an encrypted one, as far as that can be told."""
+    from gateway import pins
+
+    if key_given(settings) or pins.read_pin(objects.address) is not None:
+        return True
+    try:
+        return b'"encryption":{' in objects.get(ROOT_KEY)
+    except ObjectMissing:
+        return False
 
 
 def unseen(name: str, seq: int) -> None:

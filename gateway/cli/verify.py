@@ -31,7 +31,7 @@ def verify(ctx: click.Context, common: Common, ref: str | None, deep: bool) -> N
       aetherfs verify maps:1.0.0 --deep
     """
     from gateway.exits import CORRUPT
-    from gateway.stores import Options, connect, open_record
+    from gateway.stores import Options, connect, looks_encrypted, open_record
     from store.care.verify import VerifyCounters
     from store.care.verify import verify as check
     from store.catalogue.refs import parse_reference
@@ -39,7 +39,8 @@ def verify(ctx: click.Context, common: Common, ref: str | None, deep: bool) -> N
     wanted = parse_reference(ref) if ref else None
     counters = VerifyCounters()
     from store.catalogue.catalogue import Catalogue
-    from store.errors import Corrupt, StoreMissing
+    from store.errors import Corrupt, ObjectMissing, StoreMissing
+    from store.layout import ROOT_KEY
     from store.root import in_plain
 
     settings = common.settings()
@@ -48,8 +49,10 @@ def verify(ctx: click.Context, common: Common, ref: str | None, deep: bool) -> N
         root = None
         try:
             root, seen = open_record(settings, lying)
-        except (Corrupt, StoreMissing):  # what is damaged may be the record: a plain store is checked without it
-            if wanted is not None:
+        except (Corrupt, StoreMissing) as error:  # what is damaged may be the record: a plain store is checked without
+            if looks_encrypted(settings, lying) and isinstance(error, StoreMissing):
+                raise ObjectMissing(ROOT_KEY, lying.address) from error
+            if looks_encrypted(settings, lying) or wanted is not None:
                 raise
         objects = lying if root is None else in_plain(lying, root)
         state = Catalogue(objects, root, seen=seen).resolve(wanted) if wanted is not None and root is not None else None
