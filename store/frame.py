@@ -7,16 +7,17 @@
     6      2    length of this header, 64              72     4    stored length of the table
     8      4    required flags: refuse unknown ones    76     4    plain length of the table
     12     4    optional flags: ignore unknown ones    80     1    coding of the table
-    16     16   id of the data key; zeros: not sealed  81     1    width of its rows (coding COLUMNS), else 0
-    32     32   salt of this write; zeros: not sealed  82     6    zeros
+    16     16   zeros: refuse others                   81     1    width of its rows (coding COLUMNS), else 0
+    32     32   zeros: refuse others                   82     6    zeros
                                                        88     32   digest
                                                        120    4    zeros
                                                        124    4    magic again
 
 All numbers are little-endian. The digest is the BLAKE3 of the stored table followed by the trailer's first 88 bytes,
-so that it covers all that is needed to read the table; a reader of the end alone knows key and salt. The digest in a
-manifest's trailer is the *root* by which tags name it: every page below can be verified on its own (docs/format.md,
-Frame). Decoding is pure; `read_table` makes one request, or two.
+so that it covers all that is needed to read the table; a reader of the end alone knows version and flags. The digest in
+a manifest's trailer is the *root* by which tags name it: every page below can be verified on its own (docs/format.md,
+Frame). Objects of an encrypted store have this very frame once they are opened. Decoding is pure; `read_table` makes
+one request, or two.
 """
 
 import struct

@@ -247,7 +247,7 @@ def test_the_page_has_every_section_that_the_code_refers_to() -> None:
     headings = {line.lstrip("# ") for line in TEXT.splitlines() if line.startswith("## ")}
     assert headings >= {
         "Objects", "JSON objects", "aetherfs.json", "Names", "Dataset heads", "Tags", "Segments", "Commit", "Frame",
-        "Codings", "Packs", "Manifests", "Index", "Deletion",
+        "Codings", "Packs", "Manifests", "Index", "Deletion", "Sealing",
     }  # fmt: skip
 
 
