@@ -11,6 +11,10 @@ from typing import Any, Final
 
 import pytest
 from blake3 import blake3
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CTR
+from cryptography.hazmat.primitives.cmac import CMAC
 
 from store import jsondoc, root
 from store.chunker import Chunker
@@ -266,6 +270,35 @@ def test_what_one_wraps_the_other_unwraps_for_that_use_and_store_alone(secret: t
 def test_keys_are_hidden_as_they_always_were_and_shown_again(key: str, hidden: str) -> None:
     assert (NAMES.hide(key), NAMES.show(hidden)) == (hidden, key)
     assert (VAULT.hide(key), VAULT.show(hidden)) == (hidden, key)
+
+
+def by_steps(key: bytes, about: bytes, text: bytes) -> bytes:
+    """AES-SIV by the steps of RFC 5297 (2.4, 2.6), for texts of 16 bytes and more."""
+
+    def mac(data: bytes) -> bytes:
+        cmac = CMAC(AES(key[:32]))
+        cmac.update(data)
+        return cmac.finalize()
+
+    doubled = int.from_bytes(mac(bytes(16)), "big") << 1
+    doubled = doubled % 2**128 ^ (0x87 if doubled >> 128 else 0)
+    mixed = doubled ^ int.from_bytes(mac(about), "big") ^ int.from_bytes(text[-16:], "big")
+    iv = mac(text[:-16] + mixed.to_bytes(16, "big"))
+    counter = int.from_bytes(iv, "big") & ~(1 << 31 | 1 << 63)
+    return iv + Cipher(AES(key[32:]), CTR(counter.to_bytes(16, "big"))).encryptor().update(text)
+
+
+@pytest.mark.parametrize(
+    ("key", "of", "text"),
+    [
+        ("datasets/8b/@geo/x", b"dataset", b"@geo/x" + bytes(130)),
+        ("history/@geo/x/7-0123456789abcdef", b"segment", b"7-0123456789abcdef"),
+        (f"manifests/c2/{EMPTY}", b"manifest", bytes.fromhex(EMPTY)),
+        (f"manifests/c2/{EMPTY}-0123456789abcdef", b"manifest", bytes.fromhex(EMPTY + "0123456789abcdef")),
+    ],
+)
+def test_a_token_is_what_the_steps_of_rfc_5297_give(key: str, of: bytes, text: bytes) -> None:
+    assert sealing.unspelt(last(NAMES.hide(key))) == by_steps(RING.derived("names", 64), of, text)
 
 
 def test_all_groups_are_where_they_always_were() -> None:
