@@ -10,6 +10,7 @@ Pure functions and values; a `Fields` belongs to one thread. docs/format.md, JSO
 """
 
 import json
+import math
 import re
 from typing import Any, Final, NoReturn
 
@@ -44,11 +45,11 @@ def decode(key: str, data: bytes, *, limit: int) -> "Fields":
     if len(data) > limit:
         raise ObjectCorrupt(key, f"{len(data)} bytes of JSON, at most {limit} are expected")
     try:
-        value = json.loads(data, parse_constant=_refuse_constant)
+        value = json.loads(data, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise ObjectCorrupt(key, f"not JSON: {str(error)[:100]}") from error
     if isinstance(value, dict) and (told := value.pop(_SUM, None)) is not None:
-        digits = str(told).encode()
+        digits = str(told).encode("utf-8", "replace")
         if len(digits) != len(_NO_SUM) or _digits(data.replace(digits, _NO_SUM.encode(), 1)) != digits:
             raise ObjectCorrupt(key, "its content does not match its sum")
     return Fields(key, value, "document")
@@ -142,6 +143,13 @@ def operations(fields: Fields) -> tuple[tuple[int, str], ...]:
             case _:
                 fields.fail("operations", "pairs of seq and operation id", pair)
     return tuple(pairs)
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"{digits[:20]} is too large a number")
+    return number
 
 
 def _refuse_constant(name: str) -> NoReturn:

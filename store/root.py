@@ -253,7 +253,7 @@ def decode_opened(data: bytes, keys: "KeyRing | None") -> StoreRoot:
     document = jsondoc.decode(ROOT_KEY, data, limit=ROOT_LIMIT).rest()
     if root.envelope is None:
         raise ObjectCorrupt(ROOT_KEY, "it says that this store is not encrypted, and it was: somebody has edited it")
-    if not hmac.compare_digest(str(document.get("mac")).encode(), _mac(document, keys).encode()):
+    if not hmac.compare_digest(str(document.get("mac")).encode("utf-8", "replace"), _mac(document, keys).encode()):
         raise ObjectCorrupt(ROOT_KEY, "its MAC does not fit: somebody has edited it without having the store's keys")
     return replace(root, keys=keys, handle_key=keys.handle, chunker=replace(root.chunker, seed=keys.seed))
 

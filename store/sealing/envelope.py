@@ -51,6 +51,7 @@ class Kek:
     check: str  # 16 hex digits
     key: str = ""  # AWS KMS: the key's ARN or id
     blob: str = ""  # AWS KMS: base64 of the key-encryption key as KMS has encrypted it
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)  # fields of later versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class DataKey:
     id: str  # 32 hex digits
     created_ns: int
     wrapped: str
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +76,14 @@ class Envelope:
 
     def encoded(self) -> dict[str, Any]:
         """Return it as it stands in the record."""
-        kek = {"kind": self.kek.kind, "check": self.kek.check}
+        kek = {**self.kek.extra, "kind": self.kek.kind, "check": self.kek.check}
         if self.kek.kind != "key":
             kek |= {"key": self.kek.key, "blob": self.kek.blob}
         return {
             **self.extra, "cipher": CIPHER, "kek": kek, "id": self.id_secret, "handle": self.handle,
-            "data": [{"id": one.id, "created": one.created_ns, "wrapped": one.wrapped} for one in self.data],
+            "data": [
+                {**one.extra, "id": one.id, "created": one.created_ns, "wrapped": one.wrapped} for one in self.data
+            ],
         }  # fmt: skip
 
 
@@ -98,15 +102,18 @@ def decode_envelope(fields: jsondoc.Fields) -> Envelope:
         Kek(
             kind, kek.hex("check", size=CHECK_SIZE),
             kek.text("key", limit=2048) if remote else "", kek.text("blob", limit=16384) if remote else "",
+            kek.rest(),
         ),
         fields.text("id"), fields.text("handle"),
         tuple(
-            DataKey(one.hex("id", size=KEY_ID_SIZE), one.integer("created"), one.text("wrapped"))
+            DataKey(one.hex("id", size=KEY_ID_SIZE), one.integer("created"), one.text("wrapped"), one.rest())
             for one in fields.objects("data")
         ),
     )  # fmt: skip
     if not 0 < len(found.data) <= MAX_DATA_KEYS:
         raise ObjectCorrupt(ROOT_KEY, f"it has {len(found.data)} data keys, 1 to {MAX_DATA_KEYS} are expected")
+    if len({one.id for one in found.data}) != len(found.data):
+        raise ObjectCorrupt(ROOT_KEY, "two of its data keys have one id")
     return replace(found, extra=fields.rest())
 
 

@@ -45,3 +45,9 @@ def test_documents_of_other_programs_may_have_no_sum_or_other_spaces() -> None:
     data = b'{ "sum": "%s", "a": 1 }' % (b"0" * 32)
     summed = data.replace(b"0" * 32, jsondoc._digits(data))
     assert read(summed + b"  ") == {"a": 1}
+
+
+@pytest.mark.parametrize("text", ['{"a":1e400}', '{"a":-1e400}', '{"sum":"\\ud800"}', '{"sum":"\\u00ff"}'])
+def test_numbers_without_end_and_sums_that_are_no_text_are_damage(text: str) -> None:
+    with pytest.raises(ObjectCorrupt):
+        read(text.encode())
