@@ -73,14 +73,17 @@ class Sealed(Wrapper):
 
     def _get(self, key: str, offset: int, size: int | None, *, fresh: bool) -> bytes:
         hidden = self._names.hide(key)
+        if size is None and not offset:
+            return self._whole(key, self._inner.get(hidden), remember=True)
         cipher = None if fresh else self._known(key)
         first = offset // SEGMENT
         data, data_at = b"", 0
         if cipher is None:
-            if size is None and not offset:
-                data = self._inner.get(hidden)
-            elif size is not None and offset < _NEAR:
-                data = self._inner.get(hidden, size=start_of((offset + max(size, 1) - 1) // SEGMENT + 1))
+            if size is not None and offset < _NEAR:
+                wanted = start_of((offset + max(size, 1) - 1) // SEGMENT + 1)
+                data = self._inner.get(hidden, size=wanted)
+                if HEADER.size <= len(data) < wanted:  # all of it, so that its end can be held to as well
+                    return self._whole(key, data, remember=True)[offset : offset + size]
             else:
                 cipher = self._cipher(key, self._inner.get(hidden, size=HEADER.size))
             cipher = cipher or self._cipher(key, data)
@@ -94,9 +97,11 @@ class Sealed(Wrapper):
             return b""
         last = (end - 1) // SEGMENT
         if not data:
-            data_at = start_of(first)
+            data_at = start_of(first) if first else 0  # with its first segment comes its header, which is held to
             stop = min(start_of(last + 1), sealed_size(plain) - HEADER.size)
             data = self._inner.get(hidden, offset=data_at, size=stop - data_at)
+        if not data_at and data[: HEADER.size] != cipher.header.raw:
+            raise NotSealed("its header is not the one at its end, or another one than before")
         return open_range(cipher, memoryview(data)[start_of(first) - data_at :], offset, end)
 
     def tail(self, key: str, size: int) -> tuple[bytes, int]:
@@ -166,7 +171,8 @@ class Sealed(Wrapper):
     def below(self, key: str, offset: int, size: int) -> tuple[str, int, int]:
         """Return which range of which object below a range lies in."""
         first, last = offset // SEGMENT, (offset + max(size, 1) - 1) // SEGMENT
-        return self._names.hide(key), start_of(first), start_of(last + 1) - start_of(first)
+        start = start_of(first) if first else 0
+        return self._names.hide(key), start, start_of(last + 1) - start
 
     # one object
 
@@ -185,8 +191,8 @@ class Sealed(Wrapper):
             raise NotSealed(str(error)) from error
         return Cipher(header, data_key, kind=kind_of(key), store=self._store, name=key)
 
-    def _whole(self, key: str, data: bytes) -> bytes:
-        cipher = self._made(key, data[: HEADER.size])
+    def _whole(self, key: str, data: bytes, *, remember: bool = False) -> bytes:
+        cipher = (self._cipher if remember else self._made)(key, data[: HEADER.size])
         plain = cipher.header.plain
         if len(data) != sealed_size(plain) or data[-HEADER.size :] != cipher.header.raw:
             raise NotSealed(f"it has {len(data)} bytes, where {sealed_size(plain)} were sealed: cut short, or longer")
