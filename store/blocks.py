@@ -16,7 +16,7 @@ from typing import Final
 from store.cache import ByteCache
 from store.codec import Undecodable, decode
 from store.digest import Digest, chunk_digest
-from store.errors import BlockCorrupt, StoreError, StoreUnavailable
+from store.errors import BlockCorrupt, Corrupt, ObjectCorrupt, StoreError, StoreUnavailable
 from store.layout import pack_key
 from store.objects.base import Buffer, ObjectStore
 from store.pack import Block
@@ -154,7 +154,7 @@ class BlockReader:
 
     def _fly(self, run: Sequence[Block]) -> None:
         """Fetch one run and end the flight of each of its blocks, the sound ones well."""
-        left: dict[Block, BlockCorrupt | None] = dict.fromkeys(run)
+        left: dict[Block, Corrupt | None] = dict.fromkeys(run)
         try:
             self._read(run, left)
             if left and self._forget is not None:
@@ -170,11 +170,17 @@ class BlockReader:
         for block, damage in left.items():
             self._land(block).set_exception(damage)
 
-    def _read(self, run: Sequence[Block], left: dict[Block, BlockCorrupt | None]) -> None:
+    def _read(self, run: Sequence[Block], left: dict[Block, Corrupt | None]) -> None:
         """Ask for one run; take from `left` what arrived well, and note there what did not."""
         key = pack_key(run[0].pack.hex())
         start, end = extent(run)
-        data = memoryview(self._objects.get(key, offset=start, size=end - start))
+        try:
+            data = memoryview(self._objects.get(key, offset=start, size=end - start))
+        except ObjectCorrupt as error:  # of an encrypted store: one damaged segment spoils the run, but not each block
+            left.update(dict.fromkeys(run, error))
+            for block in run if len(run) > 1 else ():
+                self._read([block], left)
+            return
         for block in run:
             at = block.offset - start
             try:

@@ -110,6 +110,14 @@ class Packs:
             self._findings.add(key, reason(error), missing=True)
             self._add_unusable(pack)
             return
+        except ObjectCorrupt as error:  # of an encrypted store: nothing that touches a damaged segment is handed out
+            if len(run) > 1:
+                for block in run:
+                    self._check_run(pack, key, [block])
+            else:
+                self._findings.add(key, f"block {run[0].digest.hex()[:12]} at {start}: {error.why}")
+                self._add_block(run[0])
+            return
         for block in run:
             at = block.offset - start
             try:
