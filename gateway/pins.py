@@ -34,8 +34,8 @@ class PinUnreadable(StoreSwapped):
     def __init__(self, address: str, path: Path, why: str) -> None:
         super().__init__(address, "", "")
         self.args = (
-            f"what was seen of the store at {address} cannot be read from {path} ({why}), so that nothing tells it from "
-            "another one; if you know that it is the right one, say so once with `aetherfs key forget`",
+            f"what was seen of the store at {address} cannot be read from {path} ({why}), so that nothing tells it "
+            "from another one; if you know that it is the right one, say so once with `aetherfs key forget`",
         )
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from gateway import stores
 from gateway.cli import main
-from store.objects.memory import MemoryStore
+from store.objects.base import ObjectStore
 from tests.support.vault import Vault
 from tests.unit.gateway.cli_keys.conftest import everything, vault_at
 from tests.unit.gateway.test_cli import PROJECT, Cli
@@ -323,7 +323,7 @@ def test_where_conditions_are_ignored_nothing_is_made_without_single_writer(
         def close(self) -> None:
             """The next command goes on with it."""
 
-    objects: MemoryStore = Kept()
+    objects: ObjectStore = Kept()
     monkeypatch.setattr(stores, "open_objects", lambda address, **options: objects)
     flags = ("--store", str(tmp_path / "named, never opened"), "--key-file", str(tmp_path / "new.key"))
     cli("init", "--encrypt", *flags, exits=4)

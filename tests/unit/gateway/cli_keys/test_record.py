@@ -217,7 +217,7 @@ def test_a_record_put_back_is_refused_until_it_is_forgotten(cli: Cli, filled: Va
 def test_a_store_swapped_for_another_is_refused_until_it_is_forgotten(
     cli: Cli, filled: Vault, tmp_path: Path, folder: Path, by: str
 ) -> None:
-    flags = ("--store", tmp_path / "other")
+    flags: tuple[str | Path, ...] = ("--store", tmp_path / "other")
     if by == "plain":
         cli("init", *flags)
     else:
