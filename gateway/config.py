@@ -268,6 +268,11 @@ def state_dir() -> Path:
     return Path(platformdirs.user_state_dir(APP, appauthor=False))
 
 
+def own_key_file(store: str) -> Path:
+    """Name the file in which this user keeps the key of an encrypted store where nothing else is set."""
+    return Path(platformdirs.user_config_dir(APP, appauthor=False)) / "keys" / f"{store}.key"
+
+
 def default_config_file() -> Path:
     """Name the file that is read when none is named; it need not exist."""
     return Path(platformdirs.user_config_dir(APP, appauthor=False)) / "aetherfs.toml"

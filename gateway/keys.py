@@ -15,9 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import platformdirs
-
-from gateway.config import APP, ConfigError, Settings
+from gateway.config import ConfigError, Settings, own_key_file
 from store.errors import KeyNeeded, KeyWrong
 from store.sealing.envelope import Envelope, check_of
 from store.sealing.key_source import (
@@ -89,11 +87,6 @@ def kms_client(key: str) -> Any:
     region = parts[3] if len(parts) > 5 and parts[0] == "arn" else None
     patience = Config(connect_timeout=KMS_TIMEOUT_S, read_timeout=KMS_TIMEOUT_S)
     return boto3.session.Session().client("kms", region_name=region, config=patience)
-
-
-def own_key_file(store: str) -> Path:
-    """Name the file in which this user keeps the key of a store where nothing else is set."""
-    return Path(platformdirs.user_config_dir(APP, appauthor=False)) / "keys" / f"{store}.key"
 
 
 class KeyFile:

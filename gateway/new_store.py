@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from gateway import pins
-from gateway.config import ConfigError, Settings
-from gateway.keys import KeyFile, OwnKeys, key_source, own_key_file
+from gateway.config import ConfigError, Settings, own_key_file
+from gateway.keys import KeyFile, OwnKeys, key_source
 from store.commit import compare_and_set
 from store.errors import ObjectCorrupt
 from store.layout import ROOT_KEY
@@ -48,7 +48,7 @@ def create_encrypted(settings: Settings, objects: ObjectStore) -> Made:
     Raises:
         ConfigError, KeyWrong, OSError: the key can't be made or used.  What the object store raises.
     """
-    source = key_source(settings)
+    given = source = key_source(settings)
     key_file: Path | None = None
 
     def encrypt(fresh: StoreRoot) -> StoreRoot:
@@ -58,15 +58,19 @@ def create_encrypted(settings: Settings, objects: ObjectStore) -> Made:
         if isinstance(source, KeyFile):
             key_file = source.path
             if not key_file.exists():
-                make_key_file(key_file)
+                with contextlib.suppress(FileExistsError):  # made meanwhile, by another init with the same file
+                    make_key_file(key_file)
         envelope, keys = make_envelope(source, fresh.store, fresh.created_ns)
         features = {**fresh.features, "read": (*fresh.features.get("read", ()), ENCRYPTION)}
         return replace(fresh, envelope=envelope, keys=keys, handle_key=keys.handle, features=features)
 
-    created = create_store(objects, encrypt=encrypt)
-    if created.fresh:
-        pins.forget_pin(objects.address)
-        pins.keep_pin(objects.address, created.root, None)
+    created = create_store(objects, encrypt=encrypt, unlock=unlock_with(given))
+    if not created.fresh:  # somebody was faster
+        if given is not source and key_file is not None:
+            key_file.unlink(missing_ok=True)  # of a store that has not come to be
+        return Made(created, None, [])
+    pins.forget_pin(objects.address)
+    pins.keep_pin(objects.address, created.root, None)
     return Made(created, key_file, recovery_sheet(source, created.root, objects.address))
 
 

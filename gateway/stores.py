@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from gateway.config import Settings
+from gateway.config import Settings, own_key_file
 from store.catalogue.catalogue import Seen
 from store.errors import KeyWrong, NotEncrypted, ObjectMissing, StoreMissing
 from store.layout import ROOT_KEY
@@ -134,6 +134,12 @@ def open_record(settings: Settings, objects: ObjectStore) -> tuple[StoreRoot, Se
         pins.check_plain(address, pin)
         if given:  # a reader that was given a key must not be shown somebody's plain store instead
             raise NotEncrypted(address, f"{given} gives a key for it: unset it, or check the address")
+        own = own_key_file(root.store)
+        if os.path.exists(own):  # this user has its key, so it was encrypted once
+            raise NotEncrypted(
+                address, f"{own} is the key of that store: somebody has put a plain one in its place; put the "
+                "encrypted one back, or remove that file if you know better"
+            )  # fmt: skip
         return root, unseen
     pins.keep_pin(address, root, pin)
     root.keys.reload = lambda: _data_keys(open_root(objects, unlock))

@@ -31,22 +31,23 @@ def verify(ctx: click.Context, common: Common, ref: str | None, deep: bool) -> N
       aetherfs verify maps:1.0.0 --deep
     """
     from gateway.exits import CORRUPT
-    from gateway.stores import Options, connect, looks_encrypted, open_record
+    from gateway.stores import Options, connect, looks_encrypted, open_record, unseen
     from store.care.verify import VerifyCounters
     from store.care.verify import verify as check
     from store.catalogue.refs import parse_reference
 
     wanted = parse_reference(ref) if ref else None
     counters = VerifyCounters()
-    from store.catalogue.catalogue import Catalogue
+    from store.catalogue.catalogue import Catalogue, Seen
     from store.errors import Corrupt, ObjectMissing, StoreMissing
     from store.layout import ROOT_KEY
-    from store.root import in_plain
+    from store.root import StoreRoot, in_plain
 
     settings = common.settings()
     lying, _ = connect(settings, Options(on_wait=common.waiting, on_long=common.remark), create=False)
     with contextlib.closing(lying), shown(lambda: _reading(counters), wanted=not common.quiet):
-        root = None
+        root: StoreRoot | None = None
+        seen: Seen = unseen
         try:
             root, seen = open_record(settings, lying)
         except (Corrupt, StoreMissing) as error:  # what is damaged may be the record: a plain store is checked without
@@ -56,7 +57,7 @@ def verify(ctx: click.Context, common: Common, ref: str | None, deep: bool) -> N
                 raise
         objects = lying if root is None else in_plain(lying, root)
         state = Catalogue(objects, root, seen=seen).resolve(wanted) if wanted is not None and root is not None else None
-        done = check(objects, state=state, deep=deep, counters=counters, root=root)
+        done = check(objects, state=state, deep=deep, counters=counters, root=root, seen=seen)
     common.result(_document(done), list(_lines(done)))
     if done.findings:
         ctx.exit(CORRUPT)

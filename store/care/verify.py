@@ -23,7 +23,7 @@ from store.care.findings import Findings
 from store.care.verify_files import Files
 from store.care.verify_heads import Heads, Named
 from store.care.verify_packs import Packs, hold_header, reason
-from store.catalogue.catalogue import State
+from store.catalogue.catalogue import Seen, State
 from store.digest import PackId
 from store.errors import Corrupt, FeatureMissing, ObjectCorrupt, ObjectMissing
 from store.frame import HEADER, INDEX_MAGIC, MANIFEST_MAGIC
@@ -76,7 +76,7 @@ class Verified:
 
 def verify(
     objects: ObjectStore, *, state: State | None = None, deep: bool = False, counters: VerifyCounters | None = None,
-    root: StoreRoot | None = None,
+    root: StoreRoot | None = None, seen: Seen = lambda name, seq: None,
 ) -> Verified:  # fmt: skip
     """Check a whole store, or one state with all it needs.
 
@@ -86,21 +86,24 @@ def verify(
         deep: read every block and every file.
         counters: updated as it goes.
         root: the store's record, where it is encrypted: what `objects` was opened with.
+        seen: told of heads that are read.
 
     Raises:
         StoreMissing: no store lies there.
         FeatureMissing: the store needs something that this program can't do.
         StoreUnavailable, StoreDenied: it can't be read.
     """
-    return _Verify(objects, deep=deep, counters=counters or VerifyCounters(), root=root).run(state)
+    return _Verify(objects, deep=deep, counters=counters or VerifyCounters(), root=root, seen=seen).run(state)
 
 
 class _Verify:
-    def __init__(self, objects: ObjectStore, *, deep: bool, counters: VerifyCounters, root: StoreRoot | None) -> None:
+    def __init__(
+        self, objects: ObjectStore, *, deep: bool, counters: VerifyCounters, root: StoreRoot | None, seen: Seen
+    ) -> None:
         self.objects, self.deep, self.counters = Measuring(objects), deep, counters
         self.id_key = None if root is None else root.id_key
         self.findings = Findings()
-        self.heads = Heads(self.objects, self.findings, root)
+        self.heads = Heads(self.objects, self.findings, root, seen)
         self.packs = Packs(self.objects, self.findings, deep=deep, on_bytes=self._read, id_key=self.id_key)
         self.pages: PageCache = ByteCache(_PAGES)
         self.lock = threading.Lock()

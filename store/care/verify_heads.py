@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from store import jsondoc
 from store.care.findings import Findings
+from store.catalogue.catalogue import Seen
 from store.catalogue.head import (
     HEAD_LIMIT,
     Content,
@@ -31,7 +32,7 @@ from store.catalogue.head import (
 from store.catalogue.history import SEGMENT_LIMIT
 from store.catalogue.refs import fold, is_dataset
 from store.digest import stored_digest
-from store.errors import Corrupt, FeatureMissing, ObjectCorrupt, ObjectMissing, StoreMissing
+from store.errors import Corrupt, FeatureMissing, ObjectCorrupt, ObjectMissing, Replayed, StoreMissing
 from store.layout import DATASETS, ROOT_KEY, dataset_key, dataset_of_key, history_key
 from store.objects.base import ObjectStore
 from store.root import StoreRoot, encode_root, open_store, refreshed
@@ -51,9 +52,19 @@ class Named:
 class Heads:
     """Goes through heads and collects the states they name."""
 
-    def __init__(self, objects: ObjectStore, findings: Findings, root: StoreRoot | None = None) -> None:
-        """Start; `root`: the record of an encrypted store, as it was opened."""
-        self._objects, self._findings, self._root = objects, findings, root
+    def __init__(
+        self, objects: ObjectStore, findings: Findings, root: StoreRoot | None = None,
+        told: Seen = lambda name, seq: None,
+    ) -> None:  # fmt: skip
+        """Start.
+
+        Args:
+            objects: the store.
+            findings: what is found goes there.
+            root: the record of an encrypted store, as it was opened.
+            told: of heads that are read; raises `Replayed` where a later one was seen before.
+        """
+        self._objects, self._findings, self._root, self._told = objects, findings, root, told
         self.states: dict[Content, Named] = {}
         self._seen: set[str] = set()  # names, some 100 bytes each
         self.heads = 0
@@ -105,11 +116,13 @@ class Heads:
         self.heads += 1
         self._seen.add(name)
         try:
-            fetched = self._objects.fetch(key)
-            data = fetched.data if fetched else b""
-            if len(data) > HEAD_LIMIT:
-                raise ObjectCorrupt(key, f"it takes {len(data)} bytes, at most {HEAD_LIMIT}")
-            head = decode_head(name, data)
+            head, data = self._head(name)
+            try:
+                self._told(name, head.seq)
+            except Replayed as error:  # or somebody has published meanwhile, and told us: what counts is what is there
+                head, data = self._head(name)
+                if head.seq < error.seen:
+                    self._findings.add(key, str(error), names=[name])
         except ObjectMissing:
             self._findings.add(key, "it is not there", missing=True, names=[name])
             return None
@@ -125,6 +138,14 @@ class Heads:
             self._findings.add(key, "its length and its mark of deletion contradict each other", names=[name])
         self._collect(head, key)
         return head
+
+    def _head(self, name: str) -> tuple[Head, bytes]:
+        key = dataset_key(name)
+        fetched = self._objects.fetch(key)
+        data = fetched.data if fetched else b""
+        if len(data) > HEAD_LIMIT:
+            raise ObjectCorrupt(key, f"it takes {len(data)} bytes, at most {HEAD_LIMIT}")
+        return decode_head(name, data), data
 
     def _collect(self, head: Head, key: str) -> None:
         """Note the states that a head names, and hold its tags against its history."""

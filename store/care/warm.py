@@ -104,6 +104,8 @@ def warm(
             for block in step:
                 key, offset, size = below(pack_key(block.pack.hex()), block.offset, block.stored)
                 wanted |= {(key, number) for number in range(offset // PIECE, (offset + size - 1) // PIECE + 1)}
+                if root.keys is not None:
+                    wanted.add((key, 0))  # with the header, without which nothing of a sealed object opens
         counters.phase = "writing"
         pieces.settle()
         # What was there before is the oldest, so it may have had to go for what came now: once more, as the newest.

@@ -19,6 +19,7 @@ from typing import Final, TypeVar
 from store.errors import ObjectCorrupt, ObjectMissing, OutcomeUnknown, PreconditionFailed
 from store.layout import ROOT_KEY
 from store.objects.base import Buffer, Fetched, ObjectInfo, ObjectStore
+from store.objects.keys import check_prefix, check_range
 from store.objects.wrapper import Wrapper
 from store.sealing.names import Names, kind_of
 from store.sealing.secret_keys import KeyRing, KeyUnknown
@@ -67,6 +68,7 @@ class Sealed(Wrapper):
 
     def get(self, key: str, *, offset: int = 0, size: int | None = None) -> bytes:
         """Return a range of an object; see `ObjectStore.get`."""
+        check_range(key, offset, size)
         if key == ROOT_KEY:
             return self._inner.get(key, offset=offset, size=size)
         return self._twice(key, offset, size or 1, lambda fresh: self._get(key, offset, size, fresh=fresh))
@@ -139,11 +141,11 @@ class Sealed(Wrapper):
         return info._replace(key=key, size=info.size if key == ROOT_KEY else plain_size(info.size))
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
-        """Yield objects by prefix, which ends with `/` or is empty; see `ObjectStore.list`."""
-        hidden = self._names.hide(after) if after else ""
-        for info in self._inner.list(self._names.hide_prefix(prefix), after=hidden):
+        """Yield objects by prefix; see `ObjectStore.list`. What comes after a key is told from all that is there."""
+        check_prefix(prefix)
+        for info in self._inner.list(self._names.hide_prefix(prefix)):
             key = self._names.show(info.key)
-            if key is not None:
+            if key is not None and key.startswith(prefix) and key > after:
                 yield info._replace(key=key, size=info.size if key == ROOT_KEY else plain_size(info.size))
 
     # writing

@@ -8,6 +8,7 @@ is its encryption context, so that it serves no other store. Any thread; those o
 import base64
 import binascii
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -90,8 +91,8 @@ class KmsKey:
             blob = base64.b64decode(envelope.kek.blob, validate=True)
         except (binascii.Error, ValueError) as error:
             raise KeyWrong(self.where, "cannot be used: the record's encrypted key is no base64") from error
-        answer = self._ask("decrypt", CiphertextBlob=blob, KeyId=self._key, EncryptionContext=_context(store))
-        return Secret(answer["Plaintext"])
+        about = {"CiphertextBlob": blob, "KeyId": self._key, "EncryptionContext": _context(store)}
+        return Secret(self._ask("decrypt", wanted=envelope.kek.key, **about)["Plaintext"])
 
     def draw(self, store: str) -> Drawn:
         """Have KMS draw a key-encryption key; see `KeySource`."""
@@ -102,7 +103,7 @@ class KmsKey:
         blob = base64.b64encode(answer["CiphertextBlob"]).decode()
         return Drawn(kek, Kek("aws-kms", check_of(kek), str(answer.get("KeyId", self._key)), blob))
 
-    def _ask(self, operation: str, **given: Any) -> Any:
+    def _ask(self, operation: str, *, wanted: str = "", **given: Any) -> Any:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -110,10 +111,11 @@ class KmsKey:
         except ClientError as error:
             said = error.response.get("Error", {})
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            why = f"{said.get('Code', 'error')}: {str(said.get('Message', ''))[:200]}"
+            why = ": ".join(filter(None, (said.get("Code", "error"), str(said.get("Message", ""))[:200])))
             if status >= 500 or "Throttl" in str(said.get("Code")):
                 raise StoreUnavailable(self.where, why) from error
-            raise KeyWrong(self.where, f"cannot be used: KMS says {why}") from error
+            other = f"; by its record this store's key is {wanted}" if wanted not in ("", self._key) else ""
+            raise KeyWrong(self.where, f"cannot be used: KMS says {why}{other}") from error
         except BotoCoreError as error:
             raise StoreUnavailable(self.where, str(error)) from error
 
@@ -200,7 +202,7 @@ def read_key_file(path: Path) -> GivenKey:
         raise KeyWrong(where, "cannot be read: it is a folder, a pipe or a device, and no file")
     if status.st_mode & 0o077:
         raise KeyWrong(where, f"is not used: others may read it; run `chmod 600 {path}`, and think who may have it")
-    return GivenKey(parse_key(data.decode("ascii", "replace"), where), where)
+    return GivenKey(parse_key(data.decode("utf-8-sig", "replace"), where), where)
 
 
 def make_key_file(path: Path) -> GivenKey:
@@ -247,9 +249,7 @@ def _put(temporary: Path, path: Path) -> None:
     """Give a file its name, unless another has it."""
     try:
         os.link(temporary, path)  # unlike a rename, it replaces nothing
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links
-        if path.exists():
-            raise FileExistsError(f"{path} is there already") from None
-        os.rename(temporary, path)
+    except OSError as error:
+        if isinstance(error, FileExistsError) or os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(path)) from None
+        os.rename(temporary, path)  # a file system without links

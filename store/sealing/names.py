@@ -77,14 +77,15 @@ class Names:
         return key
 
     def hide_prefix(self, prefix: str) -> str:
-        """Return the prefix in the bucket of a plain one: of a folder, or of a group below it."""
+        """Return a prefix in the bucket below which all lies that has a plain prefix, and perhaps more."""
         first, slash, rest = prefix.partition("/")
         head = first + slash
-        if head in (DATASETS, *GROUPED) and rest[:2] in self._hidden and rest[2:] in ("", "/"):
-            return head + self._hidden[rest[:2]] + rest[2:]
+        if head in (DATASETS, *GROUPED) and rest[:2] in self._hidden:
+            end = rest[2:] if head in GROUPED else rest[2:3]
+            return head + self._hidden[rest[:2]] + end
         if head == HISTORY and rest.endswith("/") and rest[:-1]:
             return f"{HISTORY}{self._token('dataset', _padded(rest[:-1]))}/"
-        return prefix
+        return head if head in (DATASETS, MANIFESTS, HISTORY, *GROUPED) else prefix
 
     def show(self, hidden: str) -> str | None:
         """Return the plain key of an object in the bucket; `None` where it is none of ours."""

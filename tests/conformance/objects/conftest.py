@@ -12,23 +12,36 @@ from store.objects.local import FolderStore
 from store.objects.measure import Measuring
 from store.objects.memory import MemoryStore
 from store.objects.retry import Retrying
+from store.objects.sealed import Sealed
+from store.sealing.secret_keys import KeyRing
+from store.secret import Secret
 from tests.support.s3 import S3Place
 
 KINDS = ["memory", "folder", "moto", pytest.param("seaweed", marks=pytest.mark.s3)]
+
+
+def sealed(inner: ObjectStore) -> ObjectStore:
+    """Put sealing before a store, as an encrypted one has it."""
+    keys = KeyRing(data={b"k" * 16: Secret(b"d" * 32)}, id_secret=Secret(b"i" * 32), handle=Secret(b"h" * 32))
+    return Sealed(inner, keys, "ab" * 16)
+
+
 WRAPPERS: dict[str, Callable[[ObjectStore], ObjectStore]] = {
     "bare": lambda inner: inner,
     "retrying": Retrying,
     "measuring": Measuring,
     "guarded": Guarded,
     "stacked": lambda inner: Guarded(Retrying(Measuring(inner))),
+    "sealed": lambda inner: sealed(inner),
+    "sealed stack": lambda inner: sealed(Guarded(Retrying(Measuring(inner)))),
 }
 # Each wrapper alone on the quick stores; on servers all of them at once.
 PAIRS = [
     *[pytest.param((kind, wrapper), id=f"{kind}-{wrapper}") for kind in ("memory", "folder") for wrapper in WRAPPERS],
-    *[pytest.param(("moto", wrapper), id=f"moto-{wrapper}") for wrapper in ("bare", "stacked")],
+    *[pytest.param(("moto", wrapper), id=f"moto-{wrapper}") for wrapper in ("bare", "stacked", "sealed stack")],
     *[
         pytest.param(("seaweed", wrapper), id=f"seaweed-{wrapper}", marks=pytest.mark.s3)
-        for wrapper in ("bare", "stacked")
+        for wrapper in ("bare", "stacked", "sealed stack")
     ],
 ]
 # moto's server compares, writes and reads in several steps, which another request can come between.

@@ -34,7 +34,10 @@ def commands() -> dict[str, click.Command]:
 
 
 def test_every_command_has_its_row() -> None:
-    shown = [re.match(r"`aetherfs ([a-z]+(?: (?:check|show|rotate|sheet|forget))?)", row[0]) for row in rows(section(PAGE, "Commands"))]
+    shown = [
+        re.match(r"`aetherfs ([a-z]+(?: (?:check|show|rotate|sheet|forget))?)", row[0])
+        for row in rows(section(PAGE, "Commands"))
+    ]
     assert sorted(match[1] for match in shown if match) == sorted(commands())
 
 

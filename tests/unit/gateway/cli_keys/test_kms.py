@@ -102,6 +102,7 @@ def test_another_key_a_key_that_is_off_and_one_that_is_going_are_refused(
     monkeypatch.setenv("AETHERFS_STORE_KMS_KEY", new_key(kms))
     cli("ls", "--store", store, exits=4)
     assert re.search("cannot be used: KMS says (IncorrectKey|AccessDenied)Exception", cli.err)  # AWS, moto
+    assert f"by its record this store's key is {key}" in cli.err
     monkeypatch.setenv("AETHERFS_STORE_KMS_KEY", "alias/nobody-has-this")
     cli("ls", "--store", store, exits=4)
     assert "cannot be used: KMS says NotFoundException" in cli.err

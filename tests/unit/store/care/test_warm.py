@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,13 @@ from store.care.warm import Warmed, warm
 from store.catalogue.catalogue import State
 from store.errors import NotAFolder, PathMissing, StoreUnavailable
 from store.kinds import Kind
-from store.objects.pieces import SMALLEST
+from store.objects.memory import MemoryStore
+from store.objects.pieces import SMALLEST, PieceCache
 from store.push.push import push
 from store.repository import Repository
+from store.root import ENCRYPTION, StoreRoot, create_store, in_plain
+from store.sealing.key_source import GivenKey, make_envelope
+from store.secret import Secret
 from store.vfs.opening import open_tree
 from store.vfs.storetree import StoreTree
 from store.vfs.tree import Node
@@ -136,3 +141,23 @@ def test_what_does_not_fit_is_told_and_the_cache_stays_within_its_limit(tmp_path
 def test_the_store_stays_open_for_the_caller(bench: Bench) -> None:
     bench.warm()
     assert Repository.open(bench.repository.objects).root.store == bench.repository.root.store
+
+
+def test_the_pieces_with_the_headers_of_sealed_packs_count_too(tmp_path: Path) -> None:
+    def encrypt(fresh: StoreRoot) -> StoreRoot:
+        envelope, keys = make_envelope(GivenKey(Secret(b"k" * 32), "the test"), fresh.store, 1)
+        return replace(fresh, envelope=envelope, keys=keys, features={"read": (ENCRYPTION,)})
+
+    objects = MemoryStore()
+    root = create_store(objects, encrypt=encrypt).root
+    repository = Repository(in_plain(objects, root), root)
+    (tmp_path / "folder").mkdir()
+    lay_out({b"a": noise(1, 3_000_000), b"b": noise(2, 100_000)}, tmp_path / "folder")
+    push(repository, tmp_path / "folder", "ds", ["latest"], tmp_path / "state")
+    done = warm(objects, root, latest(repository), b"b", tmp_path / "cache", 1 << 30)
+    [key] = [info.key for info in objects.list("packs/")]
+    assert done.fits
+    with closing(PieceCache(tmp_path / "cache" / root.store, 1 << 30)) as cache:
+        there = [number for number in range(4) if cache.holds(f"{key}:{number}")]
+    assert there[0] == 0
+    assert len(there) == done.pieces

@@ -1,0 +1,94 @@
+"""A key in this user's own folder: it tells that its store was encrypted, and several may make a store at once."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway import new_store
+from store.root import create_store
+from store.sealing.key_source import make_key_file
+from tests.support.vault import Vault, put
+from tests.unit.gateway.cli_keys.conftest import everything
+from tests.unit.gateway.cli_keys.test_record import in_plain
+from tests.unit.gateway.test_cli import Cli
+
+
+def test_a_downgraded_store_is_refused_by_who_has_its_key_and_never_saw_it(
+    cli: Cli, tmp_path: Path, home: Path, folder: Path
+) -> None:
+    cli("init", "--encrypt", "--store", tmp_path / "s")
+    [key_file] = home.rglob("*.key")
+    shutil.rmtree(home / "aetherfs" / "stores")  # as on another machine, to which the key was copied
+    store = Vault(tmp_path / "s", key_file)
+    document = store.document()
+    in_plain(document)
+    store.forge(document)
+    before = everything(store.path)
+    for words in (("ls",), ("push", folder, "-t", "data:1.0.0"), ("init",), ("verify",)):
+        cli(*words, "--store", store.path, exits=4)
+        assert f"{key_file} is the key of that store" in cli.err
+    assert everything(store.path) == before
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["one key file for both", "a key of each"])
+def test_two_that_make_a_store_at_once_end_with_one_store_and_its_key(
+    cli: Cli, tmp_path: Path, home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    key_file: list[str | Path] = ["--key-file", tmp_path / "k"] if named else []
+    flags: list[str | Path] = ["--store", tmp_path / "s", *key_file]
+    real = create_store
+    faster: list[bool] = []
+
+    def slower(*args: Any, **kwargs: Any) -> Any:
+        """Let another one be faster, once it was seen that there is no store."""
+        if not faster:
+            faster.append(True)
+            cli("init", "--encrypt", *flags)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(new_store, "create_store", slower)
+    made = cli.json("init", "--encrypt", *flags)
+    assert (made["created"], made["key_file"], made["recovery"]) == (False, None, "")
+    assert len([*home.rglob("*.key")]) == (0 if named else 1)
+    cli("push", folder, "-t", "data:1.0.0", *flags)
+
+
+def test_a_key_file_that_another_makes_meanwhile_is_used(
+    cli: Cli, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slower(path: Path) -> Any:
+        make_key_file(path)
+        return make_key_file(path)
+
+    monkeypatch.setattr(new_store, "make_key_file", slower)
+    flags = ("--store", tmp_path / "s", "--key-file", tmp_path / "k")
+    cli("init", "--encrypt", *flags)
+    cli("push", folder, "-t", "data:1.0.0", *flags)
+
+
+def test_a_key_file_that_is_a_link_to_nothing_is_named(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    cli("init", "--encrypt", "--store", tmp_path / "s", "--key-file", tmp_path / "link", exits=4)
+    assert f"the key from file {tmp_path / 'link'} cannot be read" in cli.err
+    assert not (tmp_path / "s" / "aetherfs.json").exists()
+
+
+def test_a_key_file_that_windows_editors_wrote_is_read(cli: Cli, filled: Vault, tmp_path: Path) -> None:
+    marked = tmp_path / "marked.key"
+    marked.touch(mode=0o600)
+    marked.write_bytes(b"\xef\xbb\xbf" + filled.key.encode() + b"  \r\n")
+    cli("ls", "--store", filled.path, "--key-file", marked)
+
+
+def test_verify_finds_a_head_that_was_put_back(cli: Cli, filled: Vault) -> None:
+    [key] = [key for key in filled.plain_keys("datasets/") if key.endswith("/data")]
+    old = filled.file(key).read_bytes()
+    cli("tag", "data:1.0.0", "data:qa", *filled.flags)
+    assert cli.json("verify", *filled.flags)["ok"]
+    put(filled.file(key), old)
+    for words in (("verify",), ("verify", "other:1.0.0")):
+        code = 6 if len(words) == 1 else 0
+        cli(*words, *filled.flags, exits=code)
+    cli("verify", *filled.flags, exits=6)
