@@ -34,6 +34,7 @@ from bench.tools import Ours, size_of, versions
 
 HERE: Final = Path(__file__).parent
 CACHE: Final = {"AETHERFS_CACHE_MEMORY": "1GiB"}
+COLD: Final = 3  # starts of a gateway for each round, since one is over in half a second
 NFS: Final = (("getattr@16", "ops_s"), ("rand4k@16", "ops_s"), ("read1m@4", "mb_s"))
 
 
@@ -132,12 +133,14 @@ class Bench:
                         if not env:
                             for _ in range(3):
                                 self._note_get("HTTP, warm", tool, http, file, size, rep)
-                with served(tool, {}) as (_, port, pid):
-                    began = time.monotonic()
-                    url = f"nfs://127.0.0.1/data/v1.0.0/{file}?version=3&nfsport={port}&mountport={port}"
-                    subprocess.run(["nfs-cat", url], check=True, stdout=subprocess.DEVNULL)
-                    self.figures.note("NFS, cold", "MB/s", tool.name, size / 1e6 / (time.monotonic() - began), rep)
-                    self._note_nfs(nfsload, tool, file, port, pid, rep)
+                for turn in range(COLD):
+                    with served(tool, {}) as (_, port, pid):
+                        began = time.monotonic()
+                        url = f"nfs://127.0.0.1/data/v1.0.0/{file}?version=3&nfsport={port}&mountport={port}"
+                        subprocess.run(["nfs-cat", url], check=True, stdout=subprocess.DEVNULL)
+                        self.figures.note("NFS, cold", "MB/s", tool.name, size / 1e6 / (time.monotonic() - began), rep)
+                        if not turn:
+                            self._note_nfs(nfsload, tool, file, port, pid, rep)
 
     def _note_get(self, work: str, tool: Ours, http: str, file: str, size: int, rep: int) -> None:
         connection = HTTPConnection(http)
