@@ -10,6 +10,7 @@ import random
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
@@ -21,11 +22,15 @@ from store.objects.base import Buffer, Fetched, ObjectInfo, ObjectStore
 from store.objects.wrapper import Wrapper
 from store.push.push import Pushed, PushOptions, push
 from store.repository import Repository
+from store.root import ENCRYPTION, StoreRoot, in_plain, open_store
+from store.sealing.key_source import GivenKey, make_envelope, unlock_with
+from store.secret import Secret
 from tests.support.s3 import S3Place
 
 SMALL_PACK: Final = 64 << 10  # bytes at which a pack is closed, so that little data makes many packs
 KILLED: Final = 99  # exit code of a process that died as told
 DATASET: Final = "ds"
+KEY: Final = GivenKey(Secret(b"k" * 32), "the tests")
 
 When = Literal["before", "after"]
 
@@ -112,7 +117,19 @@ def write_folder(folder: Path, seed: int, *, files: int = 6, size: int = 100_000
 
 def publish(objects: ObjectStore, source: Path, state_dir: Path, *tags: str) -> Pushed:
     """Push as one process would, with nothing remembered but what lies in `state_dir`."""
-    return push(Repository.open(objects), source, DATASET, tags, state_dir, PushOptions(by="tester"))
+    return push(opened(objects), source, DATASET, tags, state_dir, PushOptions(by="tester"))
+
+
+def opened(objects: ObjectStore) -> Repository:
+    """Open a store; an encrypted one by the key that all tests of this folder give."""
+    root = open_store(objects, unlock_with(KEY))
+    return Repository(in_plain(objects, root), root)
+
+
+def encrypted(fresh: StoreRoot) -> StoreRoot:
+    """Make the record of a new store into that of an encrypted one, for `create_store`."""
+    envelope, keys = make_envelope(KEY, fresh.store, fresh.created_ns)
+    return replace(fresh, envelope=envelope, keys=keys, handle_key=keys.handle, features={"read": (ENCRYPTION,)})
 
 
 def beside(place: S3Place, name: str) -> ObjectStore:

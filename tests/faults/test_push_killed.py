@@ -12,13 +12,25 @@ from store.digest import PackId
 from store.layout import PACKS
 from store.objects.base import ObjectStore
 from store.objects.local import FolderStore
+from store.objects.memory import MemoryStore
 from store.pack import read_footer
 from store.pull.pull import pull
 from store.push.journal import Journal
 from store.push.push import Pushed
-from store.repository import Repository
-from store.root import create_store
-from tests.faults.steps import DATASET, KILLED, Killed, Mortal, When, beside, publish, small_packs, write_folder
+from store.root import StoreRoot, create_store
+from tests.faults.steps import (
+    DATASET,
+    KILLED,
+    Killed,
+    Mortal,
+    When,
+    beside,
+    encrypted,
+    opened,
+    publish,
+    small_packs,
+    write_folder,
+)
 from tests.support.folders import held
 from tests.support.s3 import S3Place
 
@@ -36,8 +48,8 @@ class Bench:
         write_folder(self.new, 1, files=2)
         write_folder(self.new / "more", 2)
 
-    def begin(self, objects: ObjectStore) -> ObjectStore:
-        create_store(objects)
+    def begin(self, objects: ObjectStore, encrypt: Callable[[StoreRoot], StoreRoot] | None = None) -> ObjectStore:
+        create_store(objects, encrypt=encrypt)
         publish(objects, self.old, self.work / "other state", "1.0.0", "latest")
         return objects
 
@@ -46,12 +58,13 @@ class Bench:
 
     def journalled(self, objects: ObjectStore, state: Path) -> int:
         """Return the plain bytes of the packs that a push noted before it died."""
-        packs = {pack for path in state.rglob("*.journal") for pack in Journal(path).packs()}
-        return sum(block.plain for pack in packs for block in read_footer(objects, PackId(pack)))
+        repository = opened(objects)
+        packs = {pack for path in state.rglob("*.journal") for pack in Journal(path, repository.veil).packs()}
+        return sum(block.plain for pack in packs for block in read_footer(repository.objects, PackId(pack)))
 
     def holds(self, objects: ObjectStore, tag: str, folder: Path, at: str) -> None:
         """Every byte that a tag names arrives."""
-        repository = Repository.open(objects)
+        repository = opened(objects)
         dest = self.work / f"pulled {at}"
         pull(repository, repository.catalogue.resolve(f"{DATASET}:{tag}"), dest, self.work / "pull state")
         assert held(dest) == held(folder), at
@@ -74,7 +87,7 @@ def steps_of(bench: Bench, objects: ObjectStore) -> tuple[int, Pushed]:
 
 def check(bench: Bench, objects: ObjectStore, state: Path, whole: Pushed, at: str) -> int:
     """Hold the store, and what the next push does, against what a kill may leave; return the bytes not sent again."""
-    catalogue = Repository.open(objects).catalogue
+    catalogue = opened(objects).catalogue
     bench.holds(objects, "1.0.0", bench.old, at)
     there = {tag.tag: tag.content.manifest for tag in catalogue.tags(DATASET)}
     assert ("2.0.0" in there) == (there["latest"] == whole.manifest), f"{at}: one tag moved without the other"
@@ -119,6 +132,20 @@ def test_killed_at_each_write_on_a_folder_nothing_is_lost_and_little_is_sent_aga
     def fresh(name: str) -> ObjectStore:
         shutil.copytree(bench.work / "begun", bench.work / "store" / name)
         return FolderStore(bench.work / "store" / name)
+
+    kill_everywhere(bench, fresh)
+
+
+def test_killed_at_each_write_of_an_encrypted_store_nothing_is_lost_and_little_is_sent_again(bench: Bench) -> None:
+    """Each attempt opens the store by its key anew, and the packs that it does not send again are of another salt."""
+    begun = bench.begin(MemoryStore(), encrypted)
+    assert not any(DATASET in info.key.split("/") for info in begun.list(""))
+
+    def fresh(name: str) -> ObjectStore:
+        copy = MemoryStore()
+        for info in begun.list(""):
+            copy.put(info.key, begun.get(info.key))
+        return copy
 
     kill_everywhere(bench, fresh)
 
