@@ -58,10 +58,8 @@ def test_a_gateway_shows_its_key_to_nobody_and_learns_of_new_ones(tmp_path: Path
         (source / "second").write_bytes(second)
         place.run("push", source, "-t", "data:2.0.0")
         assert published(gateway, "/fs/data/2.0.0/second") == second
-        rotation = ("--new-key-file", tmp_path / "new.key") if how == "variable" else ()
-        place.run("key", "rotate", *rotation)
-        assert ask(gateway.http, "GET", "/fs/data/1.0.0/first", timeout_s=DEADLINE_S) == (200, first)
-        if how == "file":  # who has a key by value learns of data keys for as long as it opens the store
+        if how == "file":  # with a key by value it is the old one for good, and opens no data key that it has not met
+            place.run("key", "rotate")
             (source / "third").write_bytes(third := random.Random(4).randbytes(300_000))
             place.run("push", source, "-t", "data:3.0.0")
             assert published(gateway, "/fs/data/3.0.0/third") == third
