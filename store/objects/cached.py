@@ -44,18 +44,19 @@ class CachedObjects(Wrapper):
         """Return an object's end; see `ObjectStore.tail`. A manifest's is kept, with the object's size in front."""
         if not key.startswith(MANIFESTS):
             return self._inner.tail(key, size)
-        name = f"{key}:tail:{size}"
-        found = self._cache.get(name)
-        if found is not None:
-            return found[8:], int.from_bytes(found[:8], "little")
+        found = self._cache.get(_tail(key))
+        if found is not None and found[:8] == size.to_bytes(8, "little"):
+            return found[16:], int.from_bytes(found[8:16], "little")
         data, whole = self._inner.tail(key, size)
-        self._cache.put(name, whole.to_bytes(8, "little") + data)
+        self._cache.put(_tail(key), size.to_bytes(8, "little") + whole.to_bytes(8, "little") + data)
         return data, whole
 
     def forget(self, key: str, offset: int, size: int) -> None:
         """Drop what is kept of a range that turned out to be damaged: it may have been so when it came."""
         for number in range(offset // PIECE, (offset + max(size, 1) - 1) // PIECE + 1):
             self._cache.drop(_name(key, number))
+        if key.startswith(MANIFESTS):
+            self._cache.drop(_tail(key))
 
     def kept(self, key: str, offset: int, size: int) -> bool:
         """Tell whether a range is on disk whole, without reading it."""
@@ -122,6 +123,10 @@ class CachedObjects(Wrapper):
 
 def _name(key: str, number: int) -> str:
     return f"{key}:{number}"
+
+
+def _tail(key: str) -> str:
+    return f"{key}:tail"
 
 
 def _runs(numbers: Sequence[int]) -> list[list[int]]:

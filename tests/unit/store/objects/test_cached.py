@@ -111,6 +111,18 @@ def test_the_end_of_a_manifest_is_kept_with_its_size(cached: Cached) -> None:
     assert cached.inner.snapshot().methods["tail"].calls == 1
 
 
+def test_the_end_of_a_manifest_is_forgotten_with_any_of_its_ranges(cached: Cached) -> None:
+    key = "manifests/bb/" + "b" * 64
+    cached.inner.put(key, b"damaged")
+    assert cached.objects.tail(key, 1000) == (b"damaged", 7)
+    cached.settle()
+    cached.inner.put(key, b"repaired")
+    assert cached.objects.tail(key, 1000) == (b"damaged", 7)
+    cached.objects.forget(key, 0, 1)
+    assert cached.objects.tail(key, 1000) == (b"repaired", 8)
+    assert cached.objects.tail(key, 4) == (b"ired", 8)
+
+
 def test_two_callers_share_one_request(cached: Cached) -> None:
     gate, first = threading.Event(), threading.Event()
     real = cached.inner.get
