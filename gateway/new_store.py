@@ -15,7 +15,7 @@ from gateway import pins
 from gateway.config import ConfigError, Settings, own_key_file
 from gateway.keys import KeyFile, OwnKeys, key_source
 from store.commit import compare_and_set
-from store.errors import ObjectCorrupt
+from store.errors import ObjectCorrupt, Replayed
 from store.layout import ROOT_KEY
 from store.objects.base import ObjectStore
 from store.root import ENCRYPTION, Created, StoreRoot, create_store, decode_opened, decode_root, encode_root
@@ -99,13 +99,13 @@ def recovery_sheet(source: KeySource, root: StoreRoot, address: str) -> list[str
     return lines
 
 
-def rotate(settings: Settings, objects: ObjectStore, store: str, onto: KeySource | None) -> Rotated:
+def rotate(settings: Settings, objects: ObjectStore, known: StoreRoot, onto: KeySource | None) -> Rotated:
     """Wrap a store's secrets by another key; the old wrapping is dropped. Safe to end anywhere, and to do again.
 
     Args:
         settings: say which key it is now.
         objects: the store, as it lies.
-        store: its id, 32 hex digits.
+        known: its record, as it was opened.
         onto: the key that it gets; `None`: a new one of the kind that it has, in the same place.
 
     Raises:
@@ -114,8 +114,8 @@ def rotate(settings: Settings, objects: ObjectStore, store: str, onto: KeySource
         KeyWrong, KeyNeeded, OSError, and what the object store raises.
     """
     source = key_source(settings)
-    if isinstance(source, OwnKeys) and own_key_file(store).exists():
-        source = KeyFile(own_key_file(store), keep=False)
+    if isinstance(source, OwnKeys) and own_key_file(known.store).exists():
+        source = KeyFile(own_key_file(known.store), keep=False)
     file = source if onto is None and isinstance(source, KeyFile) else None
 
     def change(root: StoreRoot, keys: KeyRing, envelope: Envelope) -> Envelope:
@@ -127,7 +127,7 @@ def rotate(settings: Settings, objects: ObjectStore, store: str, onto: KeySource
         return changed
 
     with file.alone() if file else contextlib.nullcontext():
-        root = _changed(objects, source, store, change)
+        root = _changed(objects, source, known, change)
         if file is not None:
             file.replace()
     return Rotated(root, onto or source, file.kept if file else None)
@@ -141,13 +141,13 @@ class _Next:
         self.kek, self.draw = file.kek, file.draw_next
 
 
-def rotate_data(settings: Settings, objects: ObjectStore, store: str) -> StoreRoot:
+def rotate_data(settings: Settings, objects: ObjectStore, known: StoreRoot) -> StoreRoot:
     """Add a data key, which seals what is written from now on; what is there stays as it is. Safe to end anywhere.
 
     Args:
         settings: say who has its key.
         objects: the store, as it lies.
-        store: its id, 32 hex digits.
+        known: its record, as it was opened.
 
     Raises:
         ConfigError: it has as many data keys as it can have.  Others as `rotate`.
@@ -156,24 +156,27 @@ def rotate_data(settings: Settings, objects: ObjectStore, store: str) -> StoreRo
 
     def change(root: StoreRoot, keys: KeyRing, envelope: Envelope) -> Envelope:
         try:
-            return with_new_data_key(source.kek(envelope, store), envelope, store, objects.now_ns())
+            return with_new_data_key(source.kek(envelope, root.store), envelope, root.store, objects.now_ns())
         except TooManyKeys as error:
             raise ConfigError(str(error)) from error
 
-    return _changed(objects, source, store, change)
+    return _changed(objects, source, known, change)
 
 
 def _changed(
-    objects: ObjectStore, source: KeySource, store: str, change: Callable[[StoreRoot, KeyRing, Envelope], Envelope]
-) -> StoreRoot:
-    """Change a store's secrets in one compare-and-set."""
+    objects: ObjectStore, source: KeySource, known: StoreRoot,
+    change: Callable[[StoreRoot, KeyRing, Envelope], Envelope],
+) -> StoreRoot:  # fmt: skip
+    """Change a store's secrets in one compare-and-set; never those of a record that is older than the known one."""
     keys: KeyRing | None = None
 
     def decide(old: bytes | None, operation: str) -> bytes | None:
         nonlocal keys
         root = decode_root(old or b"", unlock=unlock_with(source))
-        if root.store != store or root.keys is None or root.envelope is None:
+        if root.store != known.store or root.keys is None or root.envelope is None:
             raise ObjectCorrupt(ROOT_KEY, "it was replaced by another store's meanwhile")
+        if root.seq < known.seq:  # put back just now: what was changed since would be lost for good
+            raise Replayed(ROOT_KEY, root.seq, known.seq)
         root.require("write")
         keys = root.keys
         return encode_root(replace(root, envelope=change(root, keys, root.envelope)), operation)

@@ -88,7 +88,7 @@ def rotate(common: Common, data: bool, new_key_file: Path | None, new_kms_key: s
         raise click.UsageError("--data, --new-key-file and --new-kms-key exclude each other")
     with _opened(common) as (settings, objects, root):
         if data:
-            root = rotate_data(settings, objects, root.store)
+            root = rotate_data(settings, objects, root)
             common.result(_document(root, objects.address), "what is written from now on has a new data key")
             return
         onto: KeySource | None = None
@@ -98,7 +98,7 @@ def rotate(common: Common, data: bool, new_key_file: Path | None, new_kms_key: s
             onto = KeyFile(new_key_file)
         elif new_kms_key is not None:
             onto = KmsKey(new_kms_key, lambda: kms_client(new_kms_key))
-        root, source, kept = rewrap(settings, objects, root.store, onto)
+        root, source, kept = rewrap(settings, objects, root, onto)
         assert root.envelope is not None, "encrypted"  # noqa: S101  # for the type checker
         sheet = recovery_sheet(source, root, objects.address)
         said = [f"the key is {root.envelope.kek.check} now; the one before opens nothing here any more"]

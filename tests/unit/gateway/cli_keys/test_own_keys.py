@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gateway import new_store
+from store.commit import compare_and_set
 from store.root import create_store
 from store.sealing.key_source import make_key_file
 from tests.support.vault import Vault, put
@@ -93,3 +94,24 @@ def test_verify_finds_a_head_that_was_put_back(cli: Cli, filled: Vault) -> None:
     found = json.loads(cli("verify", "--json", *filled.flags, exits=6))["findings"]
     assert [finding["object"] for finding in found] == [key]
     assert "was seen here before: somebody has put an older one back" in found[0]["reasons"][0]
+
+
+@pytest.mark.parametrize("flags", [(), ("--data",)], ids=["key", "data key"])
+def test_a_record_put_back_while_keys_are_exchanged_is_refused(
+    cli: Cli, filled: Vault, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...]
+) -> None:
+    record = filled.path / "aetherfs.json"
+    old = record.read_bytes()
+    cli("key", "rotate", "--data", *filled.flags)
+    new = record.read_bytes()
+
+    def after_it_was_put_back(*args: Any) -> Any:
+        put(record, old)
+        return compare_and_set(*args)
+
+    monkeypatch.setattr(new_store, "compare_and_set", after_it_was_put_back)
+    cli("key", "rotate", *flags, *filled.flags, exits=6)
+    assert "aetherfs.json is at write 1, but write 2 was seen here before" in cli.err
+    assert record.read_bytes() == old
+    put(record, new)
+    cli("ls", *filled.flags)
