@@ -19,6 +19,7 @@ from store.layout import ROOT_KEY
 from store.root import StoreRoot
 
 _LARGEST: Final = 4096  # bytes
+MARK: Final = 16  # bytes by which the secrets of a store are told from others
 
 
 class Pin(NamedTuple):
@@ -26,6 +27,19 @@ class Pin(NamedTuple):
 
     store: str  # id
     seq: int  # of its record
+    mark: str = ""  # of its id secret; empty: noted by a version that kept none
+
+
+class StoreImitated(StoreSwapped):
+    """A store has the id of the one that was there, and other secrets: whoever made it need not have had the key."""
+
+    def __init__(self, address: str, store: str) -> None:
+        super().__init__(address, store, store)
+        self.args = (
+            f"the store at {address} calls itself {store[:12]} as the one did that was there when it was first used "
+            "here, but has other secrets: somebody has put it in that one's place; if that is right, say so once with "
+            "`aetherfs key forget`",
+        )
 
 
 class PinUnreadable(StoreSwapped):
@@ -53,7 +67,7 @@ def read_pin(address: str) -> Pin | None:
     try:
         with path.open("rb") as file:
             found = json.loads(file.read(_LARGEST))
-        return Pin(str(found["store"]), int(found["seq"]))
+        return Pin(str(found["store"]), int(found["seq"]), str(found.get("mark", "")))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -92,19 +106,23 @@ def keep_pin(address: str, root: StoreRoot, pin: Pin | None) -> None:
         pin: what had been seen before the record was read; `None`: nothing that it has to be held against.
 
     Raises:
+        StoreImitated: its secrets are not those that were seen, and they never change.
         Replayed: the record is older than what was seen.
     """
+    mark = root.keys.derived("pin", MARK).hex() if root.keys is not None else ""
+    if pin is not None and pin.mark not in ("", mark):
+        raise StoreImitated(address, root.store)
     if pin is not None and root.seq < pin.seq:
         raise Replayed(ROOT_KEY, root.seq, pin.seq)
     with contextlib.suppress(StoreSwapped):
         now = read_pin(address)
-        if now is not None and now.store == root.store and now.seq >= root.seq:
+        if now is not None and (now.store, now.mark) == (root.store, mark) and now.seq >= root.seq:
             return  # another process may have seen a later one
     path = _file(address)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary.write_text(json.dumps({"store": root.store, "seq": root.seq}), encoding="utf-8")
+        temporary.write_text(json.dumps({"store": root.store, "seq": root.seq, "mark": mark}), encoding="utf-8")
         os.replace(temporary, path)
 
 

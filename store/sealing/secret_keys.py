@@ -11,6 +11,8 @@ its own; the id secret, which never changes, since chunk ids, names and cuts han
                                 "aetherfs/1/record"                  the MAC of `aetherfs.json`: HMAC-SHA256
                                 "aetherfs/1/cuts" (8 bytes)          the chunker's seed
                                 "aetherfs/1/local"                   what pushes and pulls keep in local files
+                                "aetherfs/1/seen"                    names in the note of heads that were seen
+                                "aetherfs/1/pin" (16 bytes)          tells a store's secrets from another's
                                 "aetherfs/1/seen"                    names in the local table of heads that were seen
 
 A `KeyRing` is what a process holds: it may learn of new data keys while it runs. Any thread.

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import pytest
 
 from gateway import new_store
 from store.commit import compare_and_set
-from store.root import create_store
-from store.sealing.key_source import make_key_file
+from store.root import create_store, encode_root
+from store.sealing.key_source import make_envelope, make_key_file, read_key_file
 from tests.support.vault import Vault, put
 from tests.unit.gateway.cli_keys.conftest import everything
 from tests.unit.gateway.cli_keys.test_record import in_plain
@@ -114,4 +115,30 @@ def test_a_record_put_back_while_keys_are_exchanged_is_refused(
     assert "aetherfs.json is at write 1, but write 2 was seen here before" in cli.err
     assert record.read_bytes() == old
     put(record, new)
+    cli("ls", *filled.flags)
+
+
+@pytest.mark.parametrize("noted", ["with its secrets", "by an earlier version"])
+def test_a_store_of_the_same_id_and_key_with_other_secrets_is_refused(
+    cli: Cli, filled: Vault, folder: Path, home: Path, noted: str
+) -> None:
+    """Who may have KMS wrap keys, and not unwrap them, can make one, whose data keys they know."""
+    true = filled.root()
+    envelope, keys = make_envelope(read_key_file(filled.key_file), true.store, 1)
+    imitation = encode_root(replace(true, seq=true.seq + 5, envelope=envelope, keys=keys), "0" * 24)
+    [note] = (home / "aetherfs" / "stores").glob("*.json")
+    if noted == "by an earlier version":
+        kept = json.loads(note.read_bytes())
+        del kept["mark"]
+        note.write_text(json.dumps(kept))
+        cli("ls", *filled.flags)
+    record = filled.path / "aetherfs.json"
+    sound = record.read_bytes()
+    put(record, imitation)
+    before = everything(filled.path)
+    for words in (("ls",), ("push", folder, "-t", "data:2.0.0"), ("key", "rotate"), ("verify",)):
+        cli(*words, *filled.flags, exits=4)
+        assert "has other secrets: somebody has put it in that one's place" in cli.err
+    assert everything(filled.path) == before
+    put(record, sound)
     cli("ls", *filled.flags)
