@@ -30,29 +30,6 @@ class Pin(NamedTuple):
     mark: str = ""  # of its id secret; empty: noted by a version that kept none
 
 
-class StoreImitated(StoreSwapped):
-    """A store has the id of the one that was there, and other secrets: whoever made it need not have had the key."""
-
-    def __init__(self, address: str, store: str) -> None:
-        super().__init__(address, store, store)
-        self.args = (
-            f"the store at {address} calls itself {store[:12]} as the one did that was there when it was first used "
-            "here, but has other secrets: somebody has put it in that one's place; if that is right, say so once with "
-            "`aetherfs key forget`",
-        )
-
-
-class PinUnreadable(StoreSwapped):
-    """There is a note of what was seen, and it can't be read."""
-
-    def __init__(self, address: str, path: Path, why: str) -> None:
-        super().__init__(address, "", "")
-        self.args = (
-            f"what was seen of the store at {address} cannot be read from {path} ({why}), so that nothing tells it "
-            "from another one; if you know that it is the right one, say so once with `aetherfs key forget`",
-        )
-
-
 def _file(address: str) -> Path:
     return state_dir() / "stores" / f"{hashlib.sha256(address.encode()).hexdigest()[:32]}.json"
 
@@ -61,7 +38,7 @@ def read_pin(address: str) -> Pin | None:
     """Return what was seen; `None`: nothing yet.
 
     Raises:
-        PinUnreadable: the note is damaged, so that nothing can be told.
+        StoreSwapped: the note is damaged, so that nothing can be told.
     """
     path = _file(address)
     try:
@@ -71,7 +48,10 @@ def read_pin(address: str) -> Pin | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise PinUnreadable(address, path, type(error).__name__) from None
+        raise StoreSwapped(
+            address, "", "", f"what was seen of the store at {address} cannot be read from {path} "
+            f"({type(error).__name__}), so that nothing tells it from another one"
+        ) from None  # fmt: skip
 
 
 def check_plain(address: str, pin: Pin | None) -> None:
@@ -106,12 +86,16 @@ def keep_pin(address: str, root: StoreRoot, pin: Pin | None) -> None:
         pin: what had been seen before the record was read; `None`: nothing that it has to be held against.
 
     Raises:
-        StoreImitated: its secrets are not those that were seen, and they never change.
+        StoreSwapped: its secrets are not those that were seen, and they never change.
         Replayed: the record is older than what was seen.
     """
     mark = root.keys.derived("pin", MARK).hex() if root.keys is not None else ""
     if pin is not None and pin.mark not in ("", mark):
-        raise StoreImitated(address, root.store)
+        raise StoreSwapped(
+            address, root.store, pin.store,
+            f"the store at {address} calls itself {root.store[:12]} as the one did that was there when it was first "
+            "used here, but has other secrets: somebody has put it in that one's place",
+        )  # fmt: skip
     if pin is not None and root.seq < pin.seq:
         raise Replayed(ROOT_KEY, root.seq, pin.seq)
     with contextlib.suppress(StoreSwapped):

@@ -301,12 +301,10 @@ class NotEncrypted(Refused):
 class StoreSwapped(Refused):
     """Another store lies at the address than the one that was there before."""
 
-    def __init__(self, store: str, found: str, pinned: str) -> None:
+    def __init__(self, store: str, found: str, pinned: str, why: str = "") -> None:
         self.store, self.found, self.pinned = store, found, pinned
-        super().__init__(
-            f"at {store} lies the store {found[:12]}, but {pinned[:12]} was there when it was first used here; "
-            "if that is right, say so once with `aetherfs key forget`"
-        )
+        said = f"at {store} lies the store {found[:12]}, but {pinned[:12]} was there when it was first used here"
+        super().__init__(f"{why or said}; if that is right, say so once with `aetherfs key forget`")
 
 
 class TreeReadOnly(Refused):
