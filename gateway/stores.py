@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from store.objects.guard import Guarded
 from store.objects.patience import OnLong, Patient
 from store.objects.probe import Conditions
 from store.objects.retry import STANDARD, Backoff, OnWait, Retrying
-from store.root import StoreRoot, create_store, in_plain
+from store.root import ROOT_LIMIT, StoreRoot, create_store, in_plain
 from store.root import open_store as open_root
 from store.seen import SeenHeads
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 REMEMBERED_S: Final = 86_400.0
 LARGEST_NOTE: Final = 4096  # bytes
+_ENCRYPTION: Final = re.compile(rb'"encryption"\s*:\s*\{')  # in a record, of whatever program
 
 
 class Opened(NamedTuple):
@@ -99,7 +101,7 @@ def looks_encrypted(settings: Settings, objects: ObjectStore) -> bool:
     if key_given(settings) or pins.read_pin(objects.address) is not None:
         return True
     try:
-        return b'"encryption":{' in objects.get(ROOT_KEY)
+        return _ENCRYPTION.search(objects.get(ROOT_KEY, size=ROOT_LIMIT)) is not None
     except ObjectMissing:
         return False
 

@@ -1,5 +1,6 @@
 """Damage in a folder store under a running gateway: an error or the right bytes, its name in the log."""
 
+import contextlib
 import functools
 import queue
 import subprocess
@@ -57,8 +58,9 @@ class Bench:
 
     def _listen(self) -> None:
         assert self.gateway.process.stderr is not None
-        for line in self.gateway.process.stderr:
-            self._lines.put(line)
+        with contextlib.suppress(ValueError):  # closed, with the gateway
+            for line in self.gateway.process.stderr:
+                self._lines.put(line)
 
     def hear(self, keys: Collection[str]) -> None:
         """Wait for a line of the log that names one of some objects."""
