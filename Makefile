@@ -52,6 +52,7 @@ bench: setup  ## Measure beside restic, nfs-ganesha, rclone, nginx and apache, i
 	bench/setup.sh
 	$(BIN)/python -m bench.store $(if $(FULL),--full)
 	$(BIN)/python -m bench.scale $(if $(FULL),--s3,--reps 1)
+	$(BIN)/python -m bench.encrypted
 	bench/gateway/run.sh $(if $(FULL),--full)
 
 fuzz: setup  ## Any bytes into every decoder, every property, 5,000 examples each, and all damage (many minutes).
