@@ -18,13 +18,13 @@ its own; the id secret, which never changes, since chunk ids, names and cuts han
 A `KeyRing` is what a process holds: it may learn of new data keys while it runs. Any thread.
 """
 
-import threading
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from store.flight import SingleFlight
 from store.secret import Secret
 
 KEY_SIZE: Final = 32
@@ -65,7 +65,7 @@ class KeyRing:
         self.current = next(reversed(self._data))
         self.id_secret, self.handle, self.reload = id_secret, handle, reload
         self._unknown: set[bytes] = set()
-        self._lock = threading.Lock()
+        self._looks: SingleFlight[str, DataKeys] = SingleFlight()
 
     @property
     def data(self) -> DataKeys:
@@ -80,13 +80,11 @@ class KeyRing:
             StoreError: the record could not be read.
         """
         found = self._data.get(key_id)
-        if found is None and self.reload is not None:
-            with self._lock:
-                if key_id not in self._data and key_id not in self._unknown:
-                    self._data.update(self.reload())
-                    if key_id not in self._data and len(self._unknown) < _LOOK_AGAIN:
-                        self._unknown.add(key_id)
+        if found is None and self.reload is not None and key_id not in self._unknown:
+            self._data.update(self._looks.do("", self.reload))  # no lock is held meanwhile
             found = self._data.get(key_id)
+            if found is None and len(self._unknown) < _LOOK_AGAIN:
+                self._unknown.add(key_id)
         if found is None:
             raise KeyUnknown(key_id.hex())
         return found
