@@ -167,8 +167,10 @@ class Replayed(Corrupt):
 
     def __init__(self, what: str, seq: int, seen: int) -> None:
         self.what, self.seq, self.seen = what, seq, seen
+        now = f"is at write {seq}" if seq else "is gone"
+        done = "put an older one back" if seq else "removed it"
         super().__init__(
-            f"{what} is at write {seq}, but write {seen} was seen here before: somebody has put an older one back; "
+            f"{what} {now}, but write {seen} was seen here before: somebody has {done}; "
             "restore the newer one, or give up what came after it with `aetherfs key forget`"
         )
 
