@@ -22,6 +22,7 @@ from gateway.config_file import read_config_file
 
 APP: Final = "aetherfs"
 OFF: Final = "off"
+KEY_VARIABLE: Final = "AETHERFS_KEY"  # the key of an encrypted store itself, which is no setting: no file may hold it
 FILE: Final = "file"
 KEYRING: Final = "keyring"
 SHORT_NAMES: Final = {"AETHERFS_STORE": "store.url", "AETHERFS_KEY_FILE": "store.key_file"}
@@ -266,6 +267,29 @@ def state_dir() -> Path:
     It lies apart from the cache: without it a pull cannot tell its own files from the user's.
     """
     return Path(platformdirs.user_state_dir(APP, appauthor=False))
+
+
+def key_given(settings: Settings, environ: Mapping[str, str] | None = None) -> str:
+    """Say by which of the ways a key was given; empty: by none.
+
+    Raises:
+        ConfigError: by several.
+    """
+    variables = os.environ if environ is None else environ
+    ways = [
+        name
+        for name, value in (
+            ("store.key_file", settings.store.key_file),
+            (KEY_VARIABLE, variables.get(KEY_VARIABLE, "")),
+            ("store.kms_key", settings.store.kms_key),
+        )
+        if value
+    ]
+    if len(ways) > 1:
+        raise ConfigError(
+            f"{' and '.join(ways)} are both set: unset all but one, so that it is clear which key is meant"
+        )
+    return ways[0] if ways else ""
 
 
 def own_key_file(store: str) -> Path:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from gateway.config import ConfigError, Settings, own_key_file
+from gateway.config import KEY_VARIABLE, Settings, key_given, own_key_file
 from store.errors import KeyNeeded, KeyWrong
 from store.sealing.envelope import Envelope, check_of
 from store.sealing.key_source import (
@@ -31,33 +31,9 @@ from store.sealing.key_source import (
 )
 from store.secret import Secret
 
-KEY_VARIABLE: Final = "AETHERFS_KEY"
 NEXT: Final = ".next"  # beside a key file: the key that `key rotate` is about to put in its place
 KMS_TIMEOUT_S: Final = 10.0  # for an answer; how often it is asked is set as for all of AWS (AWS_MAX_ATTEMPTS)
 OLD: Final = ".old"  # beside a key file: one that was replaced
-
-
-def key_given(settings: Settings, environ: Mapping[str, str] | None = None) -> str:
-    """Say by which of the ways a key was given; empty: by none.
-
-    Raises:
-        ConfigError: by several.
-    """
-    variables = os.environ if environ is None else environ
-    ways = [
-        name
-        for name, value in (
-            ("store.key_file", settings.store.key_file),
-            (KEY_VARIABLE, variables.get(KEY_VARIABLE, "")),
-            ("store.kms_key", settings.store.kms_key),
-        )
-        if value
-    ]
-    if len(ways) > 1:
-        raise ConfigError(
-            f"{' and '.join(ways)} are both set: unset all but one, so that it is clear which key is meant"
-        )
-    return ways[0] if ways else ""
 
 
 def key_source(settings: Settings, environ: Mapping[str, str] | None = None) -> KeySource:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from gateway.config import Settings, own_key_file
+from gateway.config import Settings, key_given, own_key_file
 from store.catalogue.catalogue import Seen
 from store.errors import KeyWrong, NotEncrypted, ObjectMissing, StoreMissing
 from store.layout import ROOT_KEY
@@ -146,19 +146,6 @@ def open_record(settings: Settings, objects: ObjectStore) -> tuple[StoreRoot, Se
     pins.keep_pin(address, root, pin)
     root.keys.reload = lambda: _data_keys(open_root(objects, unlock))
     return root, SeenHeads(pins.seen_file(root.store), root.keys.derived("seen"))
-
-
-def key_given(settings: Settings) -> str:
-    """Say by which of the ways a key was given; empty: by none.
-
-    Raises:
-        ConfigError: by several.
-    """
-    if not (settings.store.key_file or settings.store.kms_key or os.environ.get("AETHERFS_KEY")):
-        return ""
-    from gateway import keys
-
-    return keys.key_given(settings)
 
 
 def _data_keys(root: StoreRoot) -> "DataKeys":

@@ -27,8 +27,9 @@ def init(common: Common, encrypt: bool, single_writer: bool) -> None:
       aetherfs init --store 's3://bucket/prefix?endpoint=http://127.0.0.1:9000'
       aetherfs init --store /srv/secret --encrypt --key-file ~/secret.key
     """
+    from gateway.config import key_given
     from gateway.pins import check_plain, read_pin
-    from gateway.stores import Options, connect, key_given, open_record
+    from gateway.stores import Options, connect, open_record
     from store.errors import NotEncrypted, StoreMissing
     from store.root import create_store
 
