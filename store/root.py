@@ -30,6 +30,7 @@ from store.objects.base import ObjectStore
 from store.secret import Secret
 
 if TYPE_CHECKING:  # what ciphers need takes long to import, and a store that is not encrypted does without
+    from store.objects.cached import CachedObjects
     from store.sealing.envelope import Envelope
     from store.sealing.secret_keys import KeyRing
 
@@ -107,6 +108,24 @@ def in_plain(objects: ObjectStore, root: StoreRoot) -> ObjectStore:
     from store.objects.sealed import Sealed  # what ciphers need is imported only where the store is encrypted
 
     return Sealed(objects, root.keys, root.store)
+
+
+class Through(NamedTuple):
+    """A store's objects in plain, through a cache of them as they lie."""
+
+    objects: ObjectStore
+    forget: Callable[[str, int, int], None]  # (key, offset, size) of a range that is damaged: the cache drops it
+    below: Callable[[str, int, int], tuple[str, int, int]]  # the range of the cache that a range lies in
+
+
+def in_plain_through(cached: "CachedObjects", root: StoreRoot) -> Through:
+    """Return what `in_plain` does of objects that are cached, with what their readers owe to the cache."""
+    if root.keys is None:
+        return Through(cached, cached.forget, lambda key, offset, size: (key, offset, size))
+    from store.objects.sealed import Sealed  # as in `in_plain`
+
+    sealed = Sealed(cached, root.keys, root.store, forget=cached.forget)
+    return Through(sealed, sealed.forget, sealed.below)
 
 
 def create_store(

@@ -6,13 +6,13 @@ caller's thread hands out the chunks; the reader below has threads of its own. W
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from store.blocks import BlockReader, Forget
+from store.blocks import BlockReader
 from store.catalogue.catalogue import State
 from store.errors import NotAFolder, PathMissing
 from store.kinds import Kind
@@ -24,11 +24,10 @@ from store.objects.measure import Measuring
 from store.objects.pieces import SLACK, PieceCache
 from store.pack import Block
 from store.repository import Repository
-from store.root import StoreRoot
+from store.root import StoreRoot, in_plain_through
 from store.secret import Secret
 
 STEP: Final = 16 << 20  # plain bytes read at a time
-Below = Callable[[str, int, int], tuple[str, int, int]]
 REMEMBERED: Final = 500_000  # chunks below a path that are not read twice, about 100 bytes each
 
 
@@ -90,7 +89,7 @@ def warm(
             raise OSError(f"the cache in {cache_dir} cannot be used: {error}") from error
         opened.callback(pieces.close)
         cached = CachedObjects(measured, pieces)
-        plain, forget, below = _in_plain(cached, root)
+        plain, forget, below = in_plain_through(cached, root)
         manifest = _read_manifest(plain, root, state)
         reader = BlockReader(plain, STEP, id_key=root.id_key, forget=forget)
         opened.callback(reader.close)
@@ -117,16 +116,6 @@ def warm(
         kept = sum(cached.kept(key, number * PIECE, PIECE) for key, number in wanted)
         fetched = measured.snapshot().bytes_in
         return Warmed(chunks, counters.bytes_done, fetched, len(wanted) * PIECE, len(wanted), kept, limit - SLACK)
-
-
-def _in_plain(cached: CachedObjects, root: StoreRoot) -> tuple[ObjectStore, Forget, Below]:
-    """Return what is read, who is told of damage, and what says in which range below a range lies."""
-    if root.keys is None:
-        return cached, cached.forget, lambda key, offset, size: (key, offset, size)
-    from store.objects.sealed import Sealed  # what ciphers need is imported only where the store is encrypted
-
-    sealed = Sealed(cached, root.keys, root.store, forget=cached.forget)
-    return sealed, sealed.forget, sealed.below
 
 
 def _read_manifest(objects: ObjectStore, root: StoreRoot, state: State) -> Manifest:

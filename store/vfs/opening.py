@@ -9,7 +9,7 @@ from store.objects.base import ObjectStore
 from store.objects.cached import CachedObjects
 from store.objects.pieces import PieceCache
 from store.repository import Repository
-from store.root import StoreRoot, in_plain
+from store.root import StoreRoot, in_plain, in_plain_through
 from store.secret import Secret
 from store.vfs.storetree import StoreTree
 
@@ -40,10 +40,5 @@ def open_tree(
             _log.warning("no disk cache: %s can't be used: %s", cache_dir, error)
     if pieces is None:
         return StoreTree(Repository(in_plain(objects, root), root, seen=seen), memory=cache_memory)
-    cached = CachedObjects(objects, pieces)
-    if root.keys is None:
-        return StoreTree(Repository(cached, root, seen=seen), memory=cache_memory, forget=cached.forget)
-    from store.objects.sealed import Sealed  # what ciphers need is imported only where the store is encrypted
-
-    sealed = Sealed(cached, root.keys, root.store, forget=cached.forget)
-    return StoreTree(Repository(sealed, root, seen=seen), memory=cache_memory, forget=sealed.forget)
+    plain = in_plain_through(CachedObjects(objects, pieces), root)
+    return StoreTree(Repository(plain.objects, root, seen=seen), memory=cache_memory, forget=plain.forget)
