@@ -14,24 +14,24 @@ BLOCK_BYTES: Final = 512  # `used` counts whole ones, since st_blocks does
 LINKS: Final = 1
 
 _TYPES: Final = {Kind.FILE: ftype3.NF3REG, Kind.FOLDER: ftype3.NF3DIR, Kind.LINK: ftype3.NF3LNK}
+_MODES: Final = {Kind.FOLDER: 0o555, Kind.LINK: 0o777}
 _NS: Final = 1_000_000_000
 
 
 def fattr3_bytes(node: Node, *, fsid: int, uid: int, gid: int) -> bytes:
     """Return the 84 bytes of a node's attributes. All is owned by `uid` and `gid`, and nothing can be written."""
-    size = node.size
-    if node.kind is Kind.FILE:
-        mode = 0o555 if node.executable else 0o444
-    elif node.kind is Kind.FOLDER:
-        mode = 0o555
-        size = max(FOLDER_BYTES, size * ENTRY_BYTES)
-    else:
-        mode = 0o777
+    size = shown_size(node)
+    mode = (0o555 if node.executable else 0o444) if node.kind is Kind.FILE else _MODES[node.kind]
     used = -(-size // BLOCK_BYTES) * BLOCK_BYTES
     mtime, ctime = nfstime(node.mtime_ns), nfstime(node.ctime_ns)
     return FATTR3.pack(
         _TYPES[node.kind], mode, LINKS, uid, gid, size, used, 0, 0, fsid, node.fileid, *mtime, *mtime, *ctime
     )
+
+
+def shown_size(node: Node) -> int:
+    """Return a node's size in bytes as clients see it."""
+    return max(FOLDER_BYTES, node.size * ENTRY_BYTES) if node.kind is Kind.FOLDER else node.size
 
 
 def nfstime(time_ns: int) -> tuple[int, int]:

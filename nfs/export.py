@@ -1,5 +1,8 @@
 """What is served: one tree with its handles and owner, and what is remembered of nodes that never change.
 
+A mount of a folder is an export of its own: its handles carry a digest of the folder's place, so that every gateway can
+tell, with nothing stored, where `..` has to stop.
+
 Threads: any thread may call; the memories are bounded and shared by all connections.
 """
 
@@ -11,11 +14,13 @@ from nfs.attributes import fattr3_bytes
 from nfs.fhandle import WHOLE_TREE, FileHandles
 from nfs.memo import Memo
 from nfs.wire.mount3 import MAX_LISTED, mountbody
-from store.errors import StaleNode
-from store.vfs.tree import FileTree, Node, Place
+from store.vfs.tree import NO_MANIFEST, FileTree, Node, Place, Space
 
 REMEMBERED_NODES: Final = 65536  # some 60 MB at most, with handles and attributes
 REMEMBERED_HANDLES: Final = 4096  # of nodes that change; the others are remembered as nodes
+REMEMBERED_ROOTS: Final = 1024
+
+Known = tuple[Node, bytes]  # a node that never changes, and the bytes of its attributes
 
 
 class Export:
@@ -34,51 +39,61 @@ class Export:
         self.handles = FileHandles(handle_key, remembered=REMEMBERED_HANDLES)
         self.mounts = Mounts(MAX_LISTED)
         self._uid, self._gid, self._fsid = uid, gid, tree.fsid
-        self._nodes: Memo[bytes, Node] = Memo(REMEMBERED_NODES)  # by handle; only nodes that never change
-        self._outward: Memo[Place, tuple[bytes, bytes]] = Memo(REMEMBERED_NODES)  # handle and attributes
-        self._parents: Memo[Place, int] = Memo(REMEMBERED_NODES)  # fileid of the folder above: fixed, as identities are
+        self._known: Memo[bytes, Known] = Memo(REMEMBERED_NODES)  # by handle; only nodes that never change
+        self._outward: Memo[tuple[int, Place], tuple[bytes, bytes]] = Memo(REMEMBERED_NODES)  # handle and attributes
+        self._parents: Memo[tuple[int, Place], int] = Memo(REMEMBERED_NODES)  # fileid above: fixed, as identities are
+        self._roots: Memo[Place, int] = Memo(REMEMBERED_ROOTS)
 
-    def place_of(self, fh: bytes) -> Place:
-        """Return the place that a handle names.
-
-        Raises:
-            BadHandle: the store never gave it out.  StaleNode: it belongs to another export.
-        """
-        handle = self.handles.decode(fh)
-        if handle.export != WHOLE_TREE:
-            raise StaleNode(f"export {handle.export}")
-        return handle.place
-
-    def remembered_node(self, fh: bytes) -> Node | None:
+    def remembered(self, fh: bytes) -> Known | None:
         """Return a node that never changes, when it was met lately."""
-        return self._nodes.get(fh)
+        return self._known.get(fh)
 
-    def remember_node(self, fh: bytes, node: Node) -> None:
+    def remember(self, fh: bytes, node: Node, export: int) -> None:
         """Remember a node by its handle, if it never changes."""
         if not node.changing:
-            self._nodes.put(fh, node)
+            self._known.put(fh, (node, self.outward(node, export)[1]))
 
-    def outward(self, node: Node) -> tuple[bytes, bytes]:
-        """Return a node's handle and the bytes of its attributes."""
-        known = self._outward.get(node.place)
+    def outward(self, node: Node, export: int) -> tuple[bytes, bytes]:
+        """Return a node's handle, as an export gives it out, and the bytes of its attributes."""
+        key = export, node.place
+        known = self._outward.get(key)
         if known is None:
             fattr3 = fattr3_bytes(node, fsid=self._fsid, uid=self._uid, gid=self._gid)
-            known = self.handles.encode(node.place), fattr3
+            known = self.handles.encode(node.place, export=export), fattr3
             if not node.changing:
-                self._outward.put(node.place, known)
+                self._outward.put(key, known)
         return known
 
-    def remembered_parent_fileid(self, node: Node) -> int | None:
-        """Return the fileid of the folder above, when it was asked for lately."""
-        return self._parents.get(node.place)
+    def mounted(self, place: Place) -> int:
+        """Return the export that a mount of a place is."""
+        export = self._roots.get(place)
+        if export is None:
+            export = self.handles.export_of(place)
+            self._roots.put(place, export)
+        return export
 
-    def remember_parent_fileid(self, node: Node, fileid: int) -> None:
+    def is_root(self, place: Place, export: int) -> bool:
+        """Tell whether an export begins at a place: `..` ends there."""
+        return export != WHOLE_TREE and self.mounted(place) == export
+
+    def followed_root(self, place: Place, export: int) -> Place | None:
+        """Return the following root that an export shows in place of a state's root; `None` if it shows that itself."""
+        if export == WHOLE_TREE or place.space is not Space.STATE or place.record or not place.tag:
+            return None
+        root = Place(Space.FOLLOWING, place.dataset, place.tag, NO_MANIFEST, 0)
+        return root if self.mounted(root) == export else None
+
+    def remembered_parent_fileid(self, node: Node, export: int) -> int | None:
+        """Return the fileid of the folder above, when it was asked for lately."""
+        return self._parents.get((export, node.place))
+
+    def remember_parent_fileid(self, node: Node, export: int, fileid: int) -> None:
         """Remember the fileid of the folder above, which is fixed, as identities are."""
-        self._parents.put(node.place, fileid)
+        self._parents.put((export, node.place), fileid)
 
     def forget(self) -> None:
         """Drop what is remembered of nodes: to be called when a dataset was removed, or a policy changed."""
-        self._nodes.clear()
+        self._known.clear()
         self._outward.clear()
         self._parents.clear()
 

@@ -3,7 +3,8 @@
     offset  size  type     field
     0       1     number   version of this layout: 1
     1       1     number   space: which part of the tree (store.vfs.tree.Space)
-    2       6     number   export; 0 is the whole tree
+    2       6     number   export: keyed digest of the place that was mounted, which `..` does not leave; 0 is the whole
+                           tree
     8       8     number   dataset: 64-bit digest of its name
     16      4     number   tag: its creation number, 0 for none. Two tags of one state are two folders, or Linux would
                            take them for one folder in two places and move its one entry back and forth
@@ -32,6 +33,7 @@ WHOLE_TREE: Final = 0
 NO_GRANT: Final = bytes(8)
 
 _BODY: Final = struct.Struct(">BBHIQI16sHI8s")  # 48-bit numbers as their upper 16 and lower 32 bits
+_EXPORT: Final = slice(2, 8)
 _MAC_BYTES: Final = HANDLE_BYTES - _BODY.size
 _KEY_CONTEXT: Final = "aetherfs 2026 NFS file handle, layout 1"
 
@@ -60,6 +62,13 @@ class FileHandles:
         """
         self._key = blake3(secret, derive_key_context=_KEY_CONTEXT).digest()
         self._known: Memo[bytes, Handle] = Memo(remembered)
+
+    def export_of(self, place: Place) -> int:
+        """Return the export that a mount of a place is (48 bits): the same for ever, and nobody else can compute it."""
+        if place.space is Space.ROOT:
+            return WHOLE_TREE
+        whole = self.encode(place)
+        return int.from_bytes(blake3(_ROOT_DOMAIN + whole, key=self._key).digest(6), "big") or 1
 
     def encode(self, place: Place, *, export: int = WHOLE_TREE, grant: bytes = NO_GRANT) -> bytes:
         """Return the 64 bytes for a place, seen through an export (48 bits), by a grant (8 bytes)."""
@@ -106,4 +115,10 @@ class FileHandles:
         return blake3(body, key=self._key).digest(_MAC_BYTES)
 
 
+def export_in(handle: bytes) -> int:
+    """Return the export in a handle that was found right before."""
+    return int.from_bytes(handle[_EXPORT], "big")
+
+
+_ROOT_DOMAIN: Final = b"root of an export"  # with a handle longer than any body, so that no MAC is such a digest
 _SPACES: Final = frozenset(map(int, Space))

@@ -87,8 +87,11 @@ class FastLane:
         if len(record) != args_at + _READ_ARGS.size:
             return False
         length, fh, offset, count = _READ_ARGS.unpack_from(record, args_at)
-        node = self._export.remembered_node(fh) if length == NFS3_FHSIZE else None
-        if node is None or node.kind is not Kind.FILE:
+        known = self._export.remembered(fh) if length == NFS3_FHSIZE else None
+        if known is None:
+            return False
+        node, fattr3 = known
+        if node.kind is not Kind.FILE:
             return False
         size = node.size
         count = min(count, RTMAX, max(0, size - offset))
@@ -105,7 +108,7 @@ class FastLane:
             record[:4],
             ACCEPTED_SUCCESS,
             _OK_WITH_ATTRIBUTES,
-            self._export.outward(node)[1],
+            fattr3,
             got,
             offset + got >= size,
             got,

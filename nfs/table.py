@@ -39,35 +39,31 @@ def _nfs(name: str, codecs: Codecs, handler: Callable[[Any, View], Any], resfail
     return Procedure(name, codecs[0], handler, codecs[1], lambda status: Result(status, resfail=resfail))
 
 
-def _refused(name: str, codecs: Codecs, resfail: object) -> Procedure:
-    return _nfs(name, codecs, changing.read_only, resfail)
-
-
 _WCC: Final = wcc_data()
 
 NFS_PROCEDURES: Final[Mapping[int, Procedure]] = {
     0: Procedure("NULL", void, mount.null, void, None),
     1: _nfs("GETATTR", nfs3.GETATTR3, attributes.getattr3),
-    2: _refused("SETATTR", nfs3.SETATTR3, _WCC),
+    2: _nfs("SETATTR", nfs3.SETATTR3, changing.setattr3, _WCC),
     3: _nfs("LOOKUP", nfs3.LOOKUP3, names.lookup3),
     4: _nfs("ACCESS", nfs3.ACCESS3, attributes.access3),
     5: _nfs("READLINK", nfs3.READLINK3, names.readlink3),
     6: _nfs("READ", nfs3.READ3, reading.read3),
-    7: _refused("WRITE", nfs3.WRITE3, _WCC),
-    8: _refused("CREATE", nfs3.CREATE3, _WCC),
-    9: _refused("MKDIR", nfs3.MKDIR3, _WCC),
-    10: _refused("SYMLINK", nfs3.SYMLINK3, _WCC),
-    11: _refused("MKNOD", nfs3.MKNOD3, _WCC),
-    12: _refused("REMOVE", nfs3.REMOVE3, _WCC),
-    13: _refused("RMDIR", nfs3.REMOVE3, _WCC),
-    14: _refused("RENAME", nfs3.RENAME3, nfs3.RENAME3wcc(_WCC, _WCC)),
-    15: _refused("LINK", nfs3.LINK3, nfs3.LINK3wcc(None, _WCC)),
+    7: _nfs("WRITE", nfs3.WRITE3, changing.write3, _WCC),
+    8: _nfs("CREATE", nfs3.CREATE3, changing.create3, _WCC),
+    9: _nfs("MKDIR", nfs3.MKDIR3, changing.create3, _WCC),
+    10: _nfs("SYMLINK", nfs3.SYMLINK3, changing.create3, _WCC),
+    11: _nfs("MKNOD", nfs3.MKNOD3, changing.create3, _WCC),
+    12: _nfs("REMOVE", nfs3.REMOVE3, changing.remove3, _WCC),
+    13: _nfs("RMDIR", nfs3.REMOVE3, changing.remove3, _WCC),
+    14: _nfs("RENAME", nfs3.RENAME3, changing.rename3, nfs3.RENAME3wcc(_WCC, _WCC)),
+    15: _nfs("LINK", nfs3.LINK3, changing.link3, nfs3.LINK3wcc(None, _WCC)),
     16: _nfs("READDIR", nfs3.READDIR3, listing.readdir3),
     17: _nfs("READDIRPLUS", nfs3.READDIRPLUS3, listing.readdirplus3),
     18: _nfs("FSSTAT", nfs3.FSSTAT3, attributes.fsstat3),
     19: _nfs("FSINFO", nfs3.FSINFO3, attributes.fsinfo3),
     20: _nfs("PATHCONF", nfs3.PATHCONF3, attributes.pathconf3),
-    21: _refused("COMMIT", nfs3.COMMIT3, _WCC),
+    21: _nfs("COMMIT", nfs3.COMMIT3, changing.write3, _WCC),
 }
 
 MOUNT_PROCEDURES: Final[Mapping[int, Procedure]] = {

@@ -4,6 +4,7 @@ Handlers are written once against `View`. A connection's thread first runs them 
 where memory does not suffice; the call then runs again, on a pool, on a `BlockingView`.
 
 `lasting` tells whether an answer built from a view may be given again for ever: no changing node had part in it.
+`within` is the export of the handle that was looked at last; a call's handles are all of one.
 Threads: a view belongs to one thread at a time.
 """
 
@@ -11,6 +12,7 @@ from abc import ABC, abstractmethod
 from typing import Protocol, TypeVar
 
 from nfs.export import Export
+from nfs.fhandle import WHOLE_TREE, export_in
 from store.errors import NotWarm
 from store.vfs.tree import FileTree, Listing, Node, Place, Usage
 
@@ -23,13 +25,18 @@ class View(Protocol):
     export: Export
     host: bytes  # the peer's address
     lasting: bool
+    within: int
 
     def node(self, fh: bytes) -> Node:
         """Return the node that a handle names."""
         ...
 
+    def outward(self, node: Node) -> tuple[bytes, bytes]:
+        """Return a node's handle and the bytes of its attributes, as the call's export shows it."""
+        ...
+
     def lookup(self, folder: Node, name: bytes) -> Node:
-        """Return a folder's entry; `.` and `..` too."""
+        """Return a folder's entry; `.` and `..` too, which never leaves the export."""
         ...
 
     def parent_fileid(self, folder: Node) -> int:
@@ -61,27 +68,41 @@ class _TreeView(ABC):
     """What both views share: handles and parents that are remembered, `.` and `..`, and what makes an answer pass."""
 
     def __init__(self, export: Export, host: bytes) -> None:
-        self.export, self.host, self.lasting = export, host, True
+        self.export, self.host, self.lasting, self.within = export, host, True, WHOLE_TREE
         self._tree = export.tree
 
     def node(self, fh: bytes) -> Node:
-        node = self.export.remembered_node(fh)
-        if node is None:
-            node = self._met(self._find(self.export.place_of(fh)))
-            self.export.remember_node(fh, node)
+        known = self.export.remembered(fh)
+        if known is not None:
+            self.within = export_in(fh)
+            return known[0]
+        handle = self.export.handles.decode(fh)
+        self.within = handle.export
+        node = self._met(self._find(handle.place))
+        self.export.remember(fh, node, handle.export)
         return node
+
+    def outward(self, node: Node) -> tuple[bytes, bytes]:
+        return self.export.outward(node, self.within)
 
     def lookup(self, folder: Node, name: bytes) -> Node:
         if name == b".":
             return folder
-        return self._met(self._parent(folder) if name == b".." else self._entry(folder, name))
+        return self._met(self._above(folder) if name == b".." else self._entry(folder, name))
 
     def parent_fileid(self, folder: Node) -> int:
-        fileid = self.export.remembered_parent_fileid(folder)
+        fileid = self.export.remembered_parent_fileid(folder, self.within)
         if fileid is None:
-            fileid = self._parent(folder).fileid
-            self.export.remember_parent_fileid(folder, fileid)
+            fileid = self._above(folder).fileid
+            self.export.remember_parent_fileid(folder, self.within, fileid)
         return fileid
+
+    def _above(self, folder: Node) -> Node:
+        if self.export.is_root(folder.place, self.within):
+            return folder
+        above = self._parent(folder)
+        followed = self.export.followed_root(above.place, self.within)
+        return self._find(followed) if followed is not None else above
 
     @abstractmethod
     def _find(self, place: Place) -> Node: ...

@@ -23,12 +23,12 @@ MULTIPLE: Final = 4096  # suggested multiple of transfer sizes: a page
 
 
 def getattr3(args: GETATTR3args, view: View) -> t.Result[bytes, None]:
-    return t.Result(OK, view.export.outward(view.node(args.object))[1])
+    return t.Result(OK, view.outward(view.node(args.object))[1])
 
 
 def access3(args: ACCESS3args, view: View) -> t.Result[ACCESS3resok, bytes | None]:
     node = view.node(args.object)
-    return t.Result(OK, ACCESS3resok(view.export.outward(node)[1], args.access & granted(node)))
+    return t.Result(OK, ACCESS3resok(view.outward(node)[1], args.access & granted(node)))
 
 
 def granted(node: Node) -> int:
@@ -41,12 +41,12 @@ def granted(node: Node) -> int:
 def fsstat3(args: FSROOT3args, view: View) -> t.Result[FSSTAT3resok, bytes | None]:
     node = view.node(args.fsroot)
     usage = view.usage(node)
-    fattr3 = view.export.outward(node)[1]
+    fattr3 = view.outward(node)[1]
     return t.Result(OK, FSSTAT3resok(fattr3, usage.size, 0, 0, usage.files, 0, 0, 0))
 
 
 def fsinfo3(args: FSROOT3args, view: View) -> t.Result[FSINFO3resok, bytes | None]:
-    fattr3 = view.export.outward(view.node(args.fsroot))[1]
+    fattr3 = view.outward(view.node(args.fsroot))[1]
     return t.Result(
         OK,
         FSINFO3resok(
@@ -66,7 +66,7 @@ def fsinfo3(args: FSROOT3args, view: View) -> t.Result[FSINFO3resok, bytes | Non
 
 
 def pathconf3(args: FSROOT3args, view: View) -> t.Result[PATHCONF3resok, bytes | None]:
-    fattr3 = view.export.outward(view.node(args.fsroot))[1]
+    fattr3 = view.outward(view.node(args.fsroot))[1]
     return t.Result(
         OK,
         PATHCONF3resok(

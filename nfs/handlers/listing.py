@@ -52,7 +52,7 @@ class _Name(NamedTuple):
 def readdir3(args: READDIR3args, view: View) -> Result[READDIR3resok, bytes | None]:
     folder, refusal = _folder(args.dir, args.cookie, view)
     if refusal is not None:
-        return Result(refusal, resfail=view.export.outward(folder)[1])
+        return Result(refusal, resfail=view.outward(folder)[1])
     left = min(args.count_, DTPREF) - FRAME_BYTES
     entries: list[entry3] = []
 
@@ -65,7 +65,7 @@ def readdir3(args: READDIR3args, view: View) -> Result[READDIR3resok, bytes | No
         return True
 
     page = _fill(folder, args.cookie, args.cookieverf, left // (ENTRY_BYTES + LEAST_NAME_BYTES) + 1, take, view)
-    fattr3 = view.export.outward(folder)[1]
+    fattr3 = view.outward(folder)[1]
     if left < 0 and not entries:
         return Result(nfsstat3.NFS3ERR_TOOSMALL, resfail=fattr3)
     return Result(nfsstat3.NFS3_OK, READDIR3resok(fattr3, page.verifier, entries, page.eof))
@@ -74,11 +74,11 @@ def readdir3(args: READDIR3args, view: View) -> Result[READDIR3resok, bytes | No
 def readdirplus3(args: READDIRPLUS3args, view: View) -> Result[READDIRPLUS3resok, bytes | None]:
     folder, refusal = _folder(args.dir, args.cookie, view)
     if refusal is not None:
-        return Result(refusal, resfail=view.export.outward(folder)[1])
+        return Result(refusal, resfail=view.outward(folder)[1])
     left = min(args.maxcount, DTPREF) - FRAME_BYTES
     names_left = args.dircount
     entries: list[entryplus3] = []
-    outward = view.export.outward
+    outward = view.outward
 
     def take(item: _Name) -> bool:
         nonlocal left, names_left

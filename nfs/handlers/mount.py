@@ -1,5 +1,6 @@
 """MOUNT's procedures (RFC 1813 appendix I). Threads: they walk the tree, so they run where blocking is allowed."""
 
+from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 from nfs.view import View
@@ -18,10 +19,10 @@ def null(_args: None, _view: View) -> None:
 
 
 def mnt(path: bytes, view: View) -> mountres3:
-    """Return the handle of a folder; a channel's is of its following root."""
+    """Return the handle of a folder, as the root of an export of its own; a channel's is of its following root."""
     tree = view.blocking_tree()
-    node = walk(tree, path)
-    handle = view.export.outward(tree.following(node))[0]
+    root = tree.following(walk(tree, path))
+    handle = view.export.outward(root, view.export.mounted(root.place))[0]
     view.export.mounts.add(view.host, path)
     return mountres3(mountstat3.MNT3_OK, mountres3_ok(handle, AUTH_FLAVORS))
 
@@ -45,8 +46,18 @@ def walk(tree: FileTree, path: bytes) -> Node:
 
 
 def dump(_args: None, view: View) -> list[mountbody]:
-    """Return who mounted what, as far as is known."""
-    return view.export.mounts.listed()
+    """Return who mounted what, as far as is known: everything to who asks from this machine, to others their own."""
+    mounts = view.export.mounts.listed()
+    return mounts if _this_machine(view.host) else [m for m in mounts if m.ml_hostname == view.host]
+
+
+def _this_machine(host: bytes) -> bool:
+    try:
+        address = ip_address(host.decode())
+    except ValueError:  # a local socket has no address
+        return True
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def umnt(path: bytes, view: View) -> None:

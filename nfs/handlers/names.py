@@ -9,7 +9,7 @@ from store.vfs.tree import Kind
 
 def lookup3(args: LOOKUP3args, view: View) -> Result[LOOKUP3resok, bytes | None]:
     folder = view.node(args.what.dir)
-    fattr3 = view.export.outward(folder)[1]
+    fattr3 = view.outward(folder)[1]
     name = args.what.name
     if folder.kind is not Kind.FOLDER:
         return Result(nfsstat3.NFS3ERR_NOTDIR, resfail=fattr3)
@@ -22,9 +22,9 @@ def lookup3(args: LOOKUP3args, view: View) -> Result[LOOKUP3resok, bytes | None]
     except PathMissing:
         # With the folder's attributes, so that the client may remember the absence for as long as they stay the same.
         return Result(nfsstat3.NFS3ERR_NOENT, resfail=fattr3)
-    return Result(nfsstat3.NFS3_OK, LOOKUP3resok(*view.export.outward(found), fattr3))
+    return Result(nfsstat3.NFS3_OK, LOOKUP3resok(*view.outward(found), fattr3))
 
 
 def readlink3(args: READLINK3args, view: View) -> Result[READLINK3resok, bytes | None]:
     link = view.node(args.symlink)
-    return Result(nfsstat3.NFS3_OK, READLINK3resok(view.export.outward(link)[1], view.readlink(link)))
+    return Result(nfsstat3.NFS3_OK, READLINK3resok(view.outward(link)[1], view.readlink(link)))

@@ -12,7 +12,7 @@ def read3(args: READ3args, view: View) -> Result[READ3resok, bytes | None]:
     eof is decided by the bytes in hand, after count was cut to rtmax, so that a clamped reply never claims the end.
     """
     file = view.node(args.file)
-    fattr3 = view.export.outward(file)[1]
+    fattr3 = view.outward(file)[1]
     if file.kind is Kind.FOLDER:
         return Result(nfsstat3.NFS3ERR_ISDIR, resfail=fattr3)
     if file.kind is not Kind.FILE:

@@ -16,9 +16,8 @@ from store.errors import StaleNode
 from store.kinds import Kind
 from store.vfs.live import View
 from store.vfs.names import Folder, Names, digest64
-from store.vfs.tree import NO_VERIFIER, Entry, Listing, Node, Place, Space
+from store.vfs.tree import NO_MANIFEST, NO_VERIFIER, Entry, Listing, Node, Place, Space
 
-NO_MANIFEST: Final = bytes(16)
 ROOT_PLACE: Final = Place(Space.ROOT, 0, 0, NO_MANIFEST, 0)
 
 

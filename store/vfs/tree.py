@@ -18,6 +18,7 @@ from typing import NamedTuple, Protocol
 from store.kinds import Kind as Kind  # for front ends, which import nothing else of the store
 
 NO_VERIFIER = bytes(8)
+NO_MANIFEST = bytes(16)  # of places outside a state
 
 
 class Space(enum.IntEnum):

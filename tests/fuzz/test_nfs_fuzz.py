@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from nfs.connection import Limits
 from nfs.dispatch import Runnable, parse, run_blocking
 from nfs.export import Export
+from nfs.fhandle import WHOLE_TREE
 from nfs.table import MOUNT_PROCEDURES, NFS_PROCEDURES, PROGRAMS, Procedure
 from nfs.view import BlockingView
 from nfs.wire.errors import AuthRejected, GarbageArgs, NotACall, RecordRefused, RpcMismatch
@@ -75,7 +76,7 @@ def test_every_call_with_good_handles_and_any_arguments_is_answered(export: Expo
     prog = data.draw(st.sampled_from(sorted(PROGRAMS)))
     proc = data.draw(st.sampled_from(sorted(PROGRAMS[prog].procedures)))
     node = resolve(export.tree, data.draw(st.sampled_from(EXPORT_PATHS)))
-    fh = export.outward(node)[0]
+    fh = export.outward(node, WHOLE_TREE)[0]
     args = len(fh).to_bytes(4, "big") + fh + data.draw(WORDS)
     record = encode_call(1, prog, PROGRAMS[prog].version, proc, args, USER)
     runnable = parse(record)

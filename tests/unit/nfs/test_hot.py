@@ -6,6 +6,7 @@ import pytest
 
 from nfs.dispatch import Runnable, parse, run_blocking
 from nfs.export import Export
+from nfs.fhandle import WHOLE_TREE
 from nfs.hot import FastLane, Replies
 from nfs.outgoing import Batch
 from nfs.table import NFS_PROCEDURES
@@ -31,7 +32,7 @@ class Lane:
         self.fast = FastLane(self.export, self.replies)
 
     def handle(self, path: str) -> bytes:
-        return self.export.outward(resolve(self.tree, path))[0]
+        return self.export.outward(resolve(self.tree, path), WHOLE_TREE)[0]
 
     def by_table(self, record: bytes) -> bytes:
         runnable = parse(record)

@@ -327,7 +327,21 @@ NOTHING = t.sattr3(None, None, None, None, Choice(0), Choice(0))
 )
 def test_what_would_change_something_is_refused_as_read_only(client: NfsClient, name: str, args: Any) -> None:
     fh = client.handle("maps/1.0.0")
-    assert client.call(name, args(fh, t.diropargs3(fh, b"x"))).status is S.NFS3ERR_ROFS
+    got = client.attributes(fh)
+    result = client.call(name, args(fh, t.diropargs3(fh, b"x")))
+    assert result.status is S.NFS3ERR_ROFS
+    attributes = t.FATTR3.pack(*got)
+    before = t.wcc_attr(got.size, t.nfstime3(got.mtime_s, got.mtime_ns), t.nfstime3(got.ctime_s, got.ctime_ns))
+    unchanged = t.wcc_data(before, attributes)
+    expected = {"RENAME": (unchanged, unchanged), "LINK": (attributes, unchanged)}.get(name, unchanged)
+    assert result.resfail == expected
+
+
+def test_a_writer_with_a_bad_handle_is_told_so(client: NfsClient) -> None:
+    good = client.handle("maps/1.0.0")
+    bad = good[:-1] + bytes([good[-1] ^ 1])
+    assert client.call("MKDIR", nfs3.MKDIR3args(t.diropargs3(bad, b"x"), NOTHING)).status is S.NFS3ERR_BADHANDLE
+    assert client.call("COMMIT", nfs3.COMMIT3args(bad, 0, 0)).status is S.NFS3ERR_BADHANDLE
 
 
 @pytest.mark.parametrize(
