@@ -1,11 +1,14 @@
 """One client's connection: its socket, its thread, its calls in flight.
 
 The thread receives into one buffer, takes every whole record, answers what is warm at once and sends those replies with
-one `sendmsg`. What is not warm runs on the shared pool; those replies come when done, out of order, as RPC allows.
+one `sendmsg`. What is not warm runs on the shared pool; those replies come when done, out of order, as RPC allows. A
+call that takes too long there is answered with NFS3ERR_JUKEBOX, which tells the client to come again; what it fetched
+meanwhile is in memory then.
 
 Threads: `serve` runs on the connection's own thread, and only that thread reads or writes the socket. Jobs of the pool
 append to `_done` and wake it. `hang_up` may be called from any thread: it shuts the socket down and does no more.
-Bounds: calls in flight and the bytes that their replies may take; when either is reached nothing more is received.
+Bounds: calls that the pool has or that wait for it, and the bytes of replies (`nfs.limits`). Calls beyond are told to
+come again, so that a warm one is never held up by those before it.
 """
 
 import contextlib
@@ -18,13 +21,14 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from nfs.dispatch import Runnable, parse, run, run_blocking
+from nfs.dispatch import Runnable, give_up, parse, run, run_blocking
 from nfs.export import Export
 from nfs.hot import FastLane, Replies
+from nfs.limits import LEAST_BYTES, InFlight, Limits
 from nfs.outgoing import MAX_PARTS, Batch
 from nfs.view import BlockingView, WarmView
-from nfs.wire.errors import WireError
-from nfs.wire.nfs3types import DTPREF, NFS_PROGRAM, RTMAX, WTMAX
+from nfs.wire.errors import RecordRefused, WireError
+from nfs.wire.nfs3types import DTPREF, NFS_PROGRAM, RTMAX
 from nfs.wire.record import RecordReader
 from nfs.wire.rpc import accept_stat, accepted, refused
 from nfs.wire.xdr import Buffer
@@ -32,25 +36,25 @@ from store.errors import NotWarm
 
 _log = structlog.get_logger("aetherfs.nfs")
 _READ: Final = 6
+_COUNTED: Final = 256 << 10  # bytes: smaller batches are not worth counting among those in flight
+
+Submit = Callable[[bytes, Callable[[], None]], object]
 
 
-class Limits(NamedTuple):
-    """What one server takes on."""
+class _Cold(NamedTuple):
+    """A call that may block."""
 
-    connections: int = 1024  # for a further one the longest idle goes, or it waits in the system's queue
-    idle_s: float = 15.0  # a connection that was silent for so long may be closed: clients connect again by themselves
-    pool_threads: int = 16  # calls that may block at the same time
-    pending_calls: int = 64  # of one connection
-    in_flight_bytes: int = 16 << 20  # of one connection: replies being made or sent
-    record_bytes: int = WTMAX + 4096  # a WRITE of wtmax, refused politely, and its headers
-    send_timeout_s: int = 60  # a client that takes nothing for so long is gone
+    record: bytes
+    runnable: Runnable
+    cost: int  # most bytes of its reply
+    due_s: float  # monotonic; when the client is told to come again
 
 
 class _Done(NamedTuple):
-    """A reply from the pool, and what it was expected to cost."""
+    """A reply from the pool."""
 
+    ticket: int
     parts: list[Buffer]
-    cost: int
 
 
 class Connection:
@@ -62,29 +66,40 @@ class Connection:
         host: bytes,
         export: Export,
         replies: Replies,
-        submit: Callable[[Callable[[], None]], object],
+        submit: Submit,
         limits: Limits,
+        in_flight: InFlight,
+        relieve: Callable[[], None],
     ) -> None:
         """Take over a connected socket.
 
         Args:
-            sock: connected and blocking; closed when `serve` returns.
+            sock: connected and blocking; `recv` gives up after `limits.record_s`, `send` after `limits.send_s`. Closed
+                when `serve` returns.
             host: the peer's address, as DUMP shows it.
             export: what is served.
             replies: the memory of replies, shared by all connections.
-            submit: runs a job on the pool.
+            submit: runs a job of a host on the pool.
             limits: the server's limits.
+            in_flight: counts the bytes of all connections.
+            relieve: called when these are too many.
         """
-        self._sock, self._export, self._replies = sock, export, replies
-        self._submit, self._limits, self._host = submit, limits, host
+        self.host = host
+        self._sock, self._export, self._replies, self._submit = sock, export, replies, submit
+        self._limits, self._in_flight, self._relieve = limits, in_flight, relieve
         self._view = WarmView(export, host)
         self._fast = FastLane(export, replies)
         self._reader = RecordReader(limits.record_bytes)
         self._batch = Batch()
-        self._backlog: deque[bytes] = deque()  # records received and not yet begun
-        self._pending = self._pending_bytes = 0
+        self._waiting: deque[_Cold] = deque()  # not yet handed to the pool
+        self._waiting_bytes = 0
+        self._pending: dict[int, _Cold] = {}  # by ticket, in order: handed to the pool
+        self._pending_bytes = 0
+        self._tickets = 0
         self._hanging_up = False
-        self._heard_s = time.monotonic()
+        self._heard_s = time.monotonic()  # when the client sent something last
+        self._began_s = 0.0  # when the record began that is not whole yet; 0: there is none
+        self._sending_s = 0.0  # since when the client takes nothing of what is being sent; 0: nothing is
         self._done: deque[_Done] = deque()
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
@@ -95,17 +110,24 @@ class Connection:
         try:
             self._loop()
         except WireError as error:
-            _log.info("connection ended", peer=self._host.decode(), why=str(error))
+            _log.info("connection ended", peer=self.host.decode(), why=str(error))
         except OSError as error:  # reset, or not taking replies for too long
-            _log.debug("connection lost", peer=self._host.decode(), why=str(error))
+            _log.debug("connection lost", peer=self.host.decode(), why=str(error))
         finally:
+            self._in_flight.add(-self._pending_bytes)
+            self._pending.clear()  # jobs that have not begun see that nobody waits for them
             self._sock.close()
             self._wake_in.close()
             self._wake_out.close()
 
     def idle_s(self) -> float:
         """Say for how long the client has sent nothing, 0 while it waits for replies. May be called from any thread."""
-        return 0.0 if self._pending or self._backlog else time.monotonic() - self._heard_s
+        return 0.0 if self._pending or self._waiting else time.monotonic() - self._heard_s
+
+    def stalled_s(self) -> float:
+        """Say for how long the client has not taken what is being sent. May be called from any thread."""
+        since_s = self._sending_s
+        return time.monotonic() - since_s if since_s else 0.0
 
     def hang_up(self, *, at_once: bool) -> None:
         """Stop receiving; calls in flight are still answered, unless the connection is to end at once."""
@@ -117,44 +139,63 @@ class Connection:
 
     def _loop(self) -> None:
         receiving = True
-        while receiving or self._pending or self._backlog:
+        while receiving or self._pending or self._waiting:
             if self._wait_for_input(receiving):
-                count = self._sock.recv_into(self._reader.room())
-                self._heard_s = time.monotonic()
-                receiving = count > 0 and not self._hanging_up
-                self._backlog.extend(self._reader.received(count))
-            self._work()
+                receiving = self._receive()
+            if self._pending or self._waiting:
+                self._work()
+            self._send()
 
     def _wait_for_input(self, receiving: bool) -> bool:
-        """Wait for the client or the pool; tell whether to receive."""
-        may_receive = receiving and not self._backlog
-        if not self._pending:
-            return may_receive  # nothing else can happen: the receiving itself may wait
+        """Wait for the client, the pool, or a call's time to run out; tell whether to receive."""
+        if not self._pending and not self._waiting:
+            return receiving  # nothing else can happen: the receiving itself may wait
         poll = select.poll()
         poll.register(self._wake_in, select.POLLIN)
-        if may_receive:
+        if receiving:
             poll.register(self._sock, select.POLLIN)
-        ready = {fd for fd, _ in poll.poll()}
+        ready = {fd for fd, _ in poll.poll(self._patience_ms())}
         if self._wake_in.fileno() in ready:
             with contextlib.suppress(BlockingIOError):
                 self._wake_in.recv(4096)
         return self._sock.fileno() in ready
 
-    def _work(self) -> None:
-        """Send what is done, begin what may begin."""
-        while self._done:
-            done = self._done.popleft()
-            self._pending -= 1
-            self._pending_bytes -= done.cost
-            self._batch.reply(done.parts)
-            self._send_if_large()
-        backlog, limits = self._backlog, self._limits
-        while backlog and self._pending < limits.pending_calls and self._pending_bytes < limits.in_flight_bytes:
-            record = backlog.popleft()
+    def _patience_ms(self) -> float:
+        """Return how long no call's time runs out."""
+        oldest = next(iter(self._pending.values())) if self._pending else self._waiting[0]
+        return max(0.0, (oldest.due_s - time.monotonic()) * 1000) + 1
+
+    def _receive(self) -> bool:
+        """Take what the client sent and answer what can be answered at once; return whether more may come.
+
+        Raises:
+            RecordRefused: a record is too long, or takes too long.
+        """
+        try:
+            count = self._sock.recv_into(self._reader.room())
+        except BlockingIOError:  # nothing for `record_s`
+            self._check_time(time.monotonic())
+            return not self._hanging_up
+        self._heard_s = now_s = time.monotonic()
+        records = self._reader.received(count)
+        if not self._reader.partial:
+            self._began_s = 0.0
+        elif records or not self._began_s:
+            self._began_s = now_s
+        else:
+            self._check_time(now_s)
+        for record in records:
             if not self._fast.answer(record, self._batch):
                 self._answer(record)
-            self._send_if_large()
-        self._send()
+            if self._batch.large_bytes >= LEAST_BYTES:
+                self._send_if_much()
+        return count > 0 and not self._hanging_up
+
+    def _check_time(self, now_s: float) -> None:
+        if self._began_s and now_s - self._began_s >= self._limits.record_s:
+            raise RecordRefused(f"record not whole after {self._limits.record_s:g} s")
+
+    # Calls
 
     def _answer(self, record: bytes) -> None:
         runnable = parse(record)
@@ -167,20 +208,78 @@ class Connection:
         try:
             results = run(record, runnable, self._view)
         except NotWarm:
-            cost = _cost(record, runnable)
-            self._pending += 1
-            self._pending_bytes += cost
-            self._submit(lambda: self._job(record, runnable, cost))
+            self._wait(record, runnable)
             return
         self._batch.reply(self._finished(record, runnable, results, lasting=self._view.lasting))
 
-    def _job(self, record: bytes, runnable: Runnable, cost: int) -> None:
+    def _wait(self, record: bytes, runnable: Runnable) -> None:
+        """Have a call run where it may block, when it is its turn."""
+        limits = self._limits
+        if len(self._waiting) >= limits.waiting_calls or self._waiting_bytes + len(record) > limits.waiting_bytes:
+            self._batch.reply(self._given_up(runnable))
+            return
+        due_s = time.monotonic() + limits.patience_s
+        self._waiting.append(_Cold(record, runnable, _cost(record, runnable), due_s))
+        self._waiting_bytes += len(record)
+
+    def _work(self) -> None:
+        """Take what the pool has done, end what takes too long, hand on what may begin."""
+        while self._done:
+            done = self._done.popleft()
+            if self._settled(done.ticket) is not None:  # None: it came too late
+                self._batch.reply(done.parts)
+                self._send_if_much()
+        now_s = time.monotonic()
+        while self._pending:
+            ticket, cold = next(iter(self._pending.items()))
+            if cold.due_s > now_s:
+                break
+            self._settled(ticket)
+            self._batch.reply(self._given_up(cold.runnable))
+        while self._waiting and self._waiting[0].due_s <= now_s:
+            self._batch.reply(self._given_up(self._next_waiting().runnable))
+        while self._waiting and len(self._pending) < self._limits.pending_calls and self._may_begin():
+            self._begin(self._next_waiting())
+
+    def _next_waiting(self) -> _Cold:
+        cold = self._waiting.popleft()
+        self._waiting_bytes -= len(cold.record)
+        return cold
+
+    def _may_begin(self) -> bool:
+        return not self._pending or self._pending_bytes + self._waiting[0].cost <= self._most_bytes()
+
+    def _begin(self, cold: _Cold) -> None:
+        ticket = self._tickets = self._tickets + 1
+        self._pending[ticket] = cold
+        self._pending_bytes += cold.cost
+        self._in_flight.add(cold.cost)
+        self._submit(self.host, lambda: self._job(ticket, cold.record, cold.runnable))
+
+    def _settled(self, ticket: int) -> _Cold | None:
+        cold = self._pending.pop(ticket, None)
+        if cold is not None:
+            self._pending_bytes -= cold.cost
+            self._in_flight.add(-cold.cost)
+        return cold
+
+    def _job(self, ticket: int, record: bytes, runnable: Runnable) -> None:
         """Run a call on the pool."""
-        view = BlockingView(self._export, self._host)
+        if ticket not in self._pending:  # its time ran out, or the client is gone
+            return
+        view = BlockingView(self._export, self.host)
         results = run_blocking(record, runnable, view)
-        self._done.append(_Done(self._finished(record, runnable, results, lasting=view.lasting), cost))
+        reply = self._finished(record, runnable, results, lasting=view.lasting)
+        if ticket not in self._pending:
+            return
+        self._done.append(_Done(ticket, reply))
         with contextlib.suppress(OSError):  # full: it wakes anyway; closed: nobody waits
             self._wake_out.send(b"\0")
+
+    def _given_up(self, runnable: Runnable) -> list[Buffer]:
+        results = give_up(runnable)
+        xid = runnable.call.xid
+        return [refused(xid, results)] if isinstance(results, accept_stat) else accepted(xid, results)
 
     def _finished(
         self, record: bytes, runnable: Runnable, results: list[Buffer] | accept_stat, *, lasting: bool
@@ -194,12 +293,34 @@ class Connection:
 
     # Sending
 
-    def _send_if_large(self) -> None:
-        if self._batch.large_bytes >= self._limits.in_flight_bytes:
+    def _most_bytes(self) -> int:
+        """Return how many bytes of replies may be in flight on this connection."""
+        if not self._in_flight.full:
+            return self._limits.connection_bytes
+        self._relieve()
+        return LEAST_BYTES
+
+    def _send_if_much(self) -> None:
+        if self._batch.large_bytes >= self._most_bytes():
             self._send()
 
     def _send(self) -> None:
         parts = self._batch.take()
+        if not parts:
+            return
+        total = sum(map(len, parts))
+        counted = total if total >= _COUNTED else 0
+        if counted:
+            self._in_flight.add(counted)
+        self._sending_s = time.monotonic()
+        try:
+            self._send_all(parts)
+        finally:
+            self._sending_s = 0.0
+            if counted:
+                self._in_flight.add(-counted)
+
+    def _send_all(self, parts: list[Buffer]) -> None:
         first = 0
         while first < len(parts):
             sent = self._sock.sendmsg(parts[first : first + MAX_PARTS])
@@ -208,6 +329,7 @@ class Connection:
                 first += 1
             if sent:
                 parts[first] = memoryview(parts[first])[sent:]
+                self._sending_s = time.monotonic()
 
 
 def _cost(record: bytes, runnable: Runnable) -> int:

@@ -3,11 +3,12 @@
 Threads: pure over the view; `NotWarm` passes through, so that the caller can try again where blocking is allowed.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import structlog
 
 from nfs.fhandle import BadHandle
+from nfs.seldom import Seldom
 from nfs.status import status_of
 from nfs.table import PROGRAMS, Procedure
 from nfs.view import View
@@ -18,6 +19,8 @@ from nfs.wire.xdr import Buffer, decode_whole
 from store.errors import NotWarm, StoreError
 
 _log = structlog.get_logger("aetherfs.nfs")
+AT_ONCE: Final = 20  # failures that are said one by one; a store that is away would make thousands a second
+EVERY_S: Final = 10.0
 
 
 class Runnable(NamedTuple):
@@ -67,10 +70,12 @@ def run(record: bytes, runnable: Runnable, view: View) -> list[Buffer] | accept_
     except NotWarm:
         raise
     except (StoreError, BadHandle) as error:
-        return _failed(call, procedure, status_of(error), view, str(error))
+        view.lasting = False
+        return _failed(runnable, status_of(error), str(error))
     except Exception:  # the shell for what nobody foresaw: said once, and the peer gets an answer
+        view.lasting = False
         _log.exception("call raised the unexpected", procedure=procedure.name, xid=call.xid)
-        return _failed(call, procedure, nfsstat3.NFS3ERR_SERVERFAULT, view, "")
+        return _failed(runnable, nfsstat3.NFS3ERR_SERVERFAULT, "")
     return out
 
 
@@ -79,16 +84,25 @@ def run_blocking(record: bytes, runnable: Runnable, view: View) -> list[Buffer] 
     try:
         return run(record, runnable, view)
     except NotWarm as error:  # a tree that says so even when it may block: the client is to come again
-        return _failed(*runnable, status_of(error), view, str(error))
+        view.lasting = False
+        return _failed(runnable, status_of(error), str(error))
 
 
-_WORTH_SAYING = frozenset({nfsstat3.NFS3ERR_IO, nfsstat3.NFS3ERR_JUKEBOX})
+def give_up(runnable: Runnable) -> list[Buffer] | accept_stat:
+    """Return the results of a call that takes too long: they tell the client to come again."""
+    return _failed(runnable, nfsstat3.NFS3ERR_JUKEBOX, "the store takes too long")
 
 
-def _failed(call: Call, procedure: Procedure, status: nfsstat3, view: View, why: str) -> list[Buffer] | accept_stat:
-    view.lasting = False
-    if status in _WORTH_SAYING:
-        _log.warning("call failed", procedure=procedure.name, xid=call.xid, status=status.name, error=why)
+_WORTH_SAYING: Final = frozenset({nfsstat3.NFS3ERR_IO, nfsstat3.NFS3ERR_JUKEBOX})
+_seldom: Final = Seldom(AT_ONCE, EVERY_S)
+
+
+def _failed(runnable: Runnable, status: nfsstat3, why: str) -> list[Buffer] | accept_stat:
+    call, procedure = runnable
+    if status in _WORTH_SAYING and (unsaid := _seldom.ask()) is not None:
+        _log.warning(
+            "call failed", procedure=procedure.name, xid=call.xid, status=status.name, error=why, unsaid_before=unsaid
+        )
     if procedure.failure is None:
         return accept_stat.SYSTEM_ERR
     out: list[Buffer] = []

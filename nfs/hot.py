@@ -12,7 +12,7 @@ from typing import Final
 
 from nfs.export import Export
 from nfs.memo import Memo
-from nfs.outgoing import Batch
+from nfs.outgoing import JOINED, Batch
 from nfs.wire.nfs3types import FATTR3_BYTES, NFS3_FHSIZE, NFS_PROGRAM, NFS_V3, RTMAX
 from nfs.wire.record import LAST_FRAGMENT
 from nfs.wire.rpc import ACCEPTED_SUCCESS, CALL, HEADER_BYTES, RPC_VERSION
@@ -79,7 +79,11 @@ class FastLane:
             kept = memo.get(record[args_at:])
             if kept is None:
                 return False
-            batch.small((kept[0], record[:4], kept[1]))
+            mark, rest = kept
+            if len(rest) > JOINED:
+                batch.large(mark + record[:4], (rest,), b"")
+            else:
+                batch.small((mark, record[:4], rest))
             return True
         return proc == READ and self._read(record, args_at, batch)
 

@@ -11,15 +11,16 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
 from typing import Final
 
 import structlog
 
-from nfs.connection import Connection, Limits
+from nfs.connection import Connection
 from nfs.export import Export
 from nfs.hot import Replies
+from nfs.limits import InFlight, Limits
+from nfs.pool import FairPool
 from store.vfs.tree import FileTree
 
 __all__ = ["Limits", "NfsServer"]
@@ -27,7 +28,7 @@ __all__ = ["Limits", "NfsServer"]
 _log = structlog.get_logger("aetherfs.nfs")
 _NO_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PAUSE_MS: Final = 200  # before accepting again when the system has no resources for it
-_LOOK_AGAIN_MS: Final = 1000  # for a connection that may go, when there is no room for another
+_RELIEVED_S: Final = 0.1  # how long one stalled connection that goes must do, where too many bytes are in flight
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}  # s: the dead go in 2 min
 _TIMEVAL: Final = struct.Struct("ll")
 
@@ -58,9 +59,12 @@ class NfsServer:
         self._listener, self._limits = listener, limits if limits is not None else Limits()
         self._export = Export(tree, handle_key=handle_key, uid=uid, gid=gid)
         self._replies = Replies()
-        self._pool = ThreadPoolExecutor(self._limits.pool_threads, thread_name_prefix="nfs-blocking")
+        self._pool = FairPool(self._limits.pool_threads, name="nfs-blocking")
+        self._in_flight = InFlight(self._limits.in_flight_bytes)
+        self._relieved_s = 0.0  # monotonic
         self._lock = threading.Lock()
         self._connections: dict[Connection, threading.Thread] = {}
+        self._leaving: dict[Connection, threading.Thread] = {}  # hung up to make room, and not ended yet
         self._stopping = False
         self._stopped = threading.Event()
         self._stopped.set()
@@ -105,7 +109,7 @@ class NfsServer:
         if not in_time:
             for connection in self._open():
                 connection.hang_up(at_once=True)
-        self._pool.shutdown(wait=in_time, cancel_futures=True)
+        self._pool.close(wait=in_time)
         if self._stopped.is_set():
             self._wake_in.close()
             self._wake_out.close()
@@ -128,9 +132,6 @@ class NfsServer:
                 self._wake_in.recv(4096)
         if self._stopping or self._listener.fileno() not in ready:
             return
-        if len(self._connections) >= self._limits.connections:
-            self._make_room()
-            return
         try:
             sock, address = self._listener.accept()
         except BlockingIOError:
@@ -143,14 +144,46 @@ class NfsServer:
             _log.warning("cannot accept connections", why=str(error))
             self._pause(_PAUSE_MS)
             return
-        self._start(sock, str(address[0]) if isinstance(address, tuple) else "local")
+        host = str(address[0]) if isinstance(address, tuple) else "local"
+        if len(self._connections) >= self._limits.connections and not self._make_room(host.encode()):
+            sock.close()  # clients try again by themselves
+            return
+        self._start(sock, host)
 
-    def _make_room(self) -> None:
-        """Let the connection go that was silent for longest, if it was so for long enough; wait until one has gone."""
-        idlest = max(self._open(), key=Connection.idle_s, default=None)
-        if idlest is not None and idlest.idle_s() >= self._limits.idle_s:
-            idlest.hang_up(at_once=True)
-        self._pause(_LOOK_AGAIN_MS)
+    def _make_room(self, host: bytes) -> bool:
+        """Let a connection go for one from `host`; tell whether there was one.
+
+        It is the one that was silent for longest, if it was so for long enough; else one of the address that has most,
+        if that is more than `host` would have then.
+        """
+        open_now = self._open()
+        idlest = max(open_now, key=Connection.idle_s)
+        if idlest.idle_s() < self._limits.idle_s:
+            count = Counter(connection.host for connection in open_now)
+            greedy, most = count.most_common(1)[0]
+            if count[host] + 1 >= most:
+                _log.warning("too many connections; one more was refused", peer=host.decode(), limit=len(open_now))
+                return False
+            idlest = max((c for c in open_now if c.host == greedy), key=Connection.idle_s)
+        with self._lock:
+            thread = self._connections.pop(idlest, None)
+            if thread is not None:
+                self._leaving[idlest] = thread
+        idlest.hang_up(at_once=True)
+        return True
+
+    def _relieve(self) -> None:
+        """Let the connection go that has not taken what is being sent to it for longest, if that was long enough."""
+        now_s = time.monotonic()
+        if now_s - self._relieved_s < _RELIEVED_S:
+            return
+        self._relieved_s = now_s
+        stalled = max(self._open(), key=Connection.stalled_s, default=None)
+        if stalled is not None and stalled.stalled_s() >= self._limits.stalled_s:
+            _log.warning(
+                "too many bytes in flight; a connection that takes none was closed", peer=stalled.host.decode()
+            )
+            stalled.hang_up(at_once=True)
 
     def _pause(self, longest_ms: int) -> None:
         """Wait; a connection that ends and `stop` cut it short."""
@@ -168,18 +201,33 @@ class NfsServer:
         thread = threading.Thread(target=self._serve, args=(connection,), name=f"nfs-{host}", daemon=True)
         with self._lock:
             self._connections[connection] = thread
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has no room for another thread
+            _log.warning("cannot serve a connection", peer=host, why=str(error))
+            del self._connections[connection]
+            sock.close()
 
     def _prepared(self, sock: socket.socket, host: str) -> Connection:
         sock.setblocking(True)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(self._limits.send_timeout_s, 0))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(self._limits.record_s))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(self._limits.send_s))
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for option, value in _KEEPALIVE.items():
                 if hasattr(socket, option):
                     sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-        return Connection(sock, host.encode(), self._export, self._replies, self._submit, self._limits)
+        return Connection(
+            sock,
+            host.encode(),
+            self._export,
+            self._replies,
+            self._pool.submit,
+            self._limits,
+            self._in_flight,
+            self._relieve,
+        )
 
     def _serve(self, connection: Connection) -> None:
         try:
@@ -188,11 +236,9 @@ class NfsServer:
             _log.exception("connection failed")
         finally:
             with self._lock:
-                del self._connections[connection]
+                self._connections.pop(connection, None)
+                self._leaving.pop(connection, None)
             self._wake()
-
-    def _submit(self, job: Callable[[], None]) -> object:
-        return self._pool.submit(job)
 
     def _open(self) -> list[Connection]:
         with self._lock:
@@ -200,7 +246,7 @@ class NfsServer:
 
     def _joined(self, deadline: float) -> bool:
         with self._lock:
-            threads = list(self._connections.values())
+            threads = [*self._connections.values(), *self._leaving.values()]
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in threads)
@@ -208,3 +254,8 @@ class NfsServer:
     def _wake(self) -> None:
         with contextlib.suppress(OSError):  # full: it wakes anyway; closed: nobody waits
             self._wake_out.send(b"\0")
+
+
+def _timeval(time_s: float) -> bytes:
+    seconds, rest_s = divmod(time_s, 1)
+    return _TIMEVAL.pack(int(seconds), int(rest_s * 1_000_000))

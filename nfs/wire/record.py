@@ -36,6 +36,11 @@ class RecordReader:
         self._collected = 0  # bytes in _fragments
         self._wanted = 0  # bytes from _start on that the fragment in sight needs
 
+    @property
+    def partial(self) -> bool:
+        """Tell whether a record has begun that is not whole yet."""
+        return self._end > self._start or bool(self._fragments)
+
     def room(self) -> memoryview:
         """Return where to receive into: never empty. Good until the next call of any method."""
         if self._start == self._end:

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nfs.connection import Limits
 from nfs.dispatch import Runnable, parse, run_blocking
 from nfs.export import Export
 from nfs.fhandle import WHOLE_TREE
+from nfs.limits import Limits
 from nfs.table import MOUNT_PROCEDURES, NFS_PROCEDURES, PROGRAMS, Procedure
 from nfs.view import BlockingView
 from nfs.wire.errors import AuthRejected, GarbageArgs, NotACall, RecordRefused, RpcMismatch

@@ -43,8 +43,9 @@ def serving(tree: FileTree, *, limits: Limits | None = None) -> Iterator[tuple[N
 class NfsClient:
     """One connection."""
 
-    def __init__(self, port: int) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)
+    def __init__(self, port: int, *, address: str = "127.0.0.1") -> None:
+        """Connect from `address`, one of loopback's."""
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S, source_address=(address, 0))
         self._xid = 0
 
     def __enter__(self) -> "NfsClient":

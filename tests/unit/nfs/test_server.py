@@ -518,7 +518,7 @@ def test_what_the_tree_has_in_memory_never_waits_for_the_pool(client: NfsClient,
 
 def test_more_calls_than_may_be_in_flight_are_all_answered(tree: MemoryTree) -> None:
     with (
-        serving(tree, limits=Limits(pending_calls=3, pool_threads=2, in_flight_bytes=5000)) as (_, port),
+        serving(tree, limits=Limits(pending_calls=3, pool_threads=2, connection_bytes=5000)) as (_, port),
         NfsClient(port) as client,
     ):
         file = client.handle("maps/1.0.0/big.bin")
@@ -552,20 +552,6 @@ def test_the_connection_that_was_silent_for_longest_makes_room_for_a_new_one(tre
             assert silent.receive() == b""
             busy.call("NULL")
             assert server.connections == 2
-
-
-def test_connections_above_the_limit_wait_for_their_turn(tree: MemoryTree) -> None:
-    with (
-        serving(tree, limits=Limits(connections=1)) as (server, port),
-        NfsClient(port) as first,
-        NfsClient(port) as second,
-    ):
-        first.call("NULL")
-        xid = second.start("NULL")
-        first.call("NULL")
-        assert server.connections == 1
-        first.sock.close()
-        assert int.from_bytes(second.receive()[:4], "big") == xid
 
 
 def test_draining_answers_calls_in_flight_and_accepts_no_more(tree: MemoryTree) -> None:
