@@ -1,4 +1,4 @@
-"""The one table from errors to `nfsstat3` and `mountstat3`. Threads: constant.
+"""The one table from errors to `nfsstat3`, and from that to `mountstat3` and `nlm4_stats`. Threads: constant.
 
 Every leaf of `store.errors` stands here, though a reading server can meet only a few of them, so that a new error can't
 reach clients undecided.
@@ -10,6 +10,7 @@ from typing import Final
 from nfs.fhandle import BadHandle
 from nfs.wire.mount3 import mountstat3
 from nfs.wire.nfs3types import nfsstat3
+from nfs.wire.nlm4 import nlm4_stats
 from store import errors
 
 _S: Final = nfsstat3
@@ -67,6 +68,12 @@ _MOUNT: Final[Mapping[nfsstat3, mountstat3]] = {
     _S.NFS3ERR_JUKEBOX: mountstat3.MNT3ERR_SERVERFAULT,  # MOUNT has no "later"; mount.nfs tries again by itself
 }
 
+_LOCK: Final[Mapping[nfsstat3, nlm4_stats]] = {
+    _S.NFS3ERR_BADHANDLE: nlm4_stats.NLM4_STALE_FH,
+    _S.NFS3ERR_STALE: nlm4_stats.NLM4_STALE_FH,
+    _S.NFS3ERR_JUKEBOX: nlm4_stats.NLM4_DENIED_GRACE_PERIOD,  # the one refusal after which clients ask again
+}
+
 
 def status_of(error: Exception) -> nfsstat3:
     """Return the status for an error; the nearest class of it that stands in the table decides."""
@@ -79,3 +86,8 @@ def status_of(error: Exception) -> nfsstat3:
 def mount_status_of(status: nfsstat3) -> mountstat3:
     """Return what MOUNT says for a status."""
     return _MOUNT.get(status, mountstat3.MNT3ERR_SERVERFAULT)
+
+
+def lock_stats_of(error: Exception) -> nlm4_stats:
+    """Return what NLM says for an error."""
+    return _LOCK.get(status_of(error), nlm4_stats.NLM4_FAILED)

@@ -1,4 +1,4 @@
-"""Every procedure that is answered, as data (RFC 1813 section 3 and appendix I).
+"""Every procedure that is answered, as data (RFC 1813 section 3, appendixes I and II).
 
 Threads: constant.
 """
@@ -6,12 +6,13 @@ Threads: constant.
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from nfs.handlers import attributes, changing, listing, mount, names, reading
+from nfs.handlers import attributes, changing, listing, locks, mount, names, reading
 from nfs.status import mount_status_of
 from nfs.view import View
-from nfs.wire import mount3, nfs3
+from nfs.wire import mount3, nfs3, nlm4
 from nfs.wire.mount3 import DIRPATH, MOUNT_PROGRAM, MOUNT_V3, mountres3
 from nfs.wire.nfs3types import NFS_PROGRAM, NFS_V3, Result, nfsstat3, wcc_data
+from nfs.wire.nlm4 import NLM_PROGRAM, NLM_V4
 from nfs.wire.xdr import Codec, void
 
 
@@ -37,6 +38,10 @@ Codecs = tuple[Codec[Any], Codec[Any]]
 
 def _nfs(name: str, codecs: Codecs, handler: Callable[[Any, View], Any], resfail: object = None) -> Procedure:
     return Procedure(name, codecs[0], handler, codecs[1], lambda status: Result(status, resfail=resfail))
+
+
+def _nlm(name: str, codecs: Codecs, handler: Callable[[Any, View], Any]) -> Procedure:
+    return Procedure(name, codecs[0], handler, codecs[1], None)
 
 
 _WCC: Final = wcc_data()
@@ -75,7 +80,21 @@ MOUNT_PROCEDURES: Final[Mapping[int, Procedure]] = {
     5: Procedure("EXPORT", void, mount.export, mount3.EXPORTS, None),
 }
 
+NLM_PROCEDURES: Final[Mapping[int, Procedure]] = {  # 6 to 15, the asynchronous ones, are not served: see `locks`
+    0: Procedure("NULL", void, mount.null, void, None),
+    1: _nlm("TEST", nlm4.TEST4, locks.test4),
+    2: _nlm("LOCK", nlm4.LOCK4, locks.lock4),
+    3: _nlm("CANCEL", nlm4.CANCEL4, locks.unlock4),
+    4: _nlm("UNLOCK", nlm4.UNLOCK4, locks.unlock4),
+    5: _nlm("GRANTED", nlm4.GRANTED4, locks.granted4),
+    20: _nlm("SHARE", nlm4.SHARE4, locks.share4),
+    21: _nlm("UNSHARE", nlm4.SHARE4, locks.unshare4),
+    22: _nlm("NM_LOCK", nlm4.LOCK4, locks.lock4),
+    23: _nlm("FREE_ALL", nlm4.FREE_ALL4, locks.free_all),
+}
+
 PROGRAMS: Final[Mapping[int, Program]] = {
     NFS_PROGRAM: Program(NFS_V3, NFS_PROCEDURES),
     MOUNT_PROGRAM: Program(MOUNT_V3, MOUNT_PROCEDURES),
+    NLM_PROGRAM: Program(NLM_V4, NLM_PROCEDURES),
 }

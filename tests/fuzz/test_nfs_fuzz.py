@@ -10,7 +10,7 @@ from nfs.dispatch import Runnable, parse, run_blocking
 from nfs.export import Export
 from nfs.fhandle import WHOLE_TREE
 from nfs.limits import Limits
-from nfs.table import MOUNT_PROCEDURES, NFS_PROCEDURES, PROGRAMS, Procedure
+from nfs.table import MOUNT_PROCEDURES, NFS_PROCEDURES, NLM_PROCEDURES, PROGRAMS, Procedure
 from nfs.view import BlockingView
 from nfs.wire.errors import AuthRejected, GarbageArgs, NotACall, RecordRefused, RpcMismatch
 from nfs.wire.record import RecordReader
@@ -20,7 +20,7 @@ from tests.conformance.tree_cases import SAMPLE
 from tests.support.nfs_client import KEY, USER
 from tests.support.trees import MemoryTree, resolve
 
-PROCEDURES = [*NFS_PROCEDURES.values(), *MOUNT_PROCEDURES.values()]
+PROCEDURES = [*NFS_PROCEDURES.values(), *MOUNT_PROCEDURES.values(), *NLM_PROCEDURES.values()]
 WORDS = st.one_of(
     st.binary(max_size=200),
     st.lists(st.integers(0, 9).map(lambda n: n.to_bytes(4, "big")) | st.binary(max_size=12), max_size=60).map(b"".join),
