@@ -99,10 +99,17 @@ def http_server(settings: Settings, listener: socket.socket) -> Server:
 
 def nfs_server(settings: Settings, listener: socket.socket) -> Server:
     """Build an NFS worker's server."""
+    from nfs.limits import Limits
     from nfs.server import NfsServer
 
     tree, handle_key = build_tree(settings)
-    return NfsServer(listener, tree, handle_key=handle_key)
+    limits = Limits(
+        connections=settings.nfs.connections,
+        in_flight_bytes=settings.nfs.in_flight,
+        record_s=settings.nfs.record_time,
+        patience_s=settings.nfs.patience,
+    )
+    return NfsServer(listener, tree, handle_key=handle_key, limits=limits)
 
 
 def serve(

@@ -142,6 +142,39 @@ def read_key_place(value: object) -> str:
     return str(value)
 
 
+def read_count(value: object) -> int:
+    """Take how many of something there may be.
+
+    Raises:
+        ValueError: anything but a whole number from 1 to a million.
+    """
+    number = _number(value)
+    if not 1 <= number <= 1_000_000 or number != int(number):
+        raise ValueError(f"{value!r} is not a whole number from 1 to 1000000")
+    return int(number)
+
+
+def read_seconds(value: object) -> float:
+    """Take a time in seconds.
+
+    Raises:
+        ValueError: anything but a number from 0.1 to 3600.
+    """
+    seconds = _number(value)
+    if not 0.1 <= seconds <= 3600:
+        raise ValueError(f"{value!r} is not a number of seconds from 0.1 to 3600")
+    return seconds
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError(f"input should be a number, got {value!r}")
+    try:
+        return float(value)
+    except ValueError as error:
+        raise ValueError(f"input should be a number, got {value!r}") from error
+
+
 def _no_portmap(value: object) -> bool:
     if read_switch(value):
         raise ValueError("this version has no portmapper: give clients the port (port=P,mountport=P)")
@@ -218,6 +251,29 @@ class NfsSettings:
     )
     portmap: bool = _setting(
         _no_portmap, False, "true or false", "Answer the portmapper on port 111 too. This version cannot yet."
+    )
+    connections: int = _setting(
+        read_count,
+        1024,
+        "number",
+        "Most connections, in each worker process. For one more, one goes that was silent for long, or one of the "
+        "address that has most.",
+    )
+    in_flight: int = _setting(
+        parse_size,
+        "256MiB",
+        "bytes",
+        "Most bytes of replies that are being made or sent, in each worker process. Beyond, each connection gets "
+        "1 MiB, and those go that take nothing.",
+    )
+    record_time: float = _setting(
+        read_seconds, 10.0, "seconds", "How long a client may take to send one call, from its first byte to its last."
+    )
+    patience: float = _setting(
+        read_seconds,
+        10.0,
+        "seconds",
+        "How long a call may wait for the store before its client is told to come again (NFS3ERR_JUKEBOX).",
     )
 
 

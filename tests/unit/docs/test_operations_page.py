@@ -7,7 +7,7 @@ import click
 from gateway import exits
 from gateway.cli.common import COMMON_OPTIONS
 from gateway.cli.main import COMMANDS, cli
-from gateway.config import SHORT_NAMES, Settings, spell_size, table
+from gateway.config import SHORT_NAMES, Settings, spelled, table
 from tests.unit.docs.pages import marked, rows, section, text
 
 PAGE = "docs/operations.md"
@@ -66,12 +66,12 @@ def test_commands_without_json_are_those_that_the_page_excepts() -> None:
 def test_settings_and_defaults_are_those_of_the_table() -> None:
     shown = {row[0].strip("`"): row[1].strip("`") for row in rows(section(PAGE, "Settings")) if "." in row[0]}
     assert list(shown) == [setting.name for setting in table()]
-    sizes = {"cache.memory": Settings().cache.memory, "cache.disk": Settings().cache.disk}
+    spelt = spelled(Settings())
     for setting in table():
-        if setting.name in sizes:
-            assert shown[setting.name] == spell_size(sizes[setting.name])
-        elif setting.default != "":
-            assert shown[setting.name] == str(setting.default).lower()
+        section_name, _, key = setting.name.partition(".")
+        default = spelt[section_name][key]
+        if default != "":
+            assert shown[setting.name] == (str(default).lower() if isinstance(default, bool) else str(default))
 
 
 def test_every_short_environment_name_is_told() -> None:

@@ -19,6 +19,8 @@ from gateway.config import (
     load,
     parse_address,
     parse_size,
+    read_count,
+    read_seconds,
     spell_size,
     spelled,
     table,
@@ -191,6 +193,28 @@ def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a size"):
         parse_size(text)
+
+
+@pytest.mark.parametrize(("value", "number"), [(1, 1), ("1024", 1024), (10.0, 10), (1_000_000, 1_000_000)])
+def test_counts_are_whole_numbers(value: object, number: int) -> None:
+    assert read_count(value) == number
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, "many", "", True, None, "nan", "inf", 1_000_001])
+def test_what_is_no_count_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="number"):
+        read_count(value)
+
+
+@pytest.mark.parametrize(("value", "seconds"), [(10, 10.0), ("0.5", 0.5), (3600, 3600.0)])
+def test_seconds_may_have_fractions(value: object, seconds: float) -> None:
+    assert read_seconds(value) == seconds
+
+
+@pytest.mark.parametrize("value", [0, -1, "soon", "", False, None, "nan", "inf", 3601])
+def test_what_is_no_time_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="number"):
+        read_seconds(value)
 
 
 @given(st.integers(0, 1 << 50))
