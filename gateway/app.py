@@ -109,7 +109,7 @@ def nfs_server(settings: Settings, listener: socket.socket) -> Server:
         record_s=settings.nfs.record_time,
         patience_s=settings.nfs.patience,
     )
-    return NfsServer(listener, tree, handle_key=handle_key, limits=limits)
+    return NfsServer(listener, tree, handle_key=handle_key, limits=limits, small_fileids=settings.nfs.small_fileids)
 
 
 def serve(

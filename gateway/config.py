@@ -252,6 +252,12 @@ class NfsSettings:
     portmap: bool = _setting(
         _no_portmap, False, "true or false", "Answer the portmapper on port 111 too. This version cannot yet."
     )
+    small_fileids: bool = _setting(
+        read_switch,
+        False,
+        "true or false",
+        "Show file numbers of 31 bits, for programs built for 32 bits. In large trees two files may share one.",
+    )
     connections: int = _setting(
         read_count,
         1024,

@@ -18,15 +18,18 @@ _MODES: Final = {Kind.FOLDER: 0o555, Kind.LINK: 0o777}
 _NS: Final = 1_000_000_000
 
 
-def fattr3_bytes(node: Node, *, fsid: int, uid: int, gid: int) -> bytes:
+def fattr3_bytes(node: Node, *, fileid: int, fsid: int, uid: int, gid: int) -> bytes:
     """Return the 84 bytes of a node's attributes. All is owned by `uid` and `gid`, and nothing can be written."""
     size = shown_size(node)
     mode = (0o555 if node.executable else 0o444) if node.kind is Kind.FILE else _MODES[node.kind]
     used = -(-size // BLOCK_BYTES) * BLOCK_BYTES
     mtime, ctime = nfstime(node.mtime_ns), nfstime(node.ctime_ns)
-    return FATTR3.pack(
-        _TYPES[node.kind], mode, LINKS, uid, gid, size, used, 0, 0, fsid, node.fileid, *mtime, *mtime, *ctime
-    )
+    return FATTR3.pack(_TYPES[node.kind], mode, LINKS, uid, gid, size, used, 0, 0, fsid, fileid, *mtime, *mtime, *ctime)
+
+
+def small_fileid(fileid: int) -> int:
+    """Return 31 bits of a fileid, for programs that were built for 32 bits: never 0, but not unique in large trees."""
+    return (fileid ^ fileid >> 32) & 0x7FFFFFFF or 1
 
 
 def shown_size(node: Node) -> int:

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from threading import Lock
 from typing import Final
 
-from nfs.attributes import fattr3_bytes
+from nfs.attributes import fattr3_bytes, small_fileid
 from nfs.fhandle import WHOLE_TREE, FileHandles
 from nfs.memo import Memo
 from nfs.wire.mount3 import MAX_LISTED, mountbody
@@ -26,7 +26,9 @@ Known = tuple[Node, bytes]  # a node that never changes, and the bytes of its at
 class Export:
     """One tree as NFS shows it."""
 
-    def __init__(self, tree: FileTree, *, handle_key: bytes, uid: int = 0, gid: int = 0) -> None:
+    def __init__(
+        self, tree: FileTree, *, handle_key: bytes, uid: int = 0, gid: int = 0, small_fileids: bool = False
+    ) -> None:
         """Serve `tree`.
 
         Args:
@@ -34,11 +36,12 @@ class Export:
             handle_key: the store's secret for handles.
             uid: owner of everything.
             gid: group of everything.
+            small_fileids: show fileids of 31 bits.
         """
         self.tree = tree
         self.handles = FileHandles(handle_key, remembered=REMEMBERED_HANDLES)
         self.mounts = Mounts(MAX_LISTED)
-        self._uid, self._gid, self._fsid = uid, gid, tree.fsid
+        self._uid, self._gid, self._fsid, self._small = uid, gid, tree.fsid, small_fileids
         self._known: Memo[bytes, Known] = Memo(REMEMBERED_NODES)  # by handle; only nodes that never change
         self._outward: Memo[tuple[int, Place], tuple[bytes, bytes]] = Memo(REMEMBERED_NODES)  # handle and attributes
         self._parents: Memo[tuple[int, Place], int] = Memo(REMEMBERED_NODES)  # fileid above: fixed, as identities are
@@ -58,11 +61,16 @@ class Export:
         key = export, node.place
         known = self._outward.get(key)
         if known is None:
-            fattr3 = fattr3_bytes(node, fsid=self._fsid, uid=self._uid, gid=self._gid)
+            fileid = self.fileid(node)
+            fattr3 = fattr3_bytes(node, fileid=fileid, fsid=self._fsid, uid=self._uid, gid=self._gid)
             known = self.handles.encode(node.place, export=export), fattr3
             if not node.changing:
                 self._outward.put(key, known)
         return known
+
+    def fileid(self, node: Node) -> int:
+        """Return a node's number as clients see it."""
+        return small_fileid(node.fileid) if self._small else node.fileid
 
     def mounted(self, place: Place) -> int:
         """Return the export that a mount of a place is."""

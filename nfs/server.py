@@ -45,6 +45,7 @@ class NfsServer:
         limits: Limits | None = None,
         uid: int = 0,
         gid: int = 0,
+        small_fileids: bool = False,
     ) -> None:
         """Prepare to serve.
 
@@ -55,9 +56,10 @@ class NfsServer:
             limits: what to take on.
             uid: owner of everything.
             gid: group of everything.
+            small_fileids: show fileids of 31 bits, see `Export`.
         """
         self._listener, self._limits = listener, limits if limits is not None else Limits()
-        self._export = Export(tree, handle_key=handle_key, uid=uid, gid=gid)
+        self._export = Export(tree, handle_key=handle_key, uid=uid, gid=gid, small_fileids=small_fileids)
         self._replies = Replies()
         self._pool = FairPool(self._limits.pool_threads, name="nfs-blocking")
         self._in_flight = InFlight(self._limits.in_flight_bytes)

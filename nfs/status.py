@@ -23,6 +23,7 @@ STATUS: Final[Mapping[type[Exception], nfsstat3]] = {
     errors.TagMissing: _S.NFS3ERR_NOENT,
     errors.NotAFolder: _S.NFS3ERR_NOTDIR,
     errors.StaleNode: _S.NFS3ERR_STALE,
+    errors.AmbiguousNode: _S.NFS3ERR_BADHANDLE,
     errors.ObjectMissing: _S.NFS3ERR_IO,  # a state names an object that is gone: the state is damaged
     errors.StoreMissing: _S.NFS3ERR_JUKEBOX,  # it was there when the server started: wait for it to come back
     # Conflict: nothing is written here, so none is expected; trying again is the cure

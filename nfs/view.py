@@ -93,7 +93,7 @@ class _TreeView(ABC):
     def parent_fileid(self, folder: Node) -> int:
         fileid = self.export.remembered_parent_fileid(folder, self.within)
         if fileid is None:
-            fileid = self._above(folder).fileid
+            fileid = self.export.fileid(self._above(folder))
             self.export.remember_parent_fileid(folder, self.within, fileid)
         return fileid
 

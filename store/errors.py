@@ -95,6 +95,14 @@ class StaleNode(Missing):
         super().__init__(f"no longer in the store: {what}")
 
 
+class AmbiguousNode(Missing):
+    """What a node says of its state fits several: it cannot be told which was meant."""
+
+    def __init__(self, dataset: str, prefix: str) -> None:
+        self.dataset, self.prefix = dataset, prefix
+        super().__init__(f"several states of {dataset} begin with b3-{prefix}")
+
+
 # Conflict
 
 

@@ -118,7 +118,7 @@ def _fill(folder: Node, cookie: int, cookieverf: bytes, most: int, take: Callabl
         listing = view.children(folder, after, most, verifier)
         verifier = listing.verifier
         for entry in listing.entries:
-            if not take(_Name(entry.cookie + COOKIE_SHIFT, entry.name, entry.node.fileid, entry.node)):
+            if not take(_Name(entry.cookie + COOKIE_SHIFT, entry.name, view.export.fileid(entry.node), entry.node)):
                 return _Page(verifier, False)
             after = entry.cookie
         if listing.eof:
@@ -129,7 +129,7 @@ def _fill(folder: Node, cookie: int, cookieverf: bytes, most: int, take: Callabl
 
 def _dots(folder: Node, cookie: int, view: View) -> Iterator[_Name]:
     if cookie < COOKIE_DOT:
-        yield _Name(COOKIE_DOT, b".", folder.fileid, folder)
+        yield _Name(COOKIE_DOT, b".", view.export.fileid(folder), folder)
     if cookie < COOKIE_DOTDOT:
         yield _Name(COOKIE_DOTDOT, b"..", view.parent_fileid(folder), None)
 

@@ -21,7 +21,7 @@ from typing import Final
 from store.catalogue.catalogue import Catalogue
 from store.catalogue.head import Content, TagState
 from store.catalogue.listing import AT_ONCE, FEW, PREFIXES, Listed, below, listed
-from store.errors import StoreError, Unavailable
+from store.errors import AmbiguousNode, StoreError, Unavailable
 from store.flight import SingleFlight
 from store.objects.base import ObjectStore
 from store.vfs.names import Group, Names, Newest, digest64, prefix_of
@@ -48,9 +48,16 @@ class View:
     by_n: Mapping[int, TagState]  # in order of creation
 
     def content(self, manifest: bytes) -> Content | None:
-        """Return the state that begins with 16 bytes `manifest`, if a tag names it at the moment."""
+        """Return the state that begins with 16 bytes `manifest`, if a tag names it at the moment.
+
+        Raises:
+            AmbiguousNode: several do.
+        """
         wanted = manifest.hex()
-        return next((tag.content for tag in self.by_n.values() if tag.content.manifest.startswith(wanted)), None)
+        contents = [tag.content for tag in self.by_n.values() if tag.content.manifest.startswith(wanted)]
+        if len({content.manifest for content in contents}) > 1:
+            raise AmbiguousNode(self.name, wanted)
+        return contents[0] if contents else None
 
     @property
     def cost(self) -> int:

@@ -1,5 +1,7 @@
 """A mounted folder is an export of its own: `..` stops at it, and its handles reach nothing else."""
 
+import socket
+import threading
 from collections import deque
 from collections.abc import Iterator
 
@@ -8,6 +10,7 @@ import pytest
 from nfs.export import Export
 from nfs.fhandle import WHOLE_TREE, FileHandles
 from nfs.handlers import mount
+from nfs.server import NfsServer
 from nfs.view import BlockingView
 from nfs.wire import nfs3
 from nfs.wire import nfs3types as t
@@ -149,6 +152,25 @@ def test_every_gateway_of_a_store_gives_an_export_the_same_handle(tree: MemoryTr
     with serving(tree) as (_, port), NfsClient(port) as other:
         for path in ("/maps", "/maps/latest", "/maps/1.0.0/sub"):
             assert mounted(client, path) == mounted(other, path)
+
+
+def test_small_fileids_are_the_same_in_attributes_and_listings(tree: MemoryTree) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = NfsServer(listener, tree, handle_key=KEY, small_fileids=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        with NfsClient(listener.getsockname()[1]) as client:
+            folder = client.handle("maps/1.0.0/sub")
+            page = ok(client.call("READDIRPLUS", nfs3.READDIRPLUS3args(folder, 0, bytes(8), 65536, 65536)))
+            numbers = [entry.fileid for entry in page.entries]
+            assert [client.attributes(e.name_handle).fileid for e in page.entries if e.name_handle] == [
+                numbers[0],
+                *numbers[2:],
+            ]
+            assert client.attributes(looked_up(client, folder, b"..")).fileid == numbers[1]
+            assert all(0 < number < 1 << 31 for number in numbers)
+        server.drain(5)
+        thread.join()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nfs.attributes import fattr3_bytes, nfstime
+from nfs.attributes import fattr3_bytes, nfstime, small_fileid
 from nfs.fhandle import BadHandle
 from nfs.memo import Memo
 from nfs.outgoing import JOINED, Batch
@@ -66,6 +66,13 @@ def test_a_memo_keeps_what_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
+    ("fileid", "small"), [(1, 1), (1 << 32, 1), (0x8000_0000, 1), (0x7FFF_FFFF << 32 | 1, 0x7FFF_FFFE)]
+)
+def test_small_fileids_have_31_bits_and_are_never_0(fileid: int, small: int) -> None:
+    assert small_fileid(fileid) == small
+
+
+@pytest.mark.parametrize(
     ("time_ns", "expected"),
     [
         (0, (0, 0)),
@@ -96,7 +103,7 @@ def test_attributes_tell_kind_and_size(
     kind: Kind, size: int, executable: bool, mode: int, shown: int, used: int
 ) -> None:
     node = Node(kind, PLACE, 99, size, 0, 0, executable, False)
-    attributes = fattr3(*FATTR3.unpack(fattr3_bytes(node, fsid=7, uid=1, gid=2)))
+    attributes = fattr3(*FATTR3.unpack(fattr3_bytes(node, fileid=99, fsid=7, uid=1, gid=2)))
     assert (attributes.mode, attributes.size, attributes.used, attributes.nlink) == (mode, shown, used, 1)
     assert (attributes.fsid, attributes.fileid, attributes.uid, attributes.gid) == (7, 99, 1, 2)
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from store.catalogue.head import Head, encode_head
+from store.catalogue.head import Content, Head, TagState, encode_head
 from store.catalogue.listing import AT_ONCE, FEW, PREFIXES
-from store.errors import StaleNode, StoreUnavailable
+from store.catalogue.refs import TagKind
+from store.errors import AmbiguousNode, StaleNode, StoreUnavailable
 from store.layout import dataset_key, name_prefix
 from store.objects.base import Fetched, ObjectInfo
 from store.objects.memory import MemoryStore
-from store.vfs.live import ASK_AGAIN_S, BRIDGED_S, FRESH_S, LISTED_S
+from store.vfs.live import ASK_AGAIN_S, BRIDGED_S, FRESH_S, LISTED_S, View
 from store.vfs.names import cookie_of, digest64
 from store.vfs.storetree import HEADS_READ
 from tests.conformance.tree_cases import names, whole
@@ -310,3 +311,20 @@ def test_a_store_that_is_away_for_long_is_told(stage: StoreStage, objects: Listi
         resolve(stage.tree, "maps")
     with pytest.raises(StoreUnavailable):
         stage.tree.children(stage.tree.root())
+
+
+def test_a_prefix_that_two_states_share_names_neither() -> None:
+    def tag(n: int, manifest: str) -> TagState:
+        return TagState(f"t{n}", n, TagKind.CHANNEL, Content(manifest, "00" * 32, 1, 1), 0)
+
+    one, other, apart = "ab" * 16 + "00" * 16, "ab" * 16 + "01" * 16, "cd" * 32
+    tags = [tag(1, one), tag(2, one), tag(3, apart)]
+    view = View("maps", 1, 1, 0, {t.tag: t for t in tags}, {t.n: t for t in tags})
+    found = view.content(bytes.fromhex("ab" * 16))
+    assert found is not None
+    assert found.manifest == one
+    assert view.content(bytes(16)) is None
+    tags.append(tag(4, other))
+    view = View("maps", 1, 1, 0, {t.tag: t for t in tags}, {t.n: t for t in tags})
+    with pytest.raises(AmbiguousNode, match="several states of maps"):
+        view.content(bytes.fromhex("ab" * 16))
