@@ -146,12 +146,21 @@ def serve(
             require_loopback(interface.name, address)
     with contextlib.ExitStack() as opened:
         groups = [
-            Group(interface.name, interface.entry, opened.enter_context(listen(interface.name, address)), workers)
+            Group(interface.name, interface.entry, (opened.enter_context(listen(interface.name, address)),), workers)
             for interface, address in addresses
         ]
         places = [
-            f"{i.name}={i.scheme}{bound(group.listener)}" for (i, _), group in zip(addresses, groups, strict=True)
+            f"{i.name}={i.scheme}{bound(group.listeners[0])}" for (i, _), group in zip(addresses, groups, strict=True)
         ]
+        if settings.nfs.portmap:
+            from gateway.portmap import open_portmap
+
+            nfs = next((group for group in groups if group.name == "nfs"), None)
+            if nfs is None:
+                raise ConfigError("nfs.portmap: NFS is off, so there is nothing that a portmapper could tell")
+            group, place = open_portmap(settings, nfs.listeners[0], opened)
+            groups.append(group)
+            places.append(place)
         Supervisor(groups, settings, log_level=log_level).run(lambda: announce(" ".join(["ready", *places])))
 
 

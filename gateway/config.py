@@ -175,10 +175,16 @@ def _number(value: object) -> float:
         raise ValueError(f"input should be a number, got {value!r}") from error
 
 
-def _no_portmap(value: object) -> bool:
-    if read_switch(value):
-        raise ValueError("this version has no portmapper: give clients the port (port=P,mountport=P)")
-    return False
+def read_port(value: object) -> int:
+    """Take a port.
+
+    Raises:
+        ValueError: anything but a whole number from 0 to 65535.
+    """
+    number = _number(value)
+    if not 0 <= number <= 65535 or number != int(number):
+        raise ValueError(f"{value!r} is not a port from 0 to 65535")
+    return int(number)
 
 
 def _setting(read: Callable[[object], object], default: object, unit: str, text: str) -> Any:  # a field of any type
@@ -244,13 +250,23 @@ class HttpSettings:
 
 @dataclasses.dataclass(frozen=True)
 class NfsSettings:
-    """NFSv3 and MOUNT v3, on one TCP port."""
+    """NFSv3, MOUNT v3 and NLM v4, on one TCP port."""
 
     listen: str = _setting(
-        read_listen, "127.0.0.1:2049", "HOST:PORT", "Where NFS and MOUNT answer; port 0 picks one, off: not."
+        read_listen, "127.0.0.1:2049", "HOST:PORT", "Where NFS, MOUNT and NLM answer; port 0 picks one, off: not."
     )
     portmap: bool = _setting(
-        _no_portmap, False, "true or false", "Answer the portmapper on port 111 too. This version cannot yet."
+        read_switch,
+        False,
+        "true or false",
+        "Tell clients the port: by a portmapper on port 111, TCP and UDP, or by the rpcbind that has it.",
+    )
+    portmap_port: int = _setting(
+        read_port,
+        111,
+        "port",
+        "Where the portmapper answers, on the host of nfs.listen. Clients ask port 111 alone: another is for "
+        "forwarding to, and for tests.",
     )
     small_fileids: bool = _setting(
         read_switch,

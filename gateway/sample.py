@@ -103,7 +103,8 @@ def serve() -> int:
             if server.stdout is not None:
                 for line in server.stdout:
                     click.echo(line, nl=False)
-                    for text in mount_lines(*read_ready(line)):
+                    http, nfs = read_ready(line)
+                    for text in mount_lines(http, nfs, portmap=" portmap=" in line):
                         click.echo(text)
                     click.echo("Ctrl-C ends it.")
             return server.wait()

@@ -1,7 +1,7 @@
 """Keeps groups of worker processes alive over listening sockets that it holds itself.
 
 The sockets are bound before the first worker starts and stay open here, so that connections wait in the kernel's queue
-while a dead worker is replaced. Workers are fresh interpreters that inherit only their own socket; settings go through
+while a dead worker is replaced. Workers are fresh interpreters that inherit only their own sockets; settings go through
 a pipe. That pipe's end, or the kernel (Linux), ends them when the supervisor dies.
 
 Threads: one, the main thread; it waits for signals, statuses and times in one place.
@@ -38,11 +38,11 @@ _log = logging.getLogger(__name__)
 
 
 class Group(NamedTuple):
-    """Workers of one kind on one listening socket."""
+    """Workers of one kind on the same sockets."""
 
     name: str
     entry: str  # "module:function", a `gateway.worker.Build`
-    listener: socket.socket
+    listeners: tuple[socket.socket, ...]  # handed to the entry in this order
     size: int
 
 
@@ -82,7 +82,7 @@ class Supervisor:
             ready_s: for a worker to start.
         """
         self._slots = [_Slot(group, number) for group in groups for number in range(group.size)]
-        self._listeners = [group.listener for group in groups]
+        self._listeners = [listener for group in groups for listener in group.listeners]
         self._settings, self._log_level = settings, log_level
         self._drain_s, self._ready_s = drain_s, ready_s
         self._selector = selectors.DefaultSelector()
@@ -134,14 +134,14 @@ class Supervisor:
     def _start(self, slot: _Slot) -> None:
         reader, writer = os.pipe()
         os.set_blocking(reader, False)
-        listener_fd = slot.group.listener.fileno()
+        listener_fds = tuple(listener.fileno() for listener in slot.group.listeners)
         try:
             process = subprocess.Popen(
                 # -P: a folder named like one of our packages, where the user happens to be, must not be imported.
                 [sys.executable, "-P", "-m", "gateway.worker"],
                 stdin=subprocess.PIPE,
                 stdout=2,  # stdout is the supervisor's alone
-                pass_fds=(listener_fd, writer),
+                pass_fds=(*listener_fds, writer),
                 # Ctrl-C in a terminal goes to the whole group: workers get theirs from us.
                 start_new_session=True,
             )
@@ -152,7 +152,7 @@ class Supervisor:
         order = Order(
             name=slot.name,
             entry=slot.group.entry,
-            listener_fd=listener_fd,
+            listener_fds=listener_fds,
             status_fd=writer,
             drain_s=self._drain_s,
             log_level=self._log_level,

@@ -1,7 +1,7 @@
 """One worker process: `python -P -m gateway.worker`, started by the supervisor and by nobody else.
 
 Standard input is the control pipe: first one line, the order (JSON); its end means that the supervisor is gone. The
-order names the inherited listening socket and a status pipe, on which one line is written: ready, or why not.
+order names the inherited sockets and a status pipe, on which one line is written: ready, or why not.
 
 Threads: the server runs in a thread of its own; the main thread waits for SIGTERM, for the control pipe's end and for
 the server's own end.
@@ -31,7 +31,7 @@ SWITCH_INTERVAL_S: Final = 0.0002  # how long a busy Python thread may keep the 
 LARGEST_ORDER: Final = 1 << 20  # bytes; settings are a few KiB
 CONTROL_FD: Final = 0
 
-Build = Callable[[Settings, socket.socket], Server]
+Build = Callable[..., Server]  # of the settings and each inherited socket
 
 
 class Order(BaseModel):
@@ -41,7 +41,7 @@ class Order(BaseModel):
 
     name: str  # such as "nfs-0", for logs
     entry: str  # "module:function", a `Build`
-    listener_fd: int
+    listener_fds: tuple[int, ...]
     status_fd: int
     drain_s: float
     log_level: int
@@ -75,9 +75,9 @@ def main() -> None:
 def run(order: Order) -> int:
     """Build the server, report, serve until told otherwise; return the exit code."""
     log = logging.getLogger(f"gateway.worker.{order.name}")
-    listener = socket.socket(fileno=order.listener_fd)
+    listeners = [socket.socket(fileno=fd) for fd in order.listener_fds]
     try:
-        server = _build(order.entry)(order.settings, listener)
+        server = _build(order.entry)(order.settings, *listeners)
     except (StoreError, ConfigError, ServeError) as error:
         _report(order.status_fd, Status(ready=False, failure=str(error), exit_code=exit_code(error)))
         return exit_code(error)

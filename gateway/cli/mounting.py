@@ -1,25 +1,32 @@
 """The lines that mount a gateway's tree, for each system: for `make run`, and checked against what clients need.
 
-Linux needs `nolock` (there is no lock manager) and both ports, since no portmapper answers; macOS wants `locallocks`,
-so that programs which lock files go on working, and no transfer above 1 MiB. rclone compares by checksum only with the
+Where no portmapper answers, Linux needs both ports, and `nolock`, since it would look for the lock manager there; macOS
+wants `locallocks`, so that programs which lock files go on working, and no transfer above 1 MiB. Windows' own client
+needs a portmapper, and an export that has a name. rclone compares by checksum only with the
 vendor `owncloud`, and its pacer would hold it to 100 calls a second.
 """
 
 from gateway.config import Address
 
 
-def mount_lines(http: Address | None, nfs: Address | None) -> list[str]:
-    """Return what to type, with the addresses filled in."""
+def mount_lines(http: Address | None, nfs: Address | None, *, portmap: bool = False) -> list[str]:
+    """Return what to type, with the addresses filled in; `portmap`: clients can ask for the port."""
     lines: list[str] = []
     if nfs is not None:
-        ports = f"port={nfs.port},mountport={nfs.port}"
+        ports = "" if portmap else f",port={nfs.port},mountport={nfs.port}"
+        linux = "" if portmap else f" -o vers=3,tcp,nolock,ro{ports}"
         lines += [
             "Linux (NFS, as root):",
-            f"  mount -t nfs -o vers=3,tcp,nolock,ro,{ports} {nfs.host}:/ /mnt",
+            f"  mount -t nfs{linux} {nfs.host}:/ /mnt",
             "macOS (NFS):",
-            f"  mkdir -p ~/aetherfs && mount_nfs -o vers=3,tcp,rdonly,locallocks,rsize=1048576,{ports} "
+            f"  mkdir -p ~/aetherfs && mount_nfs -o vers=3,tcp,rdonly,locallocks,rsize=1048576{ports} "
             f"{nfs.host}:/ ~/aetherfs",
         ]
+        if portmap:
+            lines += [
+                "Windows (Services for NFS, one dataset):",
+                f"  mount -o anon,nolock,mtype=soft {nfs.host}:/DATASET X:",
+            ]
     if http is not None:
         url = f"http://{http}"
         lines += [

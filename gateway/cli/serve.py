@@ -7,9 +7,9 @@ from gateway.cli.common import Common, PlainCommand, pass_common
 
 @click.command(cls=PlainCommand)
 @click.option("--http", metavar="HOST:PORT", help="Where HTTP and WebDAV answer; port 0 picks one, off: not.")
-@click.option("--nfs", metavar="HOST:PORT", help="Where NFS and MOUNT answer; port 0 picks one, off: not.")
+@click.option("--nfs", metavar="HOST:PORT", help="Where NFS, MOUNT and NLM answer; port 0 picks one, off: not.")
 @click.option("--grpc", metavar="HOST:PORT", help="Where gRPC answers. This version has none: off alone is accepted.")
-@click.option("--portmap", is_flag=True, help="Answer the portmapper on port 111 too. This version cannot yet.")
+@click.option("--portmap", is_flag=True, help="Tell clients the port of NFS, by port 111 or a running rpcbind.")
 @click.option("--workers", default=1, show_default=True, metavar="N", help="Processes for each interface.")
 @click.option("--insecure", is_flag=True, help="Allow addresses that other machines reach, without authentication.")
 @pass_common

@@ -9,8 +9,8 @@ from dav.reply import WsgiApp
 from gateway.cli.mounting import mount_lines
 from gateway.config import Address
 from gateway.web.app import make_wsgi_app
-from nfs.handlers import changing
-from nfs.table import MOUNT_PROCEDURES, NFS_PROCEDURES
+from nfs.handlers import changing, locks
+from nfs.table import MOUNT_PROCEDURES, NFS_PROCEDURES, NLM_PROCEDURES, Procedure
 from tests.support.trees import MemoryTree
 from tests.unit.dav.calls import call
 from tests.unit.docs.pages import rows, section, text
@@ -29,11 +29,22 @@ def app() -> WsgiApp:
     return make_wsgi_app(tree)
 
 
+def answer(procedure: Procedure) -> str:
+    if procedure.handler in (locks.lock4, locks.share4):
+        return "shared"
+    return "refused" if procedure.handler.__module__ == changing.__name__ else "full"
+
+
 def test_nfs_page_lists_every_procedure_as_the_table_answers_it() -> None:
     page = [tuple(row) for row in rows(section("docs/nfs.md", "Procedures"))]
     code = [
-        (program, str(number), procedure.name, "refused" if procedure.handler.__module__ == changing.__name__ else "full")
-        for program, procedures in (("NFS", NFS_PROCEDURES), ("MOUNT", MOUNT_PROCEDURES))
+        (
+            program,
+            str(number),
+            procedure.name,
+            answer(procedure),
+        )
+        for program, procedures in (("NFS", NFS_PROCEDURES), ("MOUNT", MOUNT_PROCEDURES), ("NLM", NLM_PROCEDURES))
         for number, procedure in sorted(procedures.items())
     ]
     assert page == code
@@ -50,6 +61,13 @@ def test_webdav_page_says_how_each_method_is_answered(app: WsgiApp, row: list[st
         done = call(app, method, f"{prefix}/geo/1.0.0/a", {}, SET if method == "PROPPATCH" else b"")
         found = re.search(r"\b[2-5]\d\d\b", answer)  # a status, also that of a missing Depth
         assert done.status == (int(found[0]) if found else 200)
+
+
+def test_nfs_page_shows_the_mount_lines_of_a_gateway_with_a_portmapper() -> None:
+    lines = [line.strip() for line in mount_lines(None, Address("127.0.0.1", 2049), portmap=True)]
+    commands = [line for line in lines if re.match(r"mount |mkdir ", line)]
+    assert len(commands) == 3
+    assert [line for line in commands if line not in text("docs/nfs.md")] == []
 
 
 @pytest.mark.parametrize("page", ["docs/nfs.md", "docs/webdav.md"])

@@ -17,7 +17,7 @@ def main() -> int:
         return 2
     try:
         listener = listen("echo", parsed)
-        group = Group("echo", f"tests.unit.gateway.supervisor_worker:{entry}", listener, int(workers))
+        group = Group("echo", f"tests.unit.gateway.supervisor_worker:{entry}", (listener,), int(workers))
         settings = load(flags={"cache.dir": cache_dir}, environ={})
         ready = f"ready {bound(listener)}"
         ready_s = 1.0 if entry == "silent" else 60.0

@@ -355,9 +355,9 @@ def test_serve_refuses_grpc_which_it_does_not_have(cli: Cli) -> None:
     assert "does not speak gRPC" in cli.err
 
 
-def test_serve_refuses_the_portmapper_which_it_does_not_have(cli: Cli) -> None:
-    cli("serve", "--portmap", exits=2)
-    assert "this version has no portmapper" in cli.err
+def test_serve_refuses_a_portmapper_that_has_nothing_to_tell(cli: Cli) -> None:
+    cli("serve", "--portmap", "--http", "127.0.0.1:0", "--nfs", "off", exits=2)
+    assert "nfs.portmap: NFS is off" in cli.err
 
 
 def test_serve_with_everything_off_is_wrong_usage(cli: Cli) -> None:

@@ -127,7 +127,8 @@ def test_unknown_key_is_refused_with_its_line_and_the_nearest_known(
         ('[http]\nlisten = "8080"\n', "line 2: http.listen: '8080' is not an address"),
         ('[http]\nlisten = "h:70000"\n', "a port is at most 65535"),
         ("[http]\nlisten = 8080\n", "line 2: http.listen: input should be a valid string, got 8080"),
-        ("[nfs]\nportmap = true\n", "line 2: nfs.portmap: this version has no portmapper"),
+        ("[nfs]\nportmap = 3\n", "line 2: nfs.portmap: input should be true or false"),
+        ("[nfs]\nportmap_port = 65536\n", "line 2: nfs.portmap_port: 65536 is not a port from 0 to 65535"),
         ("[nfs\n", "a.toml: .*line 1"),
         ("a = 1\na = 2\n", "a.toml: .*line 2"),
     ],
@@ -245,7 +246,7 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 
 def test_settings_survive_the_pipe_to_a_worker() -> None:
     settings = load(flags={"cache.memory": "5MiB", "http.listen": "off", "store.insecure": "true"}, environ={})
-    order = Order(name="w", entry="m:f", listener_fd=3, status_fd=4, drain_s=1.0, log_level=20, settings=settings)
+    order = Order(name="w", entry="m:f", listener_fds=(3,), status_fd=4, drain_s=1.0, log_level=20, settings=settings)
     told = Order.model_validate_json(order.model_dump_json()).settings
     assert told == settings
     assert (told.cache.memory, told.http.listen, told.store.insecure) == (5 << 20, "off", True)
