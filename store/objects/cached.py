@@ -11,13 +11,15 @@ from concurrent.futures import Future
 from threading import Lock
 from typing import Final
 
+from store.cache import ByteCache
 from store.layout import MANIFESTS, PACKS
-from store.objects.base import ObjectStore
+from store.objects.base import Buffer, ObjectStore
 from store.objects.pieces import PieceCache
 from store.objects.wrapper import Wrapper
 
 PIECE: Final = 1 << 20
-REQUEST: Final = 8  # most pieces of one request
+REQUEST: Final = 10  # most pieces of one request
+RECENT: Final = 16 * (PIECE + 1000)  # bytes: pieces of which another part is likely to be asked for next
 
 
 class CachedObjects(Wrapper):
@@ -26,8 +28,9 @@ class CachedObjects(Wrapper):
     def __init__(self, inner: ObjectStore, cache: PieceCache) -> None:
         super().__init__(inner)
         self._cache = cache
-        self._flights: dict[str, Future[bytes]] = {}
+        self._flights: dict[str, Future[Buffer]] = {}
         self._lock = Lock()
+        self._recent: ByteCache[str, Buffer] = ByteCache(RECENT)
 
     def get(self, key: str, *, offset: int = 0, size: int | None = None) -> bytes:
         """Return a range; see `ObjectStore.get`."""
@@ -36,9 +39,7 @@ class CachedObjects(Wrapper):
         first, last = offset // PIECE, (offset + max(size, 1) - 1) // PIECE
         pieces = self._pieces(key, range(first, last + 1))
         start = offset - first * PIECE
-        if len(pieces) == 1:
-            return pieces[0][start : start + size]
-        return b"".join(pieces)[start : start + size]
+        return _joined(pieces, start, size)
 
     def tail(self, key: str, size: int) -> tuple[bytes, int]:
         """Return an object's end; see `ObjectStore.tail`. A manifest's is kept, with the object's size in front."""
@@ -54,6 +55,7 @@ class CachedObjects(Wrapper):
     def forget(self, key: str, offset: int, size: int) -> None:
         """Drop what is kept of a range that turned out to be damaged: it may have been so when it came."""
         for number in range(offset // PIECE, (offset + max(size, 1) - 1) // PIECE + 1):
+            self._recent.drop(_name(key, number))
             self._cache.drop(_name(key, number))
         if key.startswith(MANIFESTS):
             self._cache.drop(_tail(key))
@@ -68,10 +70,10 @@ class CachedObjects(Wrapper):
         self._cache.close()
         super().close()
 
-    def _pieces(self, key: str, numbers: Sequence[int]) -> list[bytes]:
-        found: dict[int, bytes] = {}
+    def _pieces(self, key: str, numbers: range) -> list[Buffer]:
+        found: dict[int, Buffer] = {}
         for number in numbers:
-            piece = self._cache.get(_name(key, number))
+            piece = self._known(key, number, edge=number in (numbers[0], numbers[-1]))
             if piece is not None:
                 found[number] = piece
         missing = [number for number in numbers if number not in found]
@@ -82,8 +84,18 @@ class CachedObjects(Wrapper):
             found.update((number, flight.result()) for number, flight in waiting.items())
         return [found[number] for number in numbers]
 
-    def _claim(self, key: str, missing: Sequence[int]) -> tuple[dict[int, Future[bytes]], list[int]]:
-        waiting: dict[int, Future[bytes]] = {}
+    def _known(self, key: str, number: int, *, edge: bool) -> Buffer | None:
+        """Return a piece that is here. One at the edge of a range is kept: more of it is asked for next."""
+        name = _name(key, number)
+        piece = self._recent.get(name)
+        if piece is None:
+            piece = self._cache.get(name)
+            if piece is not None and edge:
+                self._recent.put(name, piece, len(piece))
+        return piece
+
+    def _claim(self, key: str, missing: Sequence[int]) -> tuple[dict[int, Future[Buffer]], list[int]]:
+        waiting: dict[int, Future[Buffer]] = {}
         mine = []
         with self._lock:
             for number in missing:
@@ -97,14 +109,14 @@ class CachedObjects(Wrapper):
 
     def _landed_meanwhile(self, key: str, number: int) -> bool:
         """Look once more: another caller's flight may have ended between the first look and the claim."""
-        piece = self._cache.get(_name(key, number))
+        piece = self._known(key, number, edge=False)
         if piece is not None:
             self._land(key, number).set_result(piece)
         return piece is not None
 
     def _fly(self, key: str, run: Sequence[int]) -> None:
         try:
-            data = self._inner.get(key, offset=run[0] * PIECE, size=len(run) * PIECE)
+            data = memoryview(self._inner.get(key, offset=run[0] * PIECE, size=len(run) * PIECE))
         except BaseException as error:
             for number in run:
                 self._land(key, number).set_exception(error)
@@ -114,11 +126,23 @@ class CachedObjects(Wrapper):
             piece = data[index * PIECE : (index + 1) * PIECE]
             if piece:
                 self._cache.put(_name(key, number), piece)
+            if piece and number == run[-1]:  # where the next range begins, most likely; the cache may not take it
+                self._recent.put(_name(key, number), bytes(piece), len(piece))
             self._land(key, number).set_result(piece)
 
-    def _land(self, key: str, number: int) -> Future[bytes]:
+    def _land(self, key: str, number: int) -> Future[Buffer]:
         with self._lock:
             return self._flights.pop(_name(key, number))
+
+
+def _joined(pieces: Sequence[Buffer], start: int, size: int) -> bytes:
+    """Return `size` bytes from `start` of what consecutive pieces hold, or what there is of them; one copy."""
+    parts = []
+    for piece in pieces:
+        part = memoryview(piece)[start : start + size]
+        parts.append(part)
+        start, size = 0, size - len(part)
+    return b"".join(parts)
 
 
 def _name(key: str, number: int) -> str:

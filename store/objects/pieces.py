@@ -13,6 +13,7 @@ Reading never writes: the policy is least-recently-stored. Any thread.
 """
 
 import contextlib
+import io
 import logging
 import os
 import queue
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 import diskcache
 from blake3 import blake3
 
+from store.objects.base import Buffer
 from store.secret import Secret
 
 if TYPE_CHECKING:
@@ -63,10 +65,17 @@ class _RawDisk(diskcache.Disk):  # type: ignore[misc]  # the library has no type
         return super().store(value, read, key=key)
 
     def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> bytes:
-        if mode not in (diskcache.core.MODE_RAW, diskcache.core.MODE_BINARY):
+        if mode == diskcache.core.MODE_RAW:
+            return bytes(value)
+        if mode != diskcache.core.MODE_BINARY or filename is None:
             raise sqlite3.DatabaseError("a row that this cache never writes")
-        found = super().fetch(mode, filename, value, read)
-        return found if isinstance(found, bytes) else bytes(found)
+        with open(os.path.join(self._directory, filename), "rb", buffering=0) as file:
+            return file.read()
+
+    def _write(self, full_path: str, iterator: io.BytesIO, mode: str, encoding: str | None = None) -> int:
+        """Write a piece whole: the library would look for ends of lines in it, and write it line by line."""
+        size: int = super()._write(full_path, iter((iterator.getvalue(),)), mode, encoding)
+        return size
 
 
 def _opened(folder: Path, limit: int, check: str) -> Any:
@@ -173,11 +182,11 @@ class PieceCache:
             return None
         return piece
 
-    def put(self, key: str, piece: bytes) -> None:
-        """Keep a piece soon, unless the writer is behind: then it is not kept."""
-        if key in self._waiting:
+    def put(self, key: str, piece: Buffer) -> None:
+        """Keep a copy of a piece soon, unless the writer is behind: then it is not kept."""
+        if key in self._waiting or (self._queue.full() and not self._patient):
             return
-        self._waiting[key] = piece
+        self._waiting[key] = bytes(piece)
         try:
             self._queue.put(key, block=self._patient)
         except queue.Full:

@@ -5,6 +5,7 @@ import sqlite3
 from pathlib import Path
 
 from store.catalogue.catalogue import Seen
+from store.heap import share_buffers
 from store.objects.base import ObjectStore
 from store.objects.cached import CachedObjects
 from store.objects.pieces import PieceCache
@@ -20,7 +21,7 @@ def open_tree(
     objects: ObjectStore, root: StoreRoot, *, cache_memory: int, cache_dir: Path | None, cache_disk: int,
     cache_key: Secret | None = None, seen: Seen = lambda name, seq: None,
 ) -> StoreTree:  # fmt: skip
-    """Open the store that lies in `objects` as a tree.
+    """Open the store that lies in `objects` as a tree, and make the process one that reads piece after piece.
 
     Args:
         objects: the store, as it lies: an encrypted one's cache holds what is sealed.
@@ -32,6 +33,7 @@ def open_tree(
         cache_key: seals what that folder keeps of a plain store. Not used for an encrypted one.
         seen: told of heads that are read.
     """
+    share_buffers()
     pieces = None
     if cache_dir is not None:
         try:
