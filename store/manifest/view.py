@@ -10,7 +10,7 @@ import itertools
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from store.digest import Digest, PackId
 from store.errors import ObjectCorrupt, ObjectMissing
@@ -24,6 +24,9 @@ from store.manifest.pages import PageCache as PageCache
 from store.manifest.streams import Stream
 from store.objects.base import Buffer, ObjectStore
 from store.pack import Block, sizes_fit
+
+_EXTENT: Final = layout.EXTENT.size
+_TOGETHER: Final = 4096  # blocks looked at together
 
 
 class Record(NamedTuple):
@@ -250,12 +253,14 @@ class Manifest:
     def extents(self, record: Record) -> list[tuple[int, Block | None]]:
         """Return (offset, block or None for a hole) of a whole file, checked as `spans` does, without any to spare."""
         low, stop = self._extent_rows(record.first)
+        rows = list(layout.EXTENT.iter_unpack(self._bytes(Section.EXTENTS, low * _EXTENT, (stop - low) * _EXTENT)))
+        blocks = self._blocks([row for _, row in rows if row != HOLE])
         found: list[tuple[int, Block | None]] = []
         end = 0
-        for at in range(low, stop):
-            start, row = self._extent(at)
-            block = None if row == HOLE else self.block(row)
-            length = block.plain if block is not None else self._hole(record, at, stop, start)
+        for at, (start, row) in enumerate(rows, 1):
+            block = None if row == HOLE else next(blocks)
+            following = rows[at][0] if at < len(rows) else record.size
+            length = block.plain if block is not None else following - start
             if start != end or length <= 0:
                 raise ObjectCorrupt(self.key, f"file {record.first} has a run of {length} bytes at {start}")
             end = start + length
@@ -264,8 +269,21 @@ class Manifest:
             raise ObjectCorrupt(self.key, f"file {record.first} ends at {end} of {record.size}")
         return found
 
-    def _hole(self, record: Record, at: int, stop: int, start: int) -> int:
-        return (self._extent(at + 1)[0] if at + 1 < stop else record.size) - start
+    def _blocks(self, rows: list[int]) -> Iterator[Block]:
+        """Yield many blocks, those that stand together in BLOCKS by one look at it."""
+        first = 0
+        while first < len(rows):
+            stop = first + 1
+            while stop < len(rows) and stop - first < _TOGETHER and rows[stop] == rows[stop - 1] + 1:
+                stop += 1
+            row, count = rows[first], stop - first
+            if not 0 <= row <= self.blocks - count:
+                raise ObjectCorrupt(self.key, f"block {row + count - 1} of {self.blocks}")
+            places = self._bytes(Section.BLOCKS, row * layout.BLOCK.size, count * layout.BLOCK.size)
+            digests = self._bytes(Section.DIGESTS, row * 32, count * 32)
+            for number, fields in enumerate(layout.BLOCK.iter_unpack(places)):
+                yield self._block(row + number, fields, digests[number * 32 : number * 32 + 32])
+            first = stop
 
     def extent_count(self, record: Record) -> int:
         """Return of how many runs a file is made up."""
