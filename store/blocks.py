@@ -22,7 +22,7 @@ from store.objects.base import Buffer, ObjectStore
 from store.pack import Block
 
 GAP: Final = 64 << 10  # bytes between two blocks that are read along rather than asked for apart
-RANGE: Final = 4 << 20  # most bytes of one request
+RANGE: Final = 8 << 20  # most bytes of one request
 PARALLEL: Final = 16  # requests under way for one process
 
 Forget = Callable[[str, int, int], None]
@@ -193,8 +193,7 @@ class BlockReader:
             self._land(block).set_result(chunk)
 
     def _land(self, block: Block) -> Future[bytes]:
-        with self._lock:
-            return self._flights.pop(block)
+        return self._flights.pop(block)  # one step, and without the lock: threads would queue for it, block by block
 
     def close(self) -> None:
         """Stop the threads; fetches that have begun end, and who waits for others is told."""

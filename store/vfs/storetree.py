@@ -69,7 +69,7 @@ class StoreTree:
         self._caches = Caches()
         self._states: ByteCache[tuple[int, int, bytes], StateTree] = ByteCache(STATES)
         self._blocks = BlockReader(repository.objects, memory, id_key=repository.root.id_key, forget=forget)
-        self._ahead = ReadAhead(self._fetch_ahead)
+        self._ahead = ReadAhead(self._fetch_ahead, memory)
         self._pool = ThreadPoolExecutor(_PARALLEL, thread_name_prefix="states")
 
     @property
@@ -397,8 +397,8 @@ class StoreTree:
         runs = state.runs(state.manifest, file.place.record, offset, size)
         blocks = [block for block, _, _ in runs if block is not None]
         waited = any(self._blocks.warm(block.digest) is None for block in blocks)
-        chunks = iter(self._blocks.load(blocks))
         self._ahead.note(file.place, offset, size, waited=waited)
+        chunks = iter(self._blocks.load(blocks))
         views: list[memoryview] = []
         for block, start, length in runs:
             if block is None:
