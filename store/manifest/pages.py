@@ -4,6 +4,7 @@ Each page is held against its digest before it is decoded, and kept decoded in a
 `StoredPages` and `WarmPages` may be used from any thread.
 """
 
+import contextlib
 from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Protocol
@@ -14,13 +15,22 @@ from store.digest import Digest, stored_digest
 from store.errors import NotWarm, ObjectCorrupt
 from store.flight import SingleFlight
 from store.frame import Table
-from store.manifest.layout import TableOfContents
+from store.manifest.layout import Section, TableOfContents
 from store.objects.base import Buffer, ObjectStore
 
 PageCache = ByteCache[tuple[bytes, int], Buffer]
+GROUP = 1 << 20  # stored bytes: what is read along with a page, one request either way
 MERGE_LIMIT = 16 << 20  # most bytes read at once when a whole section is read
 MERGE_PAGES = 128  # and most pages: some claim much more than they take
 _NEAR = 16  # pages held by `NearPages`: the extents of a file lie in four sections
+
+
+# What is read together: names by who looks at a tree, places by who reads its files. Digests are asked for more seldom.
+_PARTS = (
+    {Section.NODES, Section.NAMES, Section.LINKS, Section.GUIDE},
+    {Section.SHA256, Section.MD5},
+    {Section.FILES, Section.EXTENTS, Section.DIGESTS, Section.BLOCKS, Section.PACKS},
+)
 
 
 class PageSource(Protocol):
@@ -82,8 +92,9 @@ class StoredPages:
         self._root = table.digest
         self._tail_at = table.tail_at  # pages that came with the table are used before asking for more
         self._tail = table.tail[: max(0, table.at - table.tail_at)]
-        self._flights: SingleFlight[int, Buffer] = SingleFlight()
+        self._flights: SingleFlight[int, dict[int, Buffer]] = SingleFlight()
         self._sections = sorted((s for s in contents.sections.values() if s.pages), key=lambda s: s.first)
+        self._parts = _parts(contents)
 
     @property
     def cost(self) -> int:
@@ -91,7 +102,14 @@ class StoredPages:
 
     def page(self, number: int) -> Buffer:
         page = self._cache.get((self._root, number))
-        return page if page is not None else self._flights.do(number, lambda: self._fetch(number))
+        if page is not None:
+            return page
+        if not 0 <= number < len(self._contents.pages):
+            raise ObjectCorrupt(self._key, f"page {number} of {len(self._contents.pages)}")
+        group = self._group(number)
+        found = self._flights.do(group.start, lambda: self._fetch(number, group))
+        page = found.get(number)
+        return page if page is not None else self._fetch(number, range(number, number + 1))[number]
 
     def run(self, first: int, count: int) -> Iterator[Buffer]:
         """Yield consecutive pages, with few requests: they lie back to back."""
@@ -113,20 +131,50 @@ class StoredPages:
         missing = sum(page is None for page in cached)
         if missing < 2 or at >= self._tail_at or end - at > 2 * MERGE_LIMIT:
             return [self.page(number + i) if page is None else page for i, page in enumerate(cached)]
-        data = memoryview(self._objects.get(self._key, offset=at, size=end - at))
+        data = self._objects.get(self._key, offset=at, size=end - at)
         return [
-            self._decoded(number + i, data[row.offset - at : row.offset - at + row.stored]) if page is None else page
-            for i, (row, page) in enumerate(zip(rows, cached, strict=True))
+            self._decoded(i, self._part_of(data, at, i)) if page is None else page
+            for i, page in enumerate(cached, number)
         ]
 
-    def _fetch(self, number: int) -> Buffer:
-        if not 0 <= number < len(self._contents.pages):
-            raise ObjectCorrupt(self._key, f"page {number} of {len(self._contents.pages)}")
+    def _group(self, number: int) -> range:
+        """Return the pages that are read along with one: its part of the manifest, or a stretch of that."""
+        pages, tail_at = self._contents.pages, self._tail_at
+        part = next((part for part in self._parts if number in part), None)
+        if part is None or pages[number].offset >= tail_at:
+            return range(number, number + 1)
+        origin = pages[part.start].offset
+        stretch = (pages[number].offset - origin) // GROUP
+        first, stop = number, number + 1
+        while first > part.start and (pages[first - 1].offset - origin) // GROUP == stretch:
+            first -= 1
+        while stop < part.stop and (pages[stop].offset - origin) // GROUP == stretch and pages[stop].offset < tail_at:
+            stop += 1
+        return range(first, stop)
+
+    def _fetch(self, number: int, group: range) -> dict[int, Buffer]:
+        """Fetch a page, and those of its group about it that are not in memory either."""
+        pages = self._contents.pages
+        if pages[number].offset >= self._tail_at:
+            return {number: self._decoded(number, self._part_of(self._tail, self._tail_at, number))}
+        first, stop = number, number + 1
+        while first > group.start and self._cache.get((self._root, first - 1)) is None:
+            first -= 1
+        while stop < group.stop and self._cache.get((self._root, stop)) is None:
+            stop += 1
+        at, end = pages[first].offset, pages[stop - 1].offset + pages[stop - 1].stored
+        data = self._objects.get(self._key, offset=at, size=end - at)
+        found = {number: self._decoded(number, self._part_of(data, at, number))}
+        for other in range(first, stop):
+            if other != number:
+                with contextlib.suppress(ObjectCorrupt):  # told to who asks for it
+                    found[other] = self._decoded(other, self._part_of(data, at, other))
+        return found
+
+    def _part_of(self, data: Buffer, at: int, number: int) -> memoryview:
+        """Return a page as stored out of the manifest's bytes from `at` on."""
         row = self._contents.pages[number]
-        if row.offset >= self._tail_at:
-            start = row.offset - self._tail_at
-            return self._decoded(number, memoryview(self._tail)[start : start + row.stored])
-        return self._decoded(number, self._objects.get(self._key, offset=row.offset, size=row.stored))
+        return memoryview(data)[row.offset - at : row.offset - at + row.stored]
 
     def _decoded(self, number: int, stored: Buffer) -> Buffer:
         row = self._contents.pages[number]
@@ -143,3 +191,16 @@ class StoredPages:
             raise ObjectCorrupt(self._key, f"page {number}: {error}") from error
         self._cache.put((self._root, number), page, len(page))
         return page
+
+
+def _parts(contents: TableOfContents) -> list[range]:
+    """Return the pages of each part of a manifest, as far as its sections lie next to one another."""
+    parts: list[tuple[int, range]] = []
+    for kind, section in sorted(contents.sections.items(), key=lambda item: item[1].first):
+        which = next((number for number, kinds in enumerate(_PARTS) if kind in kinds), -1)
+        pages = range(section.first, section.first + section.pages)
+        if parts and parts[-1][0] == which >= 0 and parts[-1][1].stop == pages.start:
+            pages = range(parts.pop()[1].start, pages.stop)
+        if which >= 0 and pages:
+            parts.append((which, pages))
+    return [pages for _, pages in parts]
