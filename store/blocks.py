@@ -26,6 +26,7 @@ RANGE: Final = 8 << 20  # most bytes of one request
 PARALLEL: Final = 16  # requests under way for one process
 
 Forget = Callable[[str, int, int], None]
+Flight = Future[dict[Block, bytes | StoreError]]  # of the blocks of one run
 
 
 def decode_block(block: Block, stored: Buffer, source: str, id_key: bytes | None = None) -> bytes:
@@ -89,13 +90,10 @@ class BlockReader:
         """
         self._objects, self._id_key, self._forget = objects, id_key, forget
         self.cache: ByteCache[Digest, bytes] = ByteCache(memory)
-        self._flights: dict[Block, Future[bytes]] = {}
+        self.warm = self.cache.get  # a chunk that is in memory, or `None`
+        self._flights: dict[Block, Flight] = {}
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="fetch")
-
-    def warm(self, digest: Digest) -> bytes | None:
-        """Return a chunk that is in memory, or `None`."""
-        return self.cache.get(digest)
 
     def load(self, blocks: Sequence[Block]) -> list[bytes]:
         """Return the chunks of `blocks`, in order.
@@ -103,12 +101,17 @@ class BlockReader:
         Raises:
             BlockCorrupt, ObjectMissing, and what the object store raises.
         """
-        found = {block.digest: chunk for block in blocks if (chunk := self.cache.get(block.digest)) is not None}
+        known = self.cache.get
+        found = {block.digest: chunk for block in blocks if (chunk := known(block.digest)) is not None}
         missing = [block for block in blocks if block.digest not in found]
         if missing:
-            waiting, mine = self._claim(missing)
+            waiting, mine = self._claim(missing, found)
             self._fetch(mine)
-            found.update((block.digest, flight.result()) for block, flight in waiting.items())
+            for block, flight in waiting.items():
+                landed = flight.result()[block]
+                if isinstance(landed, StoreError):
+                    raise landed
+                found[block.digest] = landed
         chunks = [found[block.digest] for block in blocks]
         for block, chunk in zip(blocks, chunks, strict=True):
             if len(chunk) != block.plain:  # it was in memory already, and this block claims another length for it
@@ -116,28 +119,36 @@ class BlockReader:
                 raise BlockCorrupt(expected=block.digest, source=pack_key(block.pack.hex()), why=why)
         return chunks
 
-    def _claim(self, missing: Sequence[Block]) -> tuple[dict[Block, Future[bytes]], list[Block]]:
-        """Return a flight for every missing block, and those that this caller has to fly itself.
+    def _claim(
+        self, missing: Sequence[Block], found: dict[Digest, bytes]
+    ) -> tuple[dict[Block, Flight], list[list[Block]]]:
+        """Return the flight of every missing block, and the runs that this caller has to fly itself.
 
-        A flight is for one place: who knows a chunk at a good place never shares the failure of another.
+        What has landed since it was looked for goes to `found`. A block's place is part of it: who knows a chunk at a
+        good place never shares the failure of another.
         """
-        waiting: dict[Block, Future[bytes]] = {}
-        mine: list[Block] = []
+        waiting: dict[Block, Flight] = {}
+        unknown: list[Block] = []
         with self._lock:
             for block in missing:
-                if block in waiting:
-                    continue
                 flight = self._flights.get(block)
-                if flight is None:
-                    flight = self._flights[block] = Future()
-                    mine.append(block)
-                waiting[block] = flight
+                if flight is not None:
+                    waiting[block] = flight
+                elif (chunk := self.cache.get(block.digest)) is not None:
+                    found[block.digest] = chunk
+                else:
+                    unknown.append(block)
+            mine = runs(unknown)
+            for run in mine:
+                flight = Future()
+                for block in run:
+                    waiting[block] = self._flights[block] = flight
         return waiting, mine
 
-    def _fetch(self, mine: Sequence[Block]) -> None:
+    def _fetch(self, mine: Sequence[Sequence[Block]]) -> None:
         if not mine:
             return
-        first, *others = runs(mine)
+        first, *others = mine
         for run in others:
             try:
                 job = self._pool.submit(self._fly, run)
@@ -149,29 +160,31 @@ class BlockReader:
 
     def _dropped(self, run: Sequence[Block], job: Future[None]) -> None:
         if job.cancelled():
-            for block in run:
-                self._land(block).set_exception(StoreUnavailable(self._objects.address, "it was closed"))
+            self._land(run, dict.fromkeys(run, StoreUnavailable(self._objects.address, "it was closed")))
 
     def _fly(self, run: Sequence[Block]) -> None:
-        """Fetch one run and end the flight of each of its blocks, the sound ones well."""
+        """Fetch one run and end its flight."""
+        landed: dict[Block, bytes | StoreError] = {}
         left: dict[Block, Corrupt | None] = dict.fromkeys(run)
         try:
-            self._read(run, left)
+            self._read(run, left, landed)
             if left and self._forget is not None:
                 start, end = extent(left)
                 self._forget(pack_key(run[0].pack.hex()), start, end - start)
-                self._read(list(left), left)
+                self._read(list(left), left, landed)
+        except StoreError as error:
+            landed.update(dict.fromkeys(left, error))
         except BaseException as error:
-            for block in left:
-                self._land(block).set_exception(error)
-            if not isinstance(error, StoreError):
-                raise
-            return
-        for block, damage in left.items():
-            self._land(block).set_exception(damage)
+            self._land(run, error)
+            raise
+        else:
+            landed.update((block, damage) for block, damage in left.items() if damage is not None)
+        self._land(run, landed)
 
-    def _read(self, run: Sequence[Block], left: dict[Block, Corrupt | None]) -> None:
-        """Ask for one run; take from `left` what arrived well, and note there what did not."""
+    def _read(
+        self, run: Sequence[Block], left: dict[Block, Corrupt | None], landed: dict[Block, bytes | StoreError]
+    ) -> None:
+        """Ask for one run; move to `landed` what arrived well, and note in `left` what did not."""
         key = pack_key(run[0].pack.hex())
         start, end = extent(run)
         try:
@@ -179,7 +192,7 @@ class BlockReader:
         except ObjectCorrupt as error:  # of an encrypted store: one damaged segment spoils the run, but not each block
             left.update(dict.fromkeys(run, error))
             for block in run if len(run) > 1 else ():
-                self._read([block], left)
+                self._read([block], left, landed)
             return
         for block in run:
             at = block.offset - start
@@ -190,10 +203,16 @@ class BlockReader:
                 continue
             del left[block]
             self.cache.put(block.digest, chunk, len(chunk))
-            self._land(block).set_result(chunk)
+            landed[block] = chunk
 
-    def _land(self, block: Block) -> Future[bytes]:
-        return self._flights.pop(block)  # one step, and without the lock: threads would queue for it, block by block
+    def _land(self, run: Sequence[Block], landed: dict[Block, bytes | StoreError] | BaseException) -> None:
+        with self._lock:
+            for block in run:
+                flight = self._flights.pop(block)
+        if isinstance(landed, BaseException):
+            flight.set_exception(landed)
+        else:
+            flight.set_result(landed)
 
     def close(self) -> None:
         """Stop the threads; fetches that have begun end, and who waits for others is told."""

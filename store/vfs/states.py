@@ -14,7 +14,8 @@ from blake3 import blake3
 from store.cache import ByteCache
 from store.catalogue.head import Content
 from store.digest import Digest
-from store.errors import NotAFolder, ObjectCorrupt, PathMissing, StaleNode
+from store.errors import NotAFolder, NotWarm, ObjectCorrupt, PathMissing, StaleNode
+from store.flight import SingleFlight
 from store.kinds import Kind
 from store.manifest.view import Manifest, Record
 from store.pack import Block
@@ -23,22 +24,51 @@ from store.vfs.tree import Entry, Node, Place, Space
 _ODD: Final = 0x9E3779B97F4A7C15
 _MASK: Final = (1 << 64) - 1
 MAPPED: Final = 16_384  # extents: a file of up to about 1 GiB is mapped whole
+SMALL: Final = 64 << 10  # bytes: files up to here are read along with those that are read before and after them
+AROUND: Final = 512 << 10  # most bytes of these
+GROUP: Final = 64  # records among which they are looked for
+QUICK: Final = 512  # extents: a map of more takes over a millisecond, which is too much where nobody may wait
 TABLED: Final = 65_536  # entries: the names of a larger folder are not all looked at because one is not found
+
+
+Run = tuple[Block | None, int, int]  # block (None: a hole), first byte in it, how many
 
 
 class FileMap(NamedTuple):
     """Where a file's bytes lie."""
 
-    offsets: list[int]  # first byte of each run
+    offsets: list[int]  # first byte of each run; the first is 0
     blocks: list[Block | None]  # None: a hole
     size: int
+
+    def runs(self, offset: int, size: int) -> list[Run]:
+        """Return the runs of a range of the file, cut to its end."""
+        offsets, blocks = self.offsets, self.blocks
+        end = offset + size
+        if end > self.size:
+            end = self.size
+        if offset >= end:
+            return []
+        at = bisect_right(offsets, offset) - 1
+        found: list[Run] = []
+        last = len(offsets) - 1
+        while True:
+            start = offsets[at]
+            following = offsets[at + 1] if at < last else self.size
+            if following >= end:
+                found.append((blocks[at], offset - start, end - offset))
+                return found
+            found.append((blocks[at], offset - start, following - offset))
+            offset = following
+            at += 1
 
 
 class Caches:
     """What all states share, bounded in bytes."""
 
     def __init__(self, limit: int = 32 << 20) -> None:
-        self.maps: ByteCache[tuple[Digest, int], FileMap] = ByteCache(limit)  # by root and record
+        self.maps: ByteCache[Place, FileMap] = ByteCache(limit)
+        self.mapping: SingleFlight[Place, FileMap] = SingleFlight()  # a large file's takes a while
         self.lookups: ByteCache[tuple[Place, bytes], Node] = ByteCache(limit)
         self.equivalents: ByteCache[tuple[Digest, int], dict[str, list[int]]] = ByteCache(limit)
 
@@ -51,6 +81,8 @@ class StateTree:
         self.prefix = manifest.id[:16]
         self._caches = caches
         self._seed = _seed(dataset, tag, self.prefix)
+        self._waited_for = -GROUP  # the record of a small file that somebody had to wait for last
+        self._along = -1  # the first record of the group that was fetched last
 
     def place(self, number: int) -> Place:
         return Place(Space.STATE, self.dataset, self.tag, self.prefix, number)
@@ -152,40 +184,65 @@ class StateTree:
             yield Entry(cookie, name, self.node(child, record))
 
     def file_map(self, manifest: Manifest, number: int) -> FileMap | Record:
-        """Return where a file's bytes lie, or its record alone where it is too large to be mapped whole."""
-        record = manifest.record(number)
-        key = (manifest.root, number)
-        found = self._caches.maps.get(key)
+        """Return where a file's bytes lie, or its record alone where it is too large to be mapped whole.
+
+        Raises:
+            NotWarm: only of the `warm` twin, which neither waits for others nor takes long.
+        """
+        place = self.place(number)
+        found = self._caches.maps.get(place)
         if found is None:
-            if manifest.extent_count(record) > MAPPED:
+            record = manifest.record(number)
+            count = manifest.extent_count(record)
+            if count > MAPPED:
                 return record
-            extents = manifest.extents(record)
-            found = FileMap([offset for offset, _ in extents], [block for _, block in extents], record.size)
-            self._caches.maps.put(key, found, 400 + 300 * len(extents))
+            if count <= QUICK:
+                return self._map(manifest, place, record)
+            if manifest is self.manifest.warm:
+                raise NotWarm
+            found = self._caches.mapping.do(place, lambda: self._map(manifest, place, record))
         return found
 
-    def runs(self, manifest: Manifest, number: int, offset: int, size: int) -> list[tuple[Block | None, int, int]]:
-        """Return (block or None, first byte in it, how many) of a range of a file, cut to its end."""
+    def _map(self, manifest: Manifest, place: Place, record: Record) -> FileMap:
+        known = self._caches.maps.get(place)
+        if known is not None:
+            return known
+        extents = manifest.extents(record)
+        if extents and extents[0][0]:
+            raise ObjectCorrupt(manifest.key, f"file of record {place.record} does not begin at 0")
+        found = FileMap([offset for offset, _ in extents], [block for _, block in extents], record.size)
+        self._caches.maps.put(place, found, 400 + 300 * len(extents))
+        return found
+
+    def runs(self, manifest: Manifest, number: int, offset: int, size: int) -> list[Run]:
+        """Return the runs of a range of a file, cut to its end."""
         found = self.file_map(manifest, number)
         if isinstance(found, Record):
             return [(span.block, span.start, span.size) for span in manifest.spans(found, offset, size)]
-        end = min(offset + size, found.size)
-        if offset >= end:
+        return found.runs(offset, size)
+
+    def along(self, number: int) -> list[Block]:
+        """Return what to fetch along with a small file that is being waited for, if the one before stood near it.
+
+        Who goes through a folder reads one file after another: their blocks lie together, and come by one request, or
+        out of one piece of the disk cache.
+        """
+        near, manifest, first = abs(number - self._waited_for) < GROUP, self.manifest, number - number % GROUP
+        self._waited_for = number
+        if not near or first == self._along:  # else all who wait for files of one group would look for them
             return []
-        offsets, blocks = found.offsets, found.blocks
-        at = bisect_right(offsets, offset) - 1
-        if at < 0:
-            raise ObjectCorrupt(manifest.key, f"file of record {number} does not begin at 0")
-        runs = []
-        position = offset
-        while position < end:
-            start = offsets[at]
-            following = offsets[at + 1] if at + 1 < len(offsets) else found.size
-            take = min(end, following) - position
-            runs.append((blocks[at], position - start, take))
-            position += take
-            at += 1
-        return runs
+        self._along = first
+        blocks: list[Block] = []
+        size = 0
+        for other in (*range(number + 1, min(first + GROUP, manifest.records)), *range(number - 1, first - 1, -1)):
+            record = manifest.record(other)
+            if record.kind != Kind.FILE or record.size > SMALL:
+                continue
+            size += record.size
+            if size > AROUND:
+                break
+            blocks += [block for block, _, _ in self.runs(manifest, other, 0, record.size) if block is not None]
+        return blocks
 
 
 def stand_in(dataset: int, tag: int, manifest: bytes, moved_ns: int) -> Node:

@@ -4,6 +4,7 @@ Places: `/` and scopes and datasets come from `live`, everything in a state from
 have in memory: fresh snapshots, decoded manifest pages, plain chunks. Any thread, as the seam says.
 """
 
+import contextlib
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +35,7 @@ from store.vfs.ahead import ReadAhead
 from store.vfs.changing import ROOT_PLACE, ChangingFolders, name_page, tag_of, tag_page
 from store.vfs.live import LiveCatalogue, View
 from store.vfs.names import Names
-from store.vfs.states import Caches, StateTree, stand_in
+from store.vfs.states import SMALL, Caches, StateTree, stand_in
 from store.vfs.tree import NO_VERIFIER, FileDigests, Listing, Node, Place, Space, Usage
 
 STATES: Final = 64 << 20  # bytes of what states keep open: some 1,000 of them
@@ -397,7 +398,11 @@ class StoreTree:
         runs = state.runs(state.manifest, file.place.record, offset, size)
         blocks = [block for block, _, _ in runs if block is not None]
         waited = any(self._blocks.warm(block.digest) is None for block in blocks)
-        self._ahead.note(file.place, offset, size, waited=waited)
+        if waited and file.size <= SMALL:
+            with contextlib.suppress(*_DAMAGED):  # told to who reads it
+                self._blocks.load([*blocks, *state.along(file.place.record)])
+        else:
+            self._ahead.note(file.place, offset, size, waited=waited)
         chunks = iter(self._blocks.load(blocks))
         views: list[memoryview] = []
         for block, start, length in runs:
@@ -417,9 +422,15 @@ class StoreTree:
     def read_warm(self, file: Node, offset: int, size: int) -> list[memoryview] | None:
         if file.kind != Kind.FILE:
             raise IsAFolder("")
-        runs = _warm(self._state_warm(file.place), lambda s: s.runs(s.manifest.warm, file.place.record, offset, size))
-        if runs is None:
-            return None
+        place = file.place
+        found = self._caches.maps.get(place)
+        if found is not None:
+            runs = found.runs(offset, size)
+        else:
+            looked = _warm(self._state_warm(place), lambda s: s.runs(s.manifest.warm, place.record, offset, size))
+            if looked is None:
+                return None
+            runs = looked
         views: list[memoryview] = []
         for block, start, length in runs:
             if block is None:
@@ -429,7 +440,7 @@ class StoreTree:
             if chunk is None or len(chunk) != block.plain:  # a manifest that lies is found out by `read`
                 return None
             views.append(memoryview(chunk)[start : start + length])
-        self._ahead.warm(file.place, offset, size)
+        self._ahead.warm(place, offset, size)
         return views
 
     def digests(self, file: Node) -> FileDigests:

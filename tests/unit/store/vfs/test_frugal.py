@@ -151,3 +151,20 @@ def test_a_version_read_after_another_fetches_little_more_than_its_new_blocks(
             world.watched.asked.clear()
         assert whole(tree, "ds/2.0.0/large") == second
         assert 0.9 * new <= world.watched.packs() <= 1.2 * new
+
+
+def test_small_files_that_are_read_one_after_another_come_many_by_one_request(world: World) -> None:
+    files = {f"{number:04d}": noise(number, 900) for number in range(640)}
+    world.push("1.0.0", files)
+    with world.tree(memory=64 * MIB, disk=False) as tree:
+        folder = resolve(tree, "ds/1.0.0")
+        entries = [entry for after in (0, 512) for entry in tree.children(folder, after=after, limit=512).entries]
+        world.watched.asked.clear()
+        for entry in entries[100:101] + entries[500:501] + entries[300:301]:
+            assert b"".join(tree.read(entry.node, 0, MIB)) == files[entry.name.decode()]
+        assert world.watched.packs() < 3 * 1000  # whoever takes one here and one there is given no more
+        for entry in entries:
+            assert b"".join(tree.read(entry.node, 0, MIB)) == files[entry.name.decode()]
+        requests = len(world.watched.asked)
+        assert requests < 2 * 640 // 64
+        assert world.watched.packs() < 640 * 1000 + 64 * 1024 * 3
