@@ -59,7 +59,7 @@ class FastLane:
     """Answers calls of one connection from what is remembered."""
 
     def __init__(self, export: Export, replies: Replies) -> None:
-        self._export, self._memos = export, replies.by_procedure
+        self._memos, self._remembered = replies.by_procedure, export.remembered
         self._read_warm = export.tree.read_warm
         self._auth = b""  # credential and verifier that were found good
         self._args_at = 0
@@ -91,7 +91,7 @@ class FastLane:
         if len(record) != args_at + _READ_ARGS.size:
             return False
         length, fh, offset, count = _READ_ARGS.unpack_from(record, args_at)
-        known = self._export.remembered(fh) if length == NFS3_FHSIZE else None
+        known = self._remembered(fh) if length == NFS3_FHSIZE else None
         if known is None:
             return False
         node, fattr3 = known
@@ -105,7 +105,7 @@ class FastLane:
             return False  # whatever it is, the table meets it again, logs it and answers; a bug costs one answer
         if data is None:
             return False
-        got = sum(map(len, data))
+        got = len(data[0]) if len(data) == 1 else sum(map(len, data))
         padding = PADDING[got % 4]
         head = _READ_HEAD.pack(
             LAST_FRAGMENT | _READ_HEAD.size - 4 + got + len(padding),
@@ -117,5 +117,8 @@ class FastLane:
             offset + got >= size,
             got,
         )
-        batch.large(head, data, padding)
+        if got <= JOINED:
+            batch.small((head, *data, padding))
+        else:
+            batch.large(head, data, padding)
         return True
