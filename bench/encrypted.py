@@ -46,7 +46,7 @@ class Encrypted(Ours):
     def init(self) -> None:
         """See `Tool`."""
         self.place.mkdir(parents=True)
-        run([self._program, "init", "--encrypt"], env=self._env)
+        run([self.program, "init", "--encrypt"], env=self.env)
 
 
 class Plain(Ours):
@@ -173,8 +173,8 @@ class Bench:
 def served(tool: Ours, env: dict[str, str]) -> Iterator[tuple[str, int, int]]:
     """Run a gateway; yield its HTTP address, its NFS port and its process."""
     with subprocess.Popen(
-        [tool._program, "serve", "--http", "127.0.0.1:0", "--nfs", "127.0.0.1:0"],
-        env=tool._env | env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        [tool.program, "serve", "--http", "127.0.0.1:0", "--nfs", "127.0.0.1:0"],
+        env=tool.env | env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     ) as process:  # fmt: skip
         try:
             assert process.stdout is not None

@@ -49,23 +49,23 @@ class Ours:
     def __init__(self, place: Path, *, address: str = "", env: dict[str, str] | None = None) -> None:
         """Prepare; `address` is an S3 store's, else a folder below `place` is used."""
         self.place, self.address = place, address or str(place / "store")
-        self._program = str(Path(sys.executable).parent / "aetherfs")
-        self._env = _environment(place) | {"AETHERFS_STORE": self.address} | (env or {})
+        self.program = str(Path(sys.executable).parent / "aetherfs")
+        self.env = _environment(place) | {"AETHERFS_STORE": self.address} | (env or {})
 
     def init(self) -> None:
         """See `Tool`."""
         self.place.mkdir(parents=True)
-        run([self._program, "init"], env=self._env)
+        run([self.program, "init"], env=self.env)
 
     def push(self, folder: Path, version: str) -> tuple[Run, dict[str, int]]:
         """See `Tool`."""
-        done = run([self._program, "push", "--quiet", "--json", str(folder), "-t", f"data:{version}"], env=self._env)
+        done = run([self.program, "push", "--quiet", "--json", str(folder), "-t", f"data:{version}"], env=self.env)
         said = json.loads(done.out)
-        return done, {"puts": said["puts"], "files": said["files"]}
+        return done, {"puts": said["puts"], "files": said["files"], "stored": said["stored_bytes"]}
 
     def pull(self, version: str, dest: Path) -> Run:
         """See `Tool`."""
-        return run([self._program, "pull", "--quiet", f"data:{version}", str(dest)], env=self._env)
+        return run([self.program, "pull", "--quiet", f"data:{version}", str(dest)], env=self.env)
 
     def stored(self) -> int:
         """See `Tool`."""
@@ -84,7 +84,7 @@ class Restic:
     def __init__(self, place: Path, *, address: str = "", env: dict[str, str] | None = None) -> None:
         """Prepare; `address` is an S3 repository's, else a folder below `place` is used."""
         self.place, self.address = place, address or str(place / "repo")
-        self._env = _environment(place) | {
+        self.env = _environment(place) | {
             "RESTIC_REPOSITORY": self.address,
             "RESTIC_PASSWORD": "benchmark",
             "RESTIC_CACHE_DIR": str(place / "cache"),
@@ -94,17 +94,17 @@ class Restic:
     def init(self) -> None:
         """See `Tool`."""
         self.place.mkdir(parents=True)
-        run(["restic", "init", "--quiet"], env=self._env)
+        run(["restic", "init", "--quiet"], env=self.env)
 
     def push(self, folder: Path, version: str) -> tuple[Run, dict[str, int]]:
         """See `Tool`."""
-        done = run(["restic", "backup", "--json", "--tag", version, "."], env=self._env, cwd=folder)
+        done = run(["restic", "backup", "--json", "--tag", version, "."], env=self.env, cwd=folder)
         said = json.loads(done.out.strip().splitlines()[-1])
         return done, {"files": said["total_files_processed"]}
 
     def pull(self, version: str, dest: Path) -> Run:
         """See `Tool`."""
-        return run(["restic", "restore", "latest", "--tag", version, "--target", str(dest)], env=self._env)
+        return run(["restic", "restore", "latest", "--tag", version, "--target", str(dest)], env=self.env)
 
     def stored(self) -> int:
         """See `Tool`."""

@@ -93,9 +93,13 @@ def main() -> None:
     ap.add_argument("--big-mib", type=int, default=1024)
     ap.add_argument("--tree-files", type=int, default=5000)
     a = ap.parse_args()
-    root = a.dir.rstrip("/")
+    make(a.dir, seed=a.seed, big_mib=a.big_mib, tree_files=a.tree_files)
+
+
+def make(folder: str, *, seed: int = 20240229, big_mib: int = 1024, tree_files: int = 5000) -> None:
+    root = folder.rstrip("/")
     manifest = root + ".manifest.json"
-    options = {"seed": a.seed, "big_mib": a.big_mib, "tree_files": a.tree_files, "format": 1}
+    options = {"seed": seed, "big_mib": big_mib, "tree_files": tree_files, "format": 1}
     try:
         with open(manifest) as f:
             if json.load(f)["options"] == options and os.path.isdir(root):
@@ -107,10 +111,10 @@ def main() -> None:
         sys.exit(f"{root}: not empty, and not the tree of these options; remove it first")
     os.makedirs(root, exist_ok=True)
     m: dict[str, object] = {"options": options}
-    m["big"] = big(os.path.join(root, "big.bin"), a.big_mib, random.Random(a.seed))
-    m["dir1k"] = flat(root, "dir1k", 1000, random.Random(a.seed + 1))
-    m["dir10k"] = flat(root, "dir10k", 10000, random.Random(a.seed + 2))
-    m["tree"] = nested(root, "tree", a.tree_files, random.Random(a.seed + 3))
+    m["big"] = big(os.path.join(root, "big.bin"), big_mib, random.Random(seed))
+    m["dir1k"] = flat(root, "dir1k", 1000, random.Random(seed + 1))
+    m["dir10k"] = flat(root, "dir10k", 10000, random.Random(seed + 2))
+    m["tree"] = nested(root, "tree", tree_files, random.Random(seed + 3))
     with open(manifest + ".tmp", "w") as f:
         json.dump(m, f, indent=1)
         f.write("\n")
