@@ -74,7 +74,8 @@ def getaddr4(args: p.rpcb, register: Register, asked: Asked) -> bytes:
     """Return a program's universal address, empty for what is not served; the same for GETVERSADDR.
 
     The RFC takes the transport that the call came by, whatever `r_netid` says. One that is served is obeyed here, since
-    a client that names it means it.
+    a client that names it means it. `r_addr` is the portmapper's address as the client knows it, in what TI-RPC's
+    clients send.
     """
     return _getaddr(p.RPCB_V4, args, register, asked)
 
@@ -82,7 +83,7 @@ def getaddr4(args: p.rpcb, register: Register, asked: Asked) -> bytes:
 def _getaddr(version: int, args: p.rpcb, register: Register, asked: Asked) -> bytes:
     transport = TRANSPORTS.get(args.r_netid, asked.transport)
     service = _found(register, version, args.r_prog, args.r_vers, transport)
-    return service.address(asked) if service is not None else b""
+    return service.address(asked, args.r_addr) if service is not None else b""
 
 
 def _found(register: Register, version: int, prog: int, vers: int, transport: Transport | None) -> Service | None:
@@ -96,7 +97,7 @@ def getaddrlist(args: p.rpcb, register: Register, asked: Asked) -> list[p.rpcb_e
     """Return the addresses of a program's version on all transports of the family that the call came by."""
     return [
         p.rpcb_entry(
-            s.address(asked),
+            s.address(asked, args.r_addr),
             s.transport.netid,
             _SEMANTICS[s.transport.protocol],
             s.transport.family,

@@ -28,7 +28,7 @@ from nfs.wire.xdr import decode_whole, encode_whole
 
 SOCKETS: Final = ("/run/rpcbind.sock", "/var/run/rpcbind.sock")
 TIMEOUT_S: Final = 3.0  # for each step: all of it is on this machine
-LOOK_AGAIN_S: Final = 30.0  # whether an rpcbind that was started anew has forgotten us
+LOOK_AGAIN_S: Final = 10.0  # whether an rpcbind that was started anew has forgotten us
 _LARGEST_REPLY: Final = 1 << 20  # bytes; rpcbind's list of some dozen services has 3,000
 _SET, _UNSET, _DUMP = 1, 2, 4
 _RESERVED: Final = range(1023, 599, -1)  # ports that only root may use

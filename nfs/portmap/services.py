@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
+from nfs.wire.errors import GarbageArgs
 from nfs.wire.mount3 import MOUNT_PROGRAM, MOUNT_V3
 from nfs.wire.nfs3types import NFS_PROGRAM, NFS_V3
 from nfs.wire.nlm4 import NLM_PROGRAM, NLM_V4
-from nfs.wire.portmap import PMAP_V2, PORTMAP_PROGRAM, RPCB_V3, RPCB_V4, universal_address
+from nfs.wire.portmap import PMAP_V2, PORTMAP_PROGRAM, RPCB_V3, RPCB_V4, parse_universal_address, universal_address
 
 ANY_VERSION: Final = 0  # asked for by `rpcinfo`, which finds out by a mismatch which versions there are
 SERVED: Final = ((NFS_PROGRAM, NFS_V3), (MOUNT_PROGRAM, MOUNT_V3), (NLM_PROGRAM, NLM_V4))  # all on one TCP port
@@ -54,10 +55,29 @@ class Service(NamedTuple):
     host: str  # where it listens; may be all addresses, 0.0.0.0 or ::
     port: int
 
-    def address(self, asked: Asked) -> bytes:
-        """Return the universal address at which the caller reaches it."""
-        here = ipaddress.ip_address(self.host).is_unspecified and asked.transport.family == self.transport.family
-        return universal_address(asked.local if here else self.host, self.port)
+    def address(self, asked: Asked, hint: bytes = b"") -> bytes:
+        """Return the universal address at which the caller reaches it.
+
+        Args:
+            asked: how the call came.
+            hint: the portmapper's own address as the caller knows it, if it told. Where ports are forwarded, as into
+                containers, it is another than the one that the call came to, and the only one that the caller reaches.
+        """
+        if asked.transport.family != self.transport.family:
+            return universal_address(self.host, self.port)
+        if not ipaddress.ip_address(self.host).is_unspecified and self.host != asked.local:
+            return universal_address(self.host, self.port)
+        return universal_address(self._hinted(hint) or asked.local, self.port)
+
+    def _hinted(self, hint: bytes) -> str:
+        """Return the host of a hint, empty if it is of no use."""
+        try:
+            host, _ = parse_universal_address(hint)
+        except GarbageArgs:
+            return ""
+        address = ipaddress.ip_address(host)
+        same_family = (address.version == 6) == (self.transport.family == b"inet6")
+        return host if same_family and not address.is_unspecified else ""
 
 
 class Register:

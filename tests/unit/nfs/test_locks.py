@@ -1,62 +1,22 @@
 """The lock manager over a connection: readers get their locks, writers are told that the file system is read-only."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from nfs.table import NLM_PROCEDURES
 from nfs.wire import nlm4
-from nfs.wire.nlm4 import NLM_PROGRAM, NLM_V4, fsh4_access, fsh4_mode, nlm4_stats
-from nfs.wire.rpc import ACCEPTED_SUCCESS, accept_stat, encode_call, prog_mismatch, refused
-from nfs.wire.xdr import decode_whole, encode_whole
+from nfs.wire.nlm4 import NLM_V4, fsh4_access, fsh4_mode, nlm4_stats
+from nfs.wire.rpc import accept_stat, prog_mismatch, refused
 from tests.conformance.tree_cases import SAMPLE
-from tests.support.nfs_client import USER, NfsClient, serving
+from tests.support.lock_client import COOKIE, NLM_NUMBERS, LockClient, lock
+from tests.support.nfs_client import serving
 from tests.support.trees import MemoryTree
 
-NUMBERS = {procedure.name: number for number, procedure in NLM_PROCEDURES.items()}
-COOKIE = b"cookie of eighteen"
 GRANTED, ROFS, FAILED = nlm4_stats.NLM4_GRANTED, nlm4_stats.NLM4_ROFS, nlm4_stats.NLM4_FAILED
 STALE = nlm4_stats.NLM4_STALE_FH
 RESERVED = 0x40000001  # the byte of a database that SQLite's writers lock
 DENY_NONE, DENY_READ, DENY_WRITE = fsh4_mode.fsm_DN, fsh4_mode.fsm_DR, fsh4_mode.fsm_DW
 READ, WRITE, BOTH = fsh4_access.fsa_R, fsh4_access.fsa_W, fsh4_access.fsa_RW
-
-
-class LockClient(NfsClient):
-    """An NFS client that knows the lock manager too."""
-
-    def __enter__(self) -> "LockClient":
-        return self
-
-    def raw(self, proc: int, args: bytes = b"", vers: int = NLM_V4) -> bytes:
-        self.send(encode_call(7, NLM_PROGRAM, vers, proc, args, USER))
-        return self.receive()
-
-    def lock_call(self, name: str, args: Any = None) -> Any:
-        procedure = NLM_PROCEDURES[NUMBERS[name]]
-        reply = self.raw(NUMBERS[name], encode_whole(procedure.args, args))
-        start = 4 + len(ACCEPTED_SUCCESS)
-        assert reply[:start] == b"\0\0\0\7" + ACCEPTED_SUCCESS
-        return decode_whole(procedure.result, reply, start)
-
-    def lock(self, fh: bytes, name: str = "LOCK", *, exclusive: bool = False, **more: Any) -> nlm4_stats:
-        reclaim = more.pop("reclaim", False)
-        found = self.lock_call(name, nlm4.nlm4_lockargs(COOKIE, True, exclusive, lock(fh, **more), reclaim, 3))
-        assert found.cookie == COOKIE
-        stat: nlm4_stats = found.stat
-        return stat
-
-    def share(self, fh: bytes, mode: fsh4_mode, access: fsh4_access, name: str = "SHARE") -> nlm4_stats:
-        share = nlm4.nlm4_share(b"host", fh, b"owner", mode, access)
-        found = self.lock_call(name, nlm4.nlm4_shareargs(COOKIE, share, False))
-        assert found.cookie == COOKIE
-        stat: nlm4_stats = found.stat
-        return stat
-
-
-def lock(fh: bytes, l_offset: int = 0, l_len: int = 0) -> nlm4.nlm4_lock:
-    return nlm4.nlm4_lock(b"host", fh, b"17@host", 17, l_offset, l_len)
 
 
 @pytest.fixture(scope="module")
@@ -180,4 +140,4 @@ def test_asynchronous_procedures_are_not_there(client: LockClient, proc: int) ->
 
 
 def test_arguments_cut_short_are_garbage(client: LockClient) -> None:
-    assert client.raw(NUMBERS["LOCK"], b"\0\0\0\1") == refused(7, accept_stat.GARBAGE_ARGS)[4:]
+    assert client.raw(NLM_NUMBERS["LOCK"], b"\0\0\0\1") == refused(7, accept_stat.GARBAGE_ARGS)[4:]

@@ -92,6 +92,25 @@ def test_on_all_addresses_the_one_that_was_asked_is_told_and_answers(host: str, 
         assert uaddr == f"{host}.{HIGH}.{LOW}".encode()
 
 
+@pytest.mark.parametrize(
+    ("hint", "told"),
+    [
+        (b"192.0.2.2.0.111", "192.0.2.2"),  # by a forwarded port
+        (b"127.0.0.1.0.111", "127.0.0.1"),
+        (b"0.0.0.0.0.111", "127.0.0.1"),
+        (b"2001:db8::2.0.111", "127.0.0.1"),
+        (b"/run/rpcbind.sock", "127.0.0.1"),
+        (b"", "127.0.0.1"),
+    ],
+)
+@pytest.mark.parametrize("listening", ["127.0.0.1", "0.0.0.0"])
+def test_who_tells_at_which_address_it_asked_is_told_that_one(listening: str, hint: bytes, told: str) -> None:
+    with answering(listening) as (_, port), PortmapClient(port) as client:
+        asked = p.rpcb(NFS_PROGRAM, 3, b"tcp", hint, b"")
+        assert client.call(4, "GETADDR", asked) == f"{told}.{HIGH}.{LOW}".encode()
+        assert client.call(4, "GETADDRLIST", asked)[0].r_maddr == f"{told}.{HIGH}.{LOW}".encode()
+
+
 @WAYS
 @pytest.mark.parametrize(
     ("host", "netid", "addresses"), [("127.0.0.5", b"tcp", 1), ("::1", b"tcp6", 1)], ids=["inet", "inet6"]
