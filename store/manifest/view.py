@@ -25,6 +25,10 @@ from store.manifest.streams import Stream
 from store.objects.base import Buffer, ObjectStore
 from store.pack import Block, sizes_fit
 
+Row = tuple[int, int, int, int, int, int, int, int]  # of NODES, as `layout` has it
+
+_FILE, _FOLDER, _LINK = int(Kind.FILE), int(Kind.FOLDER), int(Kind.LINK)
+_NAMES_TOGETHER: Final = 1 << 20  # bytes
 _EXTENT: Final = layout.EXTENT.size
 _TOGETHER: Final = 4096  # blocks looked at together
 
@@ -77,6 +81,7 @@ class Manifest:
         self.records = contents.records
         self.files = contents.files
         self.contents = contents
+        self._names, self._links = contents.sections[Section.NAMES].plain, contents.sections[Section.LINKS].plain
         self._source = source
         self._page = source.page
         self.warm = self
@@ -94,21 +99,22 @@ class Manifest:
         page, at = self._row(Section.NODES, number)
         return self._checked(number, NODE.unpack_from(page, at))
 
-    def _checked(self, number: int, row: tuple[int, int, int, int, int, int, int, int]) -> Record:
-        size, mtime_ns, first, parent, name_at, name_size, kind, flags = row
-        sections = self.contents.sections
-        good = name_at + name_size <= sections[Section.NAMES].plain and (parent < number or number == 0 == parent)
-        if kind == Kind.FOLDER:
-            good = good and (size == 0 or (number < first and first + size <= self.records))
-        elif kind == Kind.FILE:
-            good = good and first < self.files and number > 0 and size <= layout.MAX_FILE
-        elif kind == Kind.LINK:
-            good = good and first + size <= sections[Section.LINKS].plain and number > 0
-        else:
-            good = False
-        if not good:
+    def _checked(self, number: int, row: Row) -> Record:
+        if not self._possible(number, row):
             raise ObjectCorrupt(self.key, f"record {number} is {row}")
+        size, mtime_ns, first, parent, name_at, name_size, kind, flags = row
         return Record(size, mtime_ns, first, parent, name_at, name_size, Kind(kind), bool(flags & layout.EXECUTABLE))
+
+    def _possible(self, number: int, row: Row) -> bool:
+        """Tell whether a record can be what its row says."""
+        size, _, first, parent, name_at, name_size, kind, _ = row
+        if name_at + name_size > self._names or not (parent < number or number == 0 == parent):
+            return False
+        if kind == _FILE:
+            return first < self.files and number > 0 and size <= layout.MAX_FILE
+        if kind == _FOLDER:
+            return size == 0 or (number < first and first + size <= self.records)
+        return kind == _LINK and first + size <= self._links and number > 0
 
     def name(self, record: Record) -> bytes:
         """Return an entry's name; empty for the root."""
@@ -124,16 +130,40 @@ class Manifest:
         Raises:
             ObjectCorrupt: an entry of another folder, a name that cannot be, or names out of order.
         """
-        previous = self.name(self.record(folder.first + start - 1)) if 0 < start < folder.size else b""
-        for number in range(folder.first + start, folder.first + min(stop, folder.size)):
-            record = self.record(number)
-            name = self.name(record)
-            if record.parent != folder_number or name <= previous or not plausible(name):
+        for number, name, row in self.rows(folder_number, folder, start, stop):
+            size, mtime_ns, first, parent, name_at, name_size, kind, flags = row
+            executable = bool(flags & layout.EXECUTABLE)
+            yield number, name, Record(size, mtime_ns, first, parent, name_at, name_size, Kind(kind), executable)
+
+    def rows(self, folder_number: int, folder: Record, start: int, stop: int) -> Iterator[tuple[int, bytes, Row]]:
+        """Yield the same with rows of NODES as they are, which is what long listings have time for.
+
+        Raises:
+            ObjectCorrupt: as `entries`.
+        """
+        start, stop = folder.first + start, folder.first + min(stop, folder.size)
+        if start >= stop:
+            return
+        previous = self.name(self.record(start - 1)) if start > folder.first else b""
+        rows = list(NODE.iter_unpack(self._bytes(Section.NODES, start * NODE.size, (stop - start) * NODE.size)))
+        at, end = rows[0][4], rows[-1][4] + rows[-1][5]  # names of neighbours stand together, unless somebody lies
+        names = self._bytes(Section.NAMES, at, end - at) if at <= end <= at + _NAMES_TOGETHER else b""
+        origin = at
+        for number, row in enumerate(rows, start):
+            name_at, name_end = row[4], row[4] + row[5]
+            if name_at == at and name_end <= origin + len(names):
+                name = names[name_at - origin : name_end - origin]
+            else:
+                name = self._bytes(Section.NAMES, name_at, row[5])
+            at = name_end
+            if not self._possible(number, row):
+                raise ObjectCorrupt(self.key, f"record {number} is {row}")
+            if row[3] != folder_number or name <= previous or not plausible(name):
                 raise ObjectCorrupt(
                     self.key, f"record {number}, {name[:80]!r}, does not belong into folder {folder_number}"
                 )
             previous = name
-            yield number, name, record
+            yield number, name, row
 
     def run(self, number: int, count: int) -> "Run | None":
         """Return what `count` records from `number` on are, to be compared with as many of another manifest.

@@ -17,10 +17,13 @@ from store.digest import Digest
 from store.errors import NotAFolder, NotWarm, ObjectCorrupt, PathMissing, StaleNode
 from store.flight import SingleFlight
 from store.kinds import Kind
+from store.manifest.layout import EXECUTABLE
 from store.manifest.view import Manifest, Record
 from store.pack import Block
 from store.vfs.tree import Entry, Node, Place, Space
 
+_new = tuple.__new__  # a named tuple's own is written in Python
+_KINDS: Final = {int(kind): kind for kind in Kind}
 _ODD: Final = 0x9E3779B97F4A7C15
 _MASK: Final = (1 << 64) - 1
 MAPPED: Final = 16_384  # extents: a file of up to about 1 GiB is mapped whole
@@ -178,10 +181,14 @@ class StateTree:
         return list(self._entries(manifest, number, record, after, stop)), stop >= record.size
 
     def _entries(self, manifest: Manifest, number: int, folder: Record, start: int, stop: int) -> Iterator[Entry]:
-        if start >= stop:
-            return
-        for cookie, (child, name, record) in enumerate(manifest.entries(number, folder, start, stop), start + 1):
-            yield Entry(cookie, name, self.node(child, record))
+        dataset, tag, prefix, seed = self.dataset, self.tag, self.prefix, self._seed
+        for cookie, (child, name, row) in enumerate(manifest.rows(number, folder, start, stop), start + 1):
+            # As `place` and `node`, without the calls: a large folder is as quick as this.
+            place = _new(Place, (Space.STATE, dataset, tag, prefix, child))
+            fileid = (seed + child * _ODD) & _MASK or 1
+            size, mtime_ns, kind, executable = row[0], row[1], _KINDS[row[6]], row[7] & EXECUTABLE != 0
+            node = _new(Node, (kind, place, fileid, size, mtime_ns, mtime_ns, executable, False))
+            yield _new(Entry, (cookie, name, node))
 
     def file_map(self, manifest: Manifest, number: int) -> FileMap | Record:
         """Return where a file's bytes lie, or its record alone where it is too large to be mapped whole.
