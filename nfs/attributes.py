@@ -14,16 +14,21 @@ BLOCK_BYTES: Final = 512  # `used` counts whole ones, since st_blocks does
 LINKS: Final = 1
 
 _TYPES: Final = {Kind.FILE: ftype3.NF3REG, Kind.FOLDER: ftype3.NF3DIR, Kind.LINK: ftype3.NF3LNK}
-_MODES: Final = {Kind.FOLDER: 0o555, Kind.LINK: 0o777}
+_MODES: Final = {
+    (kind, executable): mode
+    for kind, modes in ((Kind.FILE, (0o444, 0o555)), (Kind.FOLDER, (0o555, 0o555)), (Kind.LINK, (0o777, 0o777)))
+    for executable, mode in zip((False, True), modes, strict=True)
+}
 _NS: Final = 1_000_000_000
 
 
 def fattr3_bytes(node: Node, *, fileid: int, fsid: int, uid: int, gid: int) -> bytes:
     """Return the 84 bytes of a node's attributes. All is owned by `uid` and `gid`, and nothing can be written."""
     size = shown_size(node)
-    mode = (0o555 if node.executable else 0o444) if node.kind is Kind.FILE else _MODES[node.kind]
+    mode = _MODES[node.kind, node.executable]
     used = -(-size // BLOCK_BYTES) * BLOCK_BYTES
-    mtime, ctime = nfstime(node.mtime_ns), nfstime(node.ctime_ns)
+    mtime = nfstime(node.mtime_ns)
+    ctime = mtime if node.ctime_ns == node.mtime_ns else nfstime(node.ctime_ns)
     return FATTR3.pack(_TYPES[node.kind], mode, LINKS, uid, gid, size, used, 0, 0, fsid, fileid, *mtime, *mtime, *ctime)
 
 

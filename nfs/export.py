@@ -61,12 +61,14 @@ class Export:
         key = export, node.place
         known = self._outward.get(key)
         if known is None:
-            fileid = self.fileid(node)
-            fattr3 = fattr3_bytes(node, fileid=fileid, fsid=self._fsid, uid=self._uid, gid=self._gid)
-            known = self.handles.encode(node.place, export=export), fattr3
+            known = self.handles.encode(node.place, export=export), self.attributes(node)
             if not node.changing:
                 self._outward.put(key, known)
         return known
+
+    def attributes(self, node: Node) -> bytes:
+        """Return the bytes of a node's attributes."""
+        return fattr3_bytes(node, fileid=self.fileid(node), fsid=self._fsid, uid=self._uid, gid=self._gid)
 
     def fileid(self, node: Node) -> int:
         """Return a node's number as clients see it."""

@@ -19,6 +19,7 @@ Threads: any thread may call.
 
 import hmac
 import struct
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from blake3 import blake3
@@ -34,6 +35,7 @@ NO_GRANT: Final = bytes(8)
 
 _BODY: Final = struct.Struct(">BBHIQI16sHI8s")  # 48-bit numbers as their upper 16 and lower 32 bits
 _EXPORT: Final = slice(2, 8)
+_RECORD_AT: Final = 36
 _MAC_BYTES: Final = HANDLE_BYTES - _BODY.size
 _KEY_CONTEXT: Final = "aetherfs 2026 NFS file handle, layout 1"
 
@@ -86,6 +88,17 @@ class FileHandles:
             grant,
         )
         return body + self._mac(body)
+
+    def of_state(self, place: Place, export: int) -> Callable[[int], bytes]:
+        """Return what makes handles of records in the state of `place`, many at a time, as `encode` makes them."""
+        head = self.encode(place, export=export)[:_RECORD_AT]
+        key, mac_bytes, grant = self._key, _MAC_BYTES, NO_GRANT
+
+        def handle_of(record: int) -> bytes:
+            body = head + record.to_bytes(6, "big") + grant
+            return body + blake3(body, key=key).digest(mac_bytes)
+
+        return handle_of
 
     def decode(self, handle: bytes) -> Handle:
         """Return what a handle says.

@@ -6,20 +6,15 @@ state that its listing goes on in. A reply ends for one of two reasons: nothing 
 pass a budget of the client's. Threads: pure over their view.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple, Protocol
 
+from nfs.entries import NAME_BYTES, PLUS_BYTES, PlusPage
+from nfs.export import Export
 from nfs.view import View
-from nfs.wire.nfs3 import (
-    READDIR3args,
-    READDIR3resok,
-    READDIRPLUS3args,
-    READDIRPLUS3resok,
-    entry3,
-    entryplus3,
-)
-from nfs.wire.nfs3types import DTPREF, FATTR3_BYTES, NFS3_FHSIZE, Result, nfsstat3
-from store.vfs.tree import NO_VERIFIER, Kind, Node
+from nfs.wire.nfs3 import READDIR3args, READDIR3resok, READDIRPLUS3args, READDIRPLUS3resok, entry3
+from nfs.wire.nfs3types import DTPREF, FATTR3_BYTES, Result, nfsstat3
+from store.vfs.tree import NO_VERIFIER, Entry, Kind, Node
 
 COOKIE_DOT: Final = 1
 COOKIE_DOTDOT: Final = 2
@@ -27,21 +22,12 @@ COOKIE_SHIFT: Final = 2
 MAX_COOKIE: Final = (1 << 63) - 1  # signed offsets of clients end here
 
 FRAME_BYTES: Final = 4 + FATTR3_BYTES + 8 + 4 + 4  # of a reply without entries: attributes, verifier, end of list, eof
-ENTRY_BYTES: Final = 4 + 8 + 4 + 8  # of an entry without its name: follows, fileid, length, cookie
-PLUS_BYTES: Final = 4 + FATTR3_BYTES + 4 + 4 + NFS3_FHSIZE  # what READDIRPLUS adds to an entry
 MOST_ASKED: Final = 512  # entries asked of the tree at a time: where the catalogue shows, each may cost a request
 LEAST_NAME_BYTES: Final = 4  # a name of one byte, padded
 
 
-class _Page(NamedTuple):
-    """The tree's verifier, and where its entries end."""
-
-    verifier: bytes
-    eof: bool
-
-
-class _Name(NamedTuple):
-    """One name to be listed; `node` is `None` for `..`, of which a listing tells the fileid alone."""
+class _Dot(NamedTuple):
+    """`.` or `..`; of the latter a listing tells the fileid alone."""
 
     cookie: int
     name: bytes
@@ -49,26 +35,55 @@ class _Name(NamedTuple):
     node: Node | None
 
 
+class _Page(Protocol):
+    """A reply that is being filled."""
+
+    full: bool
+
+    def dot(self, cookie: int, name: bytes, fileid: int, node: Node | None) -> bool: ...
+    def add(self, entries: Sequence[Entry], shift: int) -> int: ...
+
+
+class _NamePage:
+    """A page of READDIR."""
+
+    def __init__(self, export: Export, left: int) -> None:
+        self._export, self._left, self.full = export, left, False
+        self.entries: list[entry3] = []
+
+    def dot(self, cookie: int, name: bytes, fileid: int, _node: Node | None) -> bool:
+        self._left -= NAME_BYTES + len(name) + -len(name) % 4
+        self.full = self._left < 0
+        if not self.full:
+            self.entries.append(entry3(fileid, name, cookie))
+        return not self.full
+
+    def add(self, entries: Sequence[Entry], shift: int) -> int:
+        for taken, (cookie, name, node) in enumerate(entries):
+            if not self.dot(cookie + shift, name, self._export.fileid(node), node):
+                return taken
+        return len(entries)
+
+
+class _End(NamedTuple):
+    """The tree's verifier, and whether its entries end here."""
+
+    verifier: bytes
+    eof: bool
+
+
 def readdir3(args: READDIR3args, view: View) -> Result[READDIR3resok, bytes | None]:
     folder, refusal = _folder(args.dir, args.cookie, view)
     if refusal is not None:
         return Result(refusal, resfail=view.outward(folder)[1])
     left = min(args.count_, DTPREF) - FRAME_BYTES
-    entries: list[entry3] = []
-
-    def take(item: _Name) -> bool:
-        nonlocal left
-        left -= ENTRY_BYTES + _padded(item.name)
-        if left < 0:
-            return False
-        entries.append(entry3(item.fileid, item.name, item.cookie))
-        return True
-
-    page = _fill(folder, args.cookie, args.cookieverf, left // (ENTRY_BYTES + LEAST_NAME_BYTES) + 1, take, view)
+    page = _NamePage(view.export, left)
+    most = left // (NAME_BYTES + LEAST_NAME_BYTES)
+    end = _fill(folder, args.cookie, args.cookieverf, most + 1, page, view)
     fattr3 = view.outward(folder)[1]
-    if left < 0 and not entries:
+    if page.full and not page.entries:
         return Result(nfsstat3.NFS3ERR_TOOSMALL, resfail=fattr3)
-    return Result(nfsstat3.NFS3_OK, READDIR3resok(fattr3, page.verifier, entries, page.eof))
+    return Result(nfsstat3.NFS3_OK, READDIR3resok(fattr3, end.verifier, page.entries, end.eof))
 
 
 def readdirplus3(args: READDIRPLUS3args, view: View) -> Result[READDIRPLUS3resok, bytes | None]:
@@ -76,27 +91,14 @@ def readdirplus3(args: READDIRPLUS3args, view: View) -> Result[READDIRPLUS3resok
     if refusal is not None:
         return Result(refusal, resfail=view.outward(folder)[1])
     left = min(args.maxcount, DTPREF) - FRAME_BYTES
-    names_left = args.dircount
-    entries: list[entryplus3] = []
-    outward = view.outward
-
-    def take(item: _Name) -> bool:
-        nonlocal left, names_left
-        name_bytes = ENTRY_BYTES + _padded(item.name)
-        names_left -= name_bytes
-        left -= name_bytes + (PLUS_BYTES if item.node is not None else 8)
-        if left < 0 or names_left < 0:
-            return False
-        handle, fattr3 = outward(item.node) if item.node is not None else (None, None)
-        entries.append(entryplus3(item.fileid, item.name, item.cookie, fattr3, handle))
-        return True
-
-    most = min(left // (ENTRY_BYTES + LEAST_NAME_BYTES + PLUS_BYTES), names_left // (ENTRY_BYTES + LEAST_NAME_BYTES))
-    page = _fill(folder, args.cookie, args.cookieverf, most + 1, take, view)
-    fattr3 = outward(folder)[1]
-    if (left < 0 or names_left < 0) and not entries:
+    page = PlusPage(view.export, view.within, left, args.dircount)
+    name_bytes = NAME_BYTES + LEAST_NAME_BYTES
+    most = min(left // (name_bytes + PLUS_BYTES), args.dircount // name_bytes)
+    end = _fill(folder, args.cookie, args.cookieverf, most + 1, page, view)
+    fattr3 = view.outward(folder)[1]
+    if page.full and not page:
         return Result(nfsstat3.NFS3ERR_TOOSMALL, resfail=fattr3)
-    return Result(nfsstat3.NFS3_OK, READDIRPLUS3resok(fattr3, page.verifier, entries, page.eof))
+    return Result(nfsstat3.NFS3_OK, READDIRPLUS3resok(fattr3, end.verifier, page.packed(), end.eof))
 
 
 def _folder(fh: bytes, cookie: int, view: View) -> tuple[Node, nfsstat3 | None]:
@@ -106,33 +108,29 @@ def _folder(fh: bytes, cookie: int, view: View) -> tuple[Node, nfsstat3 | None]:
     return folder, nfsstat3.NFS3ERR_BAD_COOKIE if cookie > MAX_COOKIE else None
 
 
-def _fill(folder: Node, cookie: int, cookieverf: bytes, most: int, take: Callable[[_Name], bool], view: View) -> _Page:
-    """Offer names after `cookie` to `take` until it refuses one; ask the tree for up to `most` entries at a time."""
-    for item in _dots(folder, cookie, view):
-        if not take(item):
-            return _Page(cookieverf if cookie else NO_VERIFIER, False)
+def _fill(folder: Node, cookie: int, cookieverf: bytes, most: int, page: _Page, view: View) -> _End:
+    """Add names after `cookie` to a page until it is full; ask the tree for up to `most` entries at a time."""
+    for dot in _dots(folder, cookie, view):
+        if not page.dot(*dot):
+            return _End(cookieverf if cookie else NO_VERIFIER, False)
     after = max(0, cookie - COOKIE_SHIFT)
     verifier = cookieverf
     most = max(1, min(most, MOST_ASKED))
     while True:
         listing = view.children(folder, after, most, verifier)
-        verifier = listing.verifier
-        for entry in listing.entries:
-            if not take(_Name(entry.cookie + COOKIE_SHIFT, entry.name, view.export.fileid(entry.node), entry.node)):
-                return _Page(verifier, False)
-            after = entry.cookie
+        verifier, entries = listing.verifier, listing.entries
+        if page.add(entries, COOKIE_SHIFT) < len(entries):
+            return _End(verifier, False)
         if listing.eof:
-            return _Page(verifier, True)
-        if not listing.entries:  # all that would have stood here is gone meanwhile: look further ahead
+            return _End(verifier, True)
+        if entries:
+            after = entries[-1].cookie
+        else:  # all that would have stood here is gone meanwhile: look further ahead
             most *= 2
 
 
-def _dots(folder: Node, cookie: int, view: View) -> Iterator[_Name]:
+def _dots(folder: Node, cookie: int, view: View) -> Iterator[_Dot]:
     if cookie < COOKIE_DOT:
-        yield _Name(COOKIE_DOT, b".", view.export.fileid(folder), folder)
+        yield _Dot(COOKIE_DOT, b".", view.export.fileid(folder), folder)
     if cookie < COOKIE_DOTDOT:
-        yield _Name(COOKIE_DOTDOT, b"..", view.parent_fileid(folder), None)
-
-
-def _padded(name: bytes) -> int:
-    return len(name) + -len(name) % 4
+        yield _Dot(COOKIE_DOTDOT, b"..", view.parent_fileid(folder), None)

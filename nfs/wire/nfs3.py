@@ -382,8 +382,23 @@ class READDIRPLUS3resok(NamedTuple):
 
     dir_attributes: bytes | None
     cookieverf: bytes
-    entries: Sequence[entryplus3]
+    entries: Sequence[entryplus3] | bytes  # bytes: the list as it is encoded, with its end; never decoded so
     eof: bool
+
+
+class _Entries:
+    """The list of entries, which may be encoded already."""
+
+    _chain: Final = Chain(Structure(entryplus3, uint64, FILENAME3, uint64, POST_OP_ATTR, POST_OP_FH3), MAX_ENTRIES)
+
+    def encode(self, value: Sequence[entryplus3] | bytes, out: list[Buffer]) -> None:
+        if isinstance(value, bytes):
+            out.append(value)
+        else:
+            self._chain.encode(value, out)
+
+    def decode(self, buf: bytes, at: int) -> tuple[Sequence[entryplus3], int]:
+        return self._chain.decode(buf, at)
 
 
 READDIRPLUS3: Final = (
@@ -393,7 +408,7 @@ READDIRPLUS3: Final = (
             READDIRPLUS3resok,
             POST_OP_ATTR,
             COOKIEVERF3,
-            Chain(Structure(entryplus3, uint64, FILENAME3, uint64, POST_OP_ATTR, POST_OP_FH3), MAX_ENTRIES),
+            _Entries(),
             boolean,
         ),
         POST_OP_ATTR,

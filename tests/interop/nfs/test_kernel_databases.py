@@ -50,7 +50,7 @@ def test_databases_on_a_mount_answer_as_where_they_were_made(tmp_path: Path) -> 
         echo "duckdb: $({DUCKDB} -readonly -csv -noheader squares.duckdb -c '{query} squares')"
         echo "parquet: $({DUCKDB} -csv -noheader -c "{query} 'squares.parquet'")"
         """
-    programs = ["/usr/bin/sqlite3", "/usr/bin/mdb_stat", "/usr/bin/mdb_dump", DUCKDB]
+    programs: list[Path | str] = ["/usr/bin/sqlite3", "/usr/bin/mdb_stat", "/usr/bin/mdb_dump", DUCKDB]
     with (
         place.serve(http="off") as gateway,
         guest(tmp_path, gateway.nfs_port, script, programs=programs, memory_mib=1536) as process,
