@@ -37,7 +37,7 @@ class PlusPage:
         self._export, self._within = export, within
         self._left, self._names_left = left, names_left
         self._parts: list[bytes] = []
-        self.full = False
+        self.full = left < 0
 
     def packed(self) -> bytes:
         """Return the list of entries with its end."""

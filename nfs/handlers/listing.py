@@ -48,7 +48,7 @@ class _NamePage:
     """A page of READDIR."""
 
     def __init__(self, export: Export, left: int) -> None:
-        self._export, self._left, self.full = export, left, False
+        self._export, self._left, self.full = export, left, left < 0
         self.entries: list[entry3] = []
 
     def dot(self, cookie: int, name: bytes, fileid: int, _node: Node | None) -> bool:
