@@ -26,7 +26,7 @@ from nfs.export import Export
 from nfs.hot import FastLane, Replies
 from nfs.limits import LEAST_BYTES, InFlight, Limits
 from nfs.outgoing import MAX_PARTS, Batch
-from nfs.view import BlockingView, WarmView
+from nfs.view import BlockingView, LateView, WarmView
 from nfs.wire.errors import RecordRefused, WireError
 from nfs.wire.nfs3types import DTPREF, NFS_PROGRAM, RTMAX
 from nfs.wire.record import RecordReader
@@ -216,7 +216,7 @@ class Connection:
         """Have a call run where it may block, when it is its turn."""
         limits = self._limits
         if len(self._waiting) >= limits.waiting_calls or self._waiting_bytes + len(record) > limits.waiting_bytes:
-            self._batch.reply(self._given_up(runnable))
+            self._batch.reply(self._given_up(record, runnable))
             return
         due_s = time.monotonic() + limits.patience_s
         self._waiting.append(_Cold(record, runnable, _cost(record, runnable), due_s))
@@ -235,9 +235,10 @@ class Connection:
             if cold.due_s > now_s:
                 break
             self._settled(ticket)
-            self._batch.reply(self._given_up(cold.runnable))
+            self._batch.reply(self._given_up(cold.record, cold.runnable))
         while self._waiting and self._waiting[0].due_s <= now_s:
-            self._batch.reply(self._given_up(self._next_waiting().runnable))
+            cold = self._next_waiting()
+            self._batch.reply(self._given_up(cold.record, cold.runnable))
         while self._waiting and len(self._pending) < self._limits.pending_calls and self._may_begin():
             self._begin(self._next_waiting())
 
@@ -276,8 +277,8 @@ class Connection:
         with contextlib.suppress(OSError):  # full: it wakes anyway; closed: nobody waits
             self._wake_out.send(b"\0")
 
-    def _given_up(self, runnable: Runnable) -> list[Buffer]:
-        results = give_up(runnable)
+    def _given_up(self, record: bytes, runnable: Runnable) -> list[Buffer]:
+        results = give_up(record, runnable, LateView(self._export, self.host))
         xid = runnable.call.xid
         return [refused(xid, results)] if isinstance(results, accept_stat) else accepted(xid, results)
 

@@ -11,7 +11,7 @@ from nfs.fhandle import BadHandle
 from nfs.seldom import Seldom
 from nfs.status import status_of
 from nfs.table import PROGRAMS, Procedure
-from nfs.view import View
+from nfs.view import LateView, View
 from nfs.wire.errors import AuthRejected, GarbageArgs, RpcMismatch
 from nfs.wire.nfs3types import nfsstat3
 from nfs.wire.rpc import Call, accept_stat, auth_error, decode_call, prog_mismatch, refused, rpc_mismatch
@@ -88,9 +88,12 @@ def run_blocking(record: bytes, runnable: Runnable, view: View) -> list[Buffer] 
         return _failed(runnable, status_of(error), str(error))
 
 
-def give_up(runnable: Runnable) -> list[Buffer] | accept_stat:
+def give_up(record: bytes, runnable: Runnable, view: LateView) -> list[Buffer] | accept_stat:
     """Return the results of a call that takes too long: they tell the client to come again."""
-    return _failed(runnable, nfsstat3.NFS3ERR_JUKEBOX, "the store takes too long")
+    try:
+        return run(record, runnable, view)
+    except NotWarm:
+        return _failed(runnable, nfsstat3.NFS3ERR_JUKEBOX, "the store takes too long")
 
 
 _WORTH_SAYING: Final = frozenset({nfsstat3.NFS3ERR_IO, nfsstat3.NFS3ERR_JUKEBOX})

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from nfs.export import Export
 from nfs.fhandle import WHOLE_TREE, export_in
-from store.errors import NotWarm
+from store.errors import NotWarm, StoreUnavailable
 from store.vfs.tree import FileTree, Listing, Node, Place, Usage
 
 T = TypeVar("T")
@@ -145,6 +145,16 @@ class WarmView(_TreeView):
 
     def _parent(self, folder: Node) -> Node:
         return _warm(self._tree.parent_warm(folder))
+
+
+class LateView(WarmView):
+    """Answers from memory a call that has waited for the store too long: what is not there is told as a store away."""
+
+    def node(self, fh: bytes) -> Node:
+        try:
+            return super().node(fh)
+        except NotWarm as error:
+            raise StoreUnavailable("the store", "it takes too long") from error
 
 
 class BlockingView(_TreeView):

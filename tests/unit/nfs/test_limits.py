@@ -8,18 +8,22 @@ from collections.abc import Iterator
 
 import pytest
 
+from nfs.export import Export
+from nfs.fhandle import WHOLE_TREE
 from nfs.limits import InFlight, Limits
 from nfs.pool import FairPool
 from nfs.seldom import Seldom
 from nfs.wire import nfs3
 from nfs.wire.mount3 import mountstat3
 from nfs.wire.nfs3types import NFS_PROGRAM, NFS_V3, diropargs3, nfsstat3
+from nfs.wire.nlm4 import nlm4_stats
 from nfs.wire.record import marked
 from nfs.wire.rpc import encode_call
 from nfs.wire.xdr import encode_whole
 from tests.conformance.tree_cases import BIG, SAMPLE
-from tests.support.nfs_client import TIMEOUT_S, USER, NfsClient, decode_reply, serving
-from tests.support.trees import MemoryTree
+from tests.support.lock_client import LockClient
+from tests.support.nfs_client import KEY, TIMEOUT_S, USER, NfsClient, decode_reply, serving
+from tests.support.trees import MemoryTree, resolve
 
 S = nfsstat3
 PATIENCE_S = 0.2
@@ -96,6 +100,15 @@ def test_mount_says_in_its_own_words_that_the_store_takes_too_long(tree: MemoryT
         assert client.mount("MNT", b"/maps").fhs_status is mountstat3.MNT3ERR_SERVERFAULT
         gate.open()
         assert client.mount("MNT", b"/maps").fhs_status is mountstat3.MNT3_OK
+
+
+def test_a_lock_that_takes_too_long_is_asked_for_again_as_after_a_restart(tree: MemoryTree) -> None:
+    fh = Export(tree, handle_key=KEY).outward(resolve(tree, "maps/1.0.0/a.txt"), WHOLE_TREE)[0]
+    with serving(tree, limits=Limits(patience_s=PATIENCE_S)) as (_, port), LockClient(port) as client:
+        gate = shut(tree)
+        assert client.lock(fh) is nlm4_stats.NLM4_DENIED_GRACE_PERIOD
+        gate.open()
+        assert client.lock(fh) is nlm4_stats.NLM4_GRANTED
 
 
 def test_an_answer_that_comes_too_late_is_not_sent_besides(tree: MemoryTree) -> None:
