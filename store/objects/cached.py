@@ -6,7 +6,7 @@ fill a piece together, an encrypted store's cache is sealed as it is, and a rang
 piece share it. Everything else passes through. Any thread.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from threading import Lock
 from typing import Final
@@ -19,7 +19,9 @@ from store.objects.wrapper import Wrapper
 
 PIECE: Final = 1 << 20
 REQUEST: Final = 10  # most pieces of one request
-RECENT: Final = 16 * (PIECE + 1000)  # bytes: pieces of which another part is likely to be asked for next
+RECENT: Final = 16 * (
+    PIECE + 1000
+)  # bytes: pieces that came last, of which another part is likely to be asked for next
 
 
 class CachedObjects(Wrapper):
@@ -28,18 +30,24 @@ class CachedObjects(Wrapper):
     def __init__(self, inner: ObjectStore, cache: PieceCache) -> None:
         super().__init__(inner)
         self._cache = cache
-        self._flights: dict[str, Future[Buffer]] = {}
+        self._flights: dict[str, Future[memoryview]] = {}
         self._lock = Lock()
-        self._recent: ByteCache[str, Buffer] = ByteCache(RECENT)
+        self._recent: ByteCache[str, memoryview] = ByteCache(RECENT)
 
     def get(self, key: str, *, offset: int = 0, size: int | None = None) -> bytes:
         """Return a range; see `ObjectStore.get`."""
         if size is None or not key.startswith((PACKS, MANIFESTS)):
             return self._inner.get(key, offset=offset, size=size)
-        first, last = offset // PIECE, (offset + max(size, 1) - 1) // PIECE
-        pieces = self._pieces(key, range(first, last + 1))
-        start = offset - first * PIECE
-        return _joined(pieces, start, size)
+        ranges = list(_ranges(offset, max(size, 1)))
+        found = {number: self._known(key, number, at, length) for number, at, length in ranges}
+        missing = [number for number, parts in found.items() if parts is None]
+        if missing:
+            came = self._pieces(key, missing)
+            found.update((number, [came[number][at : at + length]]) for number, at, length in ranges if number in came)
+        parts = [part for number, _, _ in ranges for part in found[number] or ()]
+        if not size:
+            return b""
+        return parts[0] if len(parts) == 1 and isinstance(parts[0], bytes) else b"".join(parts)
 
     def tail(self, key: str, size: int) -> tuple[bytes, int]:
         """Return an object's end; see `ObjectStore.tail`. A manifest's is kept, with the object's size in front."""
@@ -70,32 +78,21 @@ class CachedObjects(Wrapper):
         self._cache.close()
         super().close()
 
-    def _pieces(self, key: str, numbers: range) -> list[Buffer]:
-        found: dict[int, Buffer] = {}
-        for number in numbers:
-            piece = self._known(key, number, edge=number in (numbers[0], numbers[-1]))
-            if piece is not None:
-                found[number] = piece
-        missing = [number for number in numbers if number not in found]
-        if missing:
-            waiting, mine = self._claim(key, missing)
-            for run in _runs([number for number in mine if not self._landed_meanwhile(key, number)]):
-                self._fly(key, run)
-            found.update((number, flight.result()) for number, flight in waiting.items())
-        return [found[number] for number in numbers]
-
-    def _known(self, key: str, number: int, *, edge: bool) -> Buffer | None:
-        """Return a piece that is here. One at the edge of a range is kept: more of it is asked for next."""
+    def _known(self, key: str, number: int, at: int, size: int) -> list[Buffer] | None:
+        """Return a range of a piece that is here."""
         name = _name(key, number)
         piece = self._recent.get(name)
-        if piece is None:
-            piece = self._cache.get(name)
-            if piece is not None and edge:
-                self._recent.put(name, piece, len(piece))
-        return piece
+        return self._cache.parts(name, at, size) if piece is None else [piece[at : at + size]]
 
-    def _claim(self, key: str, missing: Sequence[int]) -> tuple[dict[int, Future[Buffer]], list[int]]:
-        waiting: dict[int, Future[Buffer]] = {}
+    def _pieces(self, key: str, missing: Sequence[int]) -> dict[int, memoryview]:
+        """Fetch whole pieces, or wait for who fetches them already."""
+        waiting, mine = self._claim(key, missing)
+        for run in _runs([number for number in mine if not self._landed_meanwhile(key, number)]):
+            self._fly(key, run)
+        return {number: flight.result() for number, flight in waiting.items()}
+
+    def _claim(self, key: str, missing: Sequence[int]) -> tuple[dict[int, Future[memoryview]], list[int]]:
+        waiting: dict[int, Future[memoryview]] = {}
         mine = []
         with self._lock:
             for number in missing:
@@ -109,10 +106,10 @@ class CachedObjects(Wrapper):
 
     def _landed_meanwhile(self, key: str, number: int) -> bool:
         """Look once more: another caller's flight may have ended between the first look and the claim."""
-        piece = self._known(key, number, edge=False)
-        if piece is not None:
-            self._land(key, number).set_result(piece)
-        return piece is not None
+        parts = self._known(key, number, 0, PIECE)
+        if parts is not None:
+            self._land(key, number).set_result(memoryview(b"".join(parts)))
+        return parts is not None
 
     def _fly(self, key: str, run: Sequence[int]) -> None:
         try:
@@ -127,22 +124,20 @@ class CachedObjects(Wrapper):
             if piece:
                 self._cache.put(_name(key, number), piece)
             if piece and number == run[-1]:  # where the next range begins, most likely; the cache may not take it
-                self._recent.put(_name(key, number), bytes(piece), len(piece))
+                self._recent.put(_name(key, number), memoryview(bytes(piece)), len(piece))
             self._land(key, number).set_result(piece)
 
-    def _land(self, key: str, number: int) -> Future[Buffer]:
+    def _land(self, key: str, number: int) -> Future[memoryview]:
         with self._lock:
             return self._flights.pop(_name(key, number))
 
 
-def _joined(pieces: Sequence[Buffer], start: int, size: int) -> bytes:
-    """Return `size` bytes from `start` of what consecutive pieces hold, or what there is of them; one copy."""
-    parts = []
-    for piece in pieces:
-        part = memoryview(piece)[start : start + size]
-        parts.append(part)
-        start, size = 0, size - len(part)
-    return b"".join(parts)
+def _ranges(offset: int, size: int) -> Iterator[tuple[int, int, int]]:
+    """Yield (number, first byte in it, how many) of each piece in which a part of a range lies."""
+    end = offset + size
+    for number in range(offset // PIECE, (end - 1) // PIECE + 1):
+        start = max(offset - number * PIECE, 0)
+        yield number, start, min(end - number * PIECE, PIECE) - start
 
 
 def _name(key: str, number: int) -> str:

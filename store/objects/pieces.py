@@ -1,13 +1,13 @@
 """A folder of pieces of objects, shared by processes and bounded in bytes: the disk half of the block cache.
 
 `diskcache` keeps the table (SQLite) and the files; this module adds what a cache beside a gateway needs: only raw
-bytes (a pickled row is refused), a digest in front of every piece so that a damaged one counts as missing, a busy
-table that counts as a miss, one bounded writer that drops rather than waits, and a sweep of files that a killed
-process left behind.
+bytes (a pickled row is refused), proofs with every piece so that a damaged one counts as missing, reads of a range
+alone (`store.objects.piece_form`), a busy table that counts as a miss, one bounded writer that drops rather than waits,
+and a sweep of files that a killed process left behind.
 
 With a key, pieces and their names are sealed (`store.sealing.pieces`), and nothing else in the folder tells what they
 are: how many there are, how large and since when stays to be seen. A folder written with another key, or with none,
-begins anew.
+begins anew. Where a piece's file is, and what opens it, is remembered: the next read of it asks no table.
 
 Reading never writes: the policy is least-recently-stored. Any thread.
 """
@@ -22,18 +22,15 @@ import sqlite3
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, NamedTuple
 
 import diskcache
-from blake3 import blake3
 
+from store.cache import ByteCache
 from store.objects.base import Buffer
+from store.objects.piece_form import PART, WHOLE, Form, Marks, Opener, open_parts, plain_size
 from store.secret import Secret
 
-if TYPE_CHECKING:
-    from store.sealing.pieces import PieceSeal
-
-MARK: Final = 16  # bytes of digest in front of a piece
 SLACK: Final = 8 << 20  # the table's own files, and what is written before the oldest goes
 SMALLEST: Final = 32 << 20  # a cache below this would hold nothing but its table
 QUEUE: Final = 32  # pieces waiting to be written, about a MiB each
@@ -42,6 +39,10 @@ BUSY_S: Final = 0.05
 TELL_S: Final = 60.0  # between two warnings that nothing can be written
 CHECK_FILE: Final = "key.check"  # tells by which key the folder's pieces are sealed; not there: by none
 EMPTY_S: Final = 10.0  # to have the table to itself, once it is empty
+FOUND: Final = 8 << 20  # bytes: where some 4,000 pieces are
+_FOUND_COST: Final = 1800  # bytes of one, its cipher most of all
+
+_READ: Final = os.O_RDONLY | os.O_CLOEXEC
 
 _log = logging.getLogger(__name__)
 
@@ -64,13 +65,13 @@ class _RawDisk(diskcache.Disk):  # type: ignore[misc]  # the library has no type
             raise TypeError("only bytes")
         return super().store(value, read, key=key)
 
-    def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> bytes:
+    def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> bytes | str:
+        """Return what a row holds: bytes, or the path of the file that has them."""
         if mode == diskcache.core.MODE_RAW:
             return bytes(value)
         if mode != diskcache.core.MODE_BINARY or filename is None:
             raise sqlite3.DatabaseError("a row that this cache never writes")
-        with open(os.path.join(self._directory, filename), "rb", buffering=0) as file:
-            return file.read()
+        return os.path.join(self._directory, filename)
 
     def _write(self, full_path: str, iterator: io.BytesIO, mode: str, encoding: str | None = None) -> int:
         """Write a piece whole: the library would look for ends of lines in it, and write it line by line."""
@@ -115,18 +116,25 @@ def _empty(cache: Any, folder: Path, check: str) -> None:
         table.execute("VACUUM")
         table.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     # Last, so that who is killed before does it again. Several at once do it twice, and lose a few new pieces.
-    if not check:
-        (folder / CHECK_FILE).unlink(missing_ok=True)
-        return
     coming = folder / f"{CHECK_FILE}.{os.getpid()}.{threading.get_ident()}"
     coming.write_text(check, encoding="ascii")
     os.replace(coming, folder / CHECK_FILE)
 
 
-def _seal(folder: Path, key: Secret) -> "PieceSeal":
+def _form(folder: Path, key: Secret | None) -> Form:
+    if key is None:
+        return Marks()
     from store.sealing.pieces import PieceSeal  # what ciphers need is imported only where they are used
 
     return PieceSeal(key, folder.name)
+
+
+class _Found(NamedTuple):
+    """Where a piece is."""
+
+    path: str
+    opener: Opener
+    plain: int  # bytes of the piece
 
 
 class PieceCache:
@@ -146,17 +154,17 @@ class PieceCache:
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder, self._patient = folder, patient
-        self._seal = _seal(folder, key) if key is not None else None
-        check = self._seal.check if self._seal is not None else ""
+        self._form = _form(folder, key)
+        self._found: ByteCache[str, _Found] = ByteCache(FOUND)
         try:
-            self._cache = _opened(folder, limit, check)
+            self._cache = _opened(folder, limit, self._form.check)
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):  # busy, full, not allowed: not damage
                 raise
             _log.warning("the cache in %s was damaged, and begins anew: %s", folder, error)
             shutil.rmtree(folder)
             folder.mkdir(mode=0o700)
-            self._cache = _opened(folder, limit, check)
+            self._cache = _opened(folder, limit, self._form.check)
         self._told_s = -TELL_S
         self._queue: queue.Queue[str | None] = queue.Queue(QUEUE)
         self._waiting: dict[str, bytes] = {}  # what the queue names: readers need not ask again for it
@@ -165,22 +173,37 @@ class PieceCache:
         self._writer.start()
 
     def get(self, key: str) -> bytes | None:
-        """Return a piece, or `None` where there is none, it is damaged, or the table is busy."""
+        """Return a piece whole, or `None` where there is none, it is damaged, or the table is busy."""
+        parts = self.parts(key, 0)
+        return None if parts is None else b"".join(parts)
+
+    def parts(self, key: str, offset: int, size: int | None = None) -> list[Buffer] | None:
+        """Return a range of a piece in consecutive views, cut to its end, or `None` as `get` does.
+
+        Only what proves the range is read, so the rest may be damaged.
+        """
         waiting = self._waiting.get(key)
         if waiting is not None:
-            return waiting
+            return [memoryview(waiting)[offset : None if size is None else offset + size]]
         try:
-            found = self._cache.get(self._row(key), retry=False)
+            found = self._found.get(key)
+            if found is None:
+                row = self._cache.get(self._row(key), retry=False)
+                if row is None:
+                    return None
+                parts = self._in_row(key, row, offset, size) if isinstance(row, bytes) else None
+                found = self._in_file(key, row) if isinstance(row, str) else None
+            if found is not None:
+                parts = _read(found, self._form.head, offset, size)
+        except FileNotFoundError:  # the oldest went meanwhile, or another process has emptied the folder
+            self._found.drop(key)
+            return None
         except (diskcache.Timeout, sqlite3.Error, OSError):
             return None
-        if found is None:
-            return None
-        piece = self._read(key, found)
-        if piece is None:
+        if parts is None:
             _log.warning("a piece of %s in the cache was damaged: dropped", key)
             self.drop(key)
-            return None
-        return piece
+        return parts
 
     def put(self, key: str, piece: Buffer) -> None:
         """Keep a copy of a piece soon, unless the writer is behind: then it is not kept."""
@@ -218,20 +241,33 @@ class PieceCache:
     def drop(self, key: str) -> None:
         """Forget a piece."""
         self._waiting.pop(key, None)
+        self._found.drop(key)
         with contextlib.suppress(diskcache.Timeout, sqlite3.Error, OSError):
             self._cache.delete(self._row(key), retry=False)
 
     def _row(self, key: str) -> str:
-        return key if self._seal is None else self._seal.row(key)
+        return self._form.row(key)
 
-    def _read(self, key: str, found: bytes) -> bytes | None:
-        if self._seal is not None:
-            return self._seal.open(key, found)
-        piece = found[MARK:]
-        return piece if blake3(piece).digest(MARK) == found[:MARK] else None
+    def _in_row(self, key: str, kept: bytes, offset: int, size: int | None) -> list[Buffer] | None:
+        """Open a range of a piece that is so small that it stands in the table itself."""
+        head, plain = self._form.head, plain_size(self._form.head, len(kept))
+        if plain < 0:
+            return None
+        parts = open_parts(self._form.opener(key, kept[:head], plain), memoryview(kept)[head:], 0, plain or 1)
+        return parts and [memoryview(parts[0])[offset : None if size is None else offset + size]]
 
-    def _written(self, key: str, piece: bytes) -> bytes:
-        return blake3(piece).digest(MARK) + piece if self._seal is None else self._seal.seal(key, piece)
+    def _in_file(self, key: str, path: str) -> _Found | None:
+        """Look at a piece's file, and remember it; `None` where it is none."""
+        file = os.open(path, _READ)
+        try:
+            head, plain = os.pread(file, self._form.head, 0), plain_size(self._form.head, os.fstat(file).st_size)
+        finally:
+            os.close(file)
+        if plain < 0:
+            return None
+        found = _Found(path, self._form.opener(key, head, plain), plain)
+        self._found.put(key, found, _FOUND_COST)
+        return found
 
     def _write(self) -> None:
         self._sweep()
@@ -239,7 +275,7 @@ class PieceCache:
             piece = self._waiting.get(key, b"")
             try:
                 if piece and (row := self._row(key)) not in self._cache:
-                    self._cache.set(row, self._written(key, piece), retry=self._patient)
+                    self._cache.set(row, self._form.lay(key, piece), retry=self._patient)
                     self._cache.cull(retry=self._patient)
             except (diskcache.Timeout, sqlite3.Error):
                 continue
@@ -264,3 +300,17 @@ class PieceCache:
             self._cache.cull(retry=False)
         except (diskcache.Timeout, sqlite3.Error, OSError) as error:
             _log.warning("the cache in %s could not be swept: %s", self._folder, error)
+
+
+def _read(found: _Found, head: int, offset: int, size: int | None) -> list[Buffer] | None:
+    """Read a range of a piece's file; `None` where it is not proved."""
+    end = found.plain if size is None else min(found.plain, offset + size)
+    if offset >= end:
+        return []
+    first, last = offset // PART, (end - 1) // PART
+    file = os.open(found.path, _READ)
+    try:
+        kept = os.pread(file, (last + 1 - first) * WHOLE, head + first * WHOLE)
+    finally:
+        os.close(file)
+    return open_parts(found.opener, kept, offset, end)

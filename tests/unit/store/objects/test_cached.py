@@ -12,6 +12,7 @@ from store.errors import ObjectMissing
 from store.objects.cached import PIECE, CachedObjects
 from store.objects.measure import Measuring
 from store.objects.memory import MemoryStore
+from store.objects.piece_form import PART, PROOF
 from store.objects.pieces import SMALLEST, PieceCache
 from store.secret import Secret
 
@@ -83,6 +84,50 @@ def test_a_damaged_piece_is_fetched_again(cached: Cached) -> None:
     damaged[100] ^= 1
     file.write_bytes(damaged)
     assert cached.objects.get(KEY, offset=0, size=1000) == DATA[:1000]
+    assert cached.gets == 2
+
+
+def test_damage_is_met_only_where_it_is_read(cached: Cached) -> None:
+    cached.objects.get(KEY, offset=0, size=10)
+    cached.settle()
+    (file,) = Path(cached.pieces._cache.directory).rglob("*.val")
+    damaged = bytearray(file.read_bytes())
+    damaged[-100] ^= 1
+    file.write_bytes(damaged)
+    assert cached.objects.get(KEY, offset=0, size=PIECE // 2) == DATA[: PIECE // 2]
+    assert cached.gets == 1
+    assert cached.objects.get(KEY, offset=PIECE - 200, size=200) == DATA[PIECE - 200 : PIECE]
+    assert cached.gets == 2
+
+
+def test_a_file_that_was_cut_is_fetched_again(cached: Cached) -> None:
+    cached.objects.get(KEY, offset=0, size=10)
+    for kept in (0, 10, 40, PART + PROOF, PART + PROOF + 32, PIECE // 2):
+        cached.settle()
+        (file,) = Path(cached.pieces._cache.directory).rglob("*.val")
+        os.truncate(file, kept)
+        before = cached.gets
+        assert cached.objects.get(KEY, offset=5, size=1000) == DATA[5:1005]
+        assert cached.gets == before + 1
+
+
+def test_a_file_that_is_cut_under_a_reader_is_fetched_again(cached: Cached) -> None:
+    cached.objects.get(KEY, offset=0, size=10)
+    cached.settle()
+    assert cached.objects.get(KEY, offset=5, size=1000) == DATA[5:1005]
+    (file,) = Path(cached.pieces._cache.directory).rglob("*.val")
+    os.truncate(file, PIECE // 2)
+    assert cached.objects.get(KEY, offset=PIECE - 200, size=200) == DATA[PIECE - 200 : PIECE]
+    assert cached.gets == 2
+
+
+def test_a_file_that_is_gone_is_fetched_again(cached: Cached) -> None:
+    cached.objects.get(KEY, offset=0, size=10)
+    cached.settle()
+    assert cached.objects.get(KEY, offset=5, size=1000) == DATA[5:1005]
+    (file,) = Path(cached.pieces._cache.directory).rglob("*.val")
+    file.unlink()
+    assert cached.objects.get(KEY, offset=5, size=1000) == DATA[5:1005]
     assert cached.gets == 2
 
 
