@@ -4,7 +4,7 @@ Blocks of one pack that lie close together are fetched by one request; two calle
 request; requests of one call go out side by side. Plain chunks are kept in a memory cache bounded in bytes. A disk
 cache is not this module's matter: it is a wrapper of the object store (`store.objects.cached`).
 
-Any thread; `warm` never blocks.
+Any thread; `warm` and `near` never wait.
 """
 
 import functools
@@ -26,6 +26,7 @@ RANGE: Final = 8 << 20  # most bytes of one request
 PARALLEL: Final = 16  # requests under way for one process
 
 Forget = Callable[[str, int, int], None]
+AtHand = Callable[[str, int, int], Buffer | None]
 Flight = Future[dict[Block, bytes | StoreError]]  # of the blocks of one run
 
 
@@ -77,8 +78,9 @@ class BlockReader:
     """Chunks by block, through a memory cache."""
 
     def __init__(
-        self, objects: ObjectStore, memory: int, *, id_key: bytes | None = None, forget: Forget | None = None
-    ) -> None:
+        self, objects: ObjectStore, memory: int, *, id_key: bytes | None = None, forget: Forget | None = None,
+        at_hand: AtHand | None = None,
+    ) -> None:  # fmt: skip
         """Start.
 
         Args:
@@ -87,13 +89,33 @@ class BlockReader:
             id_key: the store's id key, where it is encrypted.
             forget: told (key, offset, size) of a run that came damaged, so that a cache below drops it and it is
                 fetched once more.
+            at_hand: returns the range (key, offset, size) of a pack if a cache has it without waiting.
         """
         self._objects, self._id_key, self._forget = objects, id_key, forget
+        self._at_hand = at_hand
         self.cache: ByteCache[Digest, bytes] = ByteCache(memory)
         self.warm = self.cache.get  # a chunk that is in memory, or `None`
         self._flights: dict[Block, Flight] = {}
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="fetch")
+
+    def near(self, block: Block) -> bytes | None:
+        """Return a chunk that a cache on this machine has and that takes no waiting, but only the work of decoding it.
+
+        What somebody is at already, or is damaged, is `None`: `load` waits for it, and deals with it.
+        """
+        if self._at_hand is None or block in self._flights:
+            return None
+        key = pack_key(block.pack.hex())
+        stored = self._at_hand(key, block.offset, block.stored)
+        if stored is None:
+            return None
+        try:
+            chunk = decode_block(block, stored, key, self._id_key)
+        except BlockCorrupt:
+            return None
+        self.cache.put(block.digest, chunk, len(chunk))
+        return chunk
 
     def load(self, blocks: Sequence[Block]) -> list[bytes]:
         """Return the chunks of `blocks`, in order.

@@ -26,7 +26,7 @@ from store import jsondoc
 from store.commit import Operations, compare_and_set, remember
 from store.errors import FeatureMissing, KeyNeeded, ObjectCorrupt, ObjectMissing, Replayed, StoreMissing
 from store.layout import ROOT_KEY
-from store.objects.base import ObjectStore
+from store.objects.base import Buffer, ObjectStore
 from store.secret import Secret
 
 if TYPE_CHECKING:  # what ciphers need takes long to import, and a store that is not encrypted does without
@@ -116,16 +116,17 @@ class Through(NamedTuple):
     objects: ObjectStore
     forget: Callable[[str, int, int], None]  # (key, offset, size) of a range that is damaged: the cache drops it
     below: Callable[[str, int, int], tuple[str, int, int]]  # the range of the cache that a range lies in
+    at_hand: Callable[[str, int, int], Buffer | None]  # a range that is on this machine and takes no waiting
 
 
 def in_plain_through(cached: "CachedObjects", root: StoreRoot) -> Through:
     """Return what `in_plain` does of objects that are cached, with what their readers owe to the cache."""
     if root.keys is None:
-        return Through(cached, cached.forget, lambda key, offset, size: (key, offset, size))
+        return Through(cached, cached.forget, lambda key, offset, size: (key, offset, size), cached.at_hand)
     from store.objects.sealed import Sealed  # as in `in_plain`
 
-    sealed = Sealed(cached, root.keys, root.store, forget=cached.forget)
-    return Through(sealed, sealed.forget, sealed.below)
+    sealed = Sealed(cached, root.keys, root.store, forget=cached.forget, at_hand=cached.at_hand)
+    return Through(sealed, sealed.forget, sealed.below, sealed.at_hand)
 
 
 def create_store(

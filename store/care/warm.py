@@ -89,7 +89,7 @@ def warm(
             raise OSError(f"the cache in {cache_dir} cannot be used: {error}") from error
         opened.callback(pieces.close)
         cached = CachedObjects(measured, pieces)
-        plain, forget, below = in_plain_through(cached, root)
+        plain, forget, below, _ = in_plain_through(cached, root)
         manifest = _read_manifest(plain, root, state)
         reader = BlockReader(plain, STEP, id_key=root.id_key, forget=forget)
         opened.callback(reader.close)

@@ -49,6 +49,18 @@ class CachedObjects(Wrapper):
             return b""
         return parts[0] if len(parts) == 1 and isinstance(parts[0], bytes) else b"".join(parts)
 
+    def at_hand(self, key: str, offset: int, size: int) -> Buffer | None:
+        """Return a range if all of it is on this machine and takes no waiting."""
+        parts: list[Buffer] = []
+        for number, at, length in _ranges(offset, size):
+            name = _name(key, number)
+            piece = self._recent.get(name)
+            found = self._cache.at_hand(name, at, length) if piece is None else [piece[at : at + length]]
+            if found is None:
+                return None
+            parts += found
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
     def tail(self, key: str, size: int) -> tuple[bytes, int]:
         """Return an object's end; see `ObjectStore.tail`. A manifest's is kept, with the object's size in front."""
         if not key.startswith(MANIFESTS):

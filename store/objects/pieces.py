@@ -43,6 +43,7 @@ FOUND: Final = 8 << 20  # bytes: where some 4,000 pieces are
 _FOUND_COST: Final = 1800  # bytes of one, its cipher most of all
 
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC
+_PROMPT: Final = getattr(os, "RWF_NOWAIT", 0)  # 0: only Linux can read without waiting
 
 _log = logging.getLogger(__name__)
 
@@ -205,6 +206,22 @@ class PieceCache:
             self.drop(key)
         return parts
 
+    def at_hand(self, key: str, offset: int, size: int) -> list[Buffer] | None:
+        """Return what `parts` does if that needs no waiting: the piece was read before, and is in the system's memory.
+
+        `None` too where it is damaged: `parts` finds that out.
+        """
+        waiting = self._waiting.get(key)
+        if waiting is not None:
+            return [memoryview(waiting)[offset : offset + size]]
+        found = self._found.get(key)
+        if found is None or not _PROMPT:
+            return None
+        try:
+            return _read(found, self._form.head, offset, size, _PROMPT)
+        except OSError:  # it would have to wait, or can't tell
+            return None
+
     def put(self, key: str, piece: Buffer) -> None:
         """Keep a copy of a piece soon, unless the writer is behind: then it is not kept."""
         if key in self._waiting or (self._queue.full() and not self._patient):
@@ -302,15 +319,23 @@ class PieceCache:
             _log.warning("the cache in %s could not be swept: %s", self._folder, error)
 
 
-def _read(found: _Found, head: int, offset: int, size: int | None) -> list[Buffer] | None:
-    """Read a range of a piece's file; `None` where it is not proved."""
+def _read(found: _Found, head: int, offset: int, size: int | None, flags: int = 0) -> list[Buffer] | None:
+    """Read a range of a piece's file; `None` where it is not proved.
+
+    Raises:
+        OSError: it can't be read; of `flags`, `RWF_NOWAIT` has it raise BlockingIOError rather than wait for the disk.
+    """
     end = found.plain if size is None else min(found.plain, offset + size)
     if offset >= end:
         return []
     first, last = offset // PART, (end - 1) // PART
     file = os.open(found.path, _READ)
     try:
-        kept = os.pread(file, (last + 1 - first) * WHOLE, head + first * WHOLE)
+        if flags:
+            kept: Buffer = bytearray((last + 1 - first) * WHOLE)
+            kept = memoryview(kept)[: os.preadv(file, [kept], head + first * WHOLE, flags)]
+        else:
+            kept = os.pread(file, (last + 1 - first) * WHOLE, head + first * WHOLE)
     finally:
         os.close(file)
     return open_parts(found.opener, kept, offset, end)

@@ -44,12 +44,16 @@ _NEAR: Final = 4 * SEGMENT  # a range that begins before this takes the header a
 
 T = TypeVar("T")
 Forget = Callable[[str, int, int], None]
+AtHand = Callable[[str, int, int], Buffer | None]
 
 
 class Sealed(Wrapper):
     """An encrypted store's objects, in plain."""
 
-    def __init__(self, inner: ObjectStore, ring: KeyRing, store: str, *, forget: Forget | None = None) -> None:
+    def __init__(
+        self, inner: ObjectStore, ring: KeyRing, store: str, *, forget: Forget | None = None,
+        at_hand: AtHand | None = None,
+    ) -> None:  # fmt: skip
         """Wrap `inner`.
 
         Args:
@@ -57,10 +61,11 @@ class Sealed(Wrapper):
             ring: the store's keys.
             store: the store's id, 32 hex digits.
             forget: told (key, offset, size), as they are below, of a range that does not open: a cache drops it.
+            at_hand: returns a range (key, offset, size), as they are below, if a cache has it without waiting.
         """
         super().__init__(inner)
         self._ring, self._store, self._names = ring, bytes.fromhex(store), Names(ring)
-        self._forget = forget
+        self._forget, self._at_hand = forget, at_hand
         self._ciphers: OrderedDict[str, Cipher] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -169,6 +174,27 @@ class Sealed(Wrapper):
         """Have a cache below drop a range, given as it is above."""
         if self._forget is not None:
             self._forget(*self.below(key, offset, size))
+
+    def at_hand(self, key: str, offset: int, size: int) -> bytes | None:
+        """Return a range, given as it is above, if a cache below has it without waiting."""
+        cipher = self._known(key)
+        end = offset + size
+        if (
+            self._at_hand is None
+            or cipher is None
+            or not cipher.proved
+            or not 0 < end <= cipher.header.plain
+            or not size
+        ):
+            return None
+        start, last = offset // SEGMENT, (end - 1) // SEGMENT
+        data = self._at_hand(self._names.hide(key), start_of(start), start_of(last + 1) - start_of(start))
+        if data is None:
+            return None
+        try:
+            return open_range(cipher, data, offset, end)
+        except NotSealed:  # found out, and told, by who reads it with leave to wait
+            return None
 
     def below(self, key: str, offset: int, size: int) -> tuple[str, int, int]:
         """Return which range of which object below a range lies in."""

@@ -43,4 +43,4 @@ def open_tree(
     if pieces is None:
         return StoreTree(Repository(in_plain(objects, root), root, seen=seen), memory=cache_memory)
     plain = in_plain_through(CachedObjects(objects, pieces), root)
-    return StoreTree(Repository(plain.objects, root, seen=seen), memory=cache_memory, forget=plain.forget)
+    return StoreTree(Repository(plain.objects, root, seen=seen), memory=cache_memory, cache=plain)

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, TypeVar
 
-from store.blocks import BlockReader, Forget
+from store.blocks import BlockReader
 from store.cache import ByteCache
 from store.catalogue.head import Content, TagState
 from store.catalogue.refs import DIGEST_PREFIX, ByDigest, Reference, TagKind, parse_reference
@@ -30,17 +30,23 @@ from store.errors import (
     TagMissing,
 )
 from store.kinds import Kind
+from store.layout import pack_key
+from store.objects.cached import PIECE
+from store.pack import Block
 from store.repository import Repository
+from store.root import Through
 from store.vfs.ahead import ReadAhead
 from store.vfs.changing import ROOT_PLACE, ChangingFolders, name_page, tag_of, tag_page
 from store.vfs.live import LiveCatalogue, View
 from store.vfs.names import Names
-from store.vfs.states import SMALL, Caches, StateTree, stand_in
+from store.vfs.states import SMALL, Caches, Run, StateTree, stand_in
 from store.vfs.tree import NO_VERIFIER, FileDigests, Listing, Node, Place, Space, Usage
 
 STATES: Final = 64 << 20  # bytes of what states keep open: some 1,000 of them
 HEADS_READ: Final = 256  # datasets: a folder of more is listed without asking for each, and shows when it was written
 ZEROS: Final = memoryview(bytes(1 << 20))
+NEAR: Final = 256 << 10  # bytes of chunks that are decoded where nobody may wait: half a millisecond of work
+_ROOM: Final = 4 << 20  # bytes: with so much of the memory left, more is decoded than was asked for
 _PARALLEL: Final = 16
 _DAMAGED: Final = (Corrupt, ObjectMissing, FeatureMissing)
 
@@ -51,7 +57,7 @@ class StoreTree:
     """Everything in one store, as one tree."""
 
     def __init__(
-        self, repository: Repository, *, memory: int, forget: Forget | None = None,
+        self, repository: Repository, *, memory: int, cache: Through | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         """Start.
@@ -59,7 +65,7 @@ class StoreTree:
         Args:
             repository: the store.
             memory: bytes of plain chunks to keep in memory.
-            forget: see `BlockReader`.
+            cache: the disk cache that the repository's objects are read through.
             clock: seconds; by it snapshots of the catalogue age.
         """
         self.handle_key = repository.root.handle_key.reveal()
@@ -69,7 +75,14 @@ class StoreTree:
         self._live = LiveCatalogue(repository.objects, repository.catalogue, clock=clock)
         self._caches = Caches()
         self._states: ByteCache[tuple[int, int, bytes], StateTree] = ByteCache(STATES)
-        self._blocks = BlockReader(repository.objects, memory, id_key=repository.root.id_key, forget=forget)
+        self._cache = cache
+        self._blocks = BlockReader(
+            repository.objects,
+            memory,
+            id_key=repository.root.id_key,
+            forget=cache.forget if cache else None,
+            at_hand=cache.at_hand if cache else None,
+        )
         self._ahead = ReadAhead(self._fetch_ahead, memory)
         self._pool = ThreadPoolExecutor(_PARALLEL, thread_name_prefix="states")
 
@@ -403,6 +416,9 @@ class StoreTree:
                 self._blocks.load([*blocks, *state.along(file.place.record)])
         else:
             self._ahead.note(file.place, offset, size, waited=waited)
+            if waited and self._cache and self._blocks.cache.used + _ROOM < self._blocks.cache.limit:
+                with contextlib.suppress(*_DAMAGED):
+                    self._blocks.load(self._together(state, file.place.record, offset, blocks))
         chunks = iter(self._blocks.load(blocks))
         views: list[memoryview] = []
         for block, start, length in runs:
@@ -411,6 +427,22 @@ class StoreTree:
             else:
                 views.append(memoryview(next(chunks))[start : start + length])
         return views
+
+    def _together(self, state: StateTree, record: int, offset: int, blocks: list[Block]) -> list[Block]:
+        """Return some blocks of a file with those around that lie in the same pieces of the disk cache.
+
+        They come along anyway, or are there; so who reads at random has all of a file in memory after a read of each
+        piece, and not of each block.
+        """
+        pieces = {piece for block in blocks for piece in self._pieces_of(block)}
+        start = max(0, offset - PIECE)
+        around = state.runs(state.manifest, record, start, offset + 2 * PIECE - start)
+        return blocks + [block for block, _, _ in around if block is not None and pieces >= self._pieces_of(block)]
+
+    def _pieces_of(self, block: Block) -> set[tuple[str, int]]:
+        assert self._cache is not None, "asked of a store that has one"  # noqa: S101  # for the type checker
+        key, offset, size = self._cache.below(pack_key(block.pack.hex()), block.offset, block.stored)
+        return {(key, number) for number in range(offset // PIECE, (offset + size - 1) // PIECE + 1)}
 
     def _fetch_ahead(self, place: Place, offset: int, size: int) -> bool:
         state = self._state(place)
@@ -432,16 +464,32 @@ class StoreTree:
                 return None
             runs = looked
         views: list[memoryview] = []
+        looked_near = False
         for block, start, length in runs:
             if block is None:
                 views.extend(_zeros(length))
                 continue
             chunk = self._blocks.warm(block.digest)
+            if chunk is None and not looked_near:
+                looked_near = True
+                chunk = self._near(runs, block)
             if chunk is None or len(chunk) != block.plain:  # a manifest that lies is found out by `read`
                 return None
             views.append(memoryview(chunk)[start : start + length])
         self._ahead.warm(place, offset, size)
         return views
+
+    def _near(self, runs: list[Run], first: Block) -> bytes | None:
+        """Decode what is missing of some runs, if that is not much and needs no waiting; return the first."""
+        warm = self._blocks.warm
+        missing = [block for block, _, _ in runs if block is not None and warm(block.digest) is None]
+        if sum(block.plain for block in missing) > NEAR:
+            return None
+        chunk = self._blocks.near(first)
+        for block in missing:
+            if chunk is None or (block is not first and self._blocks.near(block) is None):
+                return None
+        return chunk
 
     def digests(self, file: Node) -> FileDigests:
         if file.kind != Kind.FILE:

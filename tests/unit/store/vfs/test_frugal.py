@@ -83,7 +83,7 @@ class World:
         else:
             pieces = PieceCache(self.work / "cache", 1 << 30, patient=True, key=Secret(bytes(32)))
             plain = in_plain_through(CachedObjects(objects, pieces), root)
-            opened = StoreTree(Repository(plain.objects, root), memory=memory, forget=plain.forget)
+            opened = StoreTree(Repository(plain.objects, root), memory=memory, cache=plain)
         with closing(opened):
             yield opened
             if disk:
