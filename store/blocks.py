@@ -22,7 +22,7 @@ from store.objects.base import Buffer, ObjectStore
 from store.pack import Block
 
 GAP: Final = 64 << 10  # bytes between two blocks that are read along rather than asked for apart
-RANGE: Final = 8 << 20  # most bytes of one request
+RANGE: Final = 4 << 20  # most bytes of one request
 PARALLEL: Final = 16  # requests under way for one process
 
 Forget = Callable[[str, int, int], None]
