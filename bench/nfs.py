@@ -41,6 +41,10 @@ class Line(NamedTuple):
     met: bool | None  # None: nothing is aimed at
 
 
+_DISK_ALONE: Final = "from the sealed disk cache, each time"
+_RESTARTED: Final = "from the sealed disk cache after a restart, three rounds of 2 s"
+
+
 class Bench:
     """One run."""
 
@@ -77,13 +81,17 @@ class Bench:
     # a store that is near
 
     def disk(self) -> None:
-        """Read out of the sealed disk cache, and out of memory."""
+        """Read out of the sealed disk cache, and out of memory.
+
+        Out of the disk cache twice: with so little memory that nothing comes twice, and by a gateway that was just
+        started, with memory for all of it.
+        """
         tool = self.local()
         names = {"dir": "dir1k", "list_dir": "dir10k", "big": "big.bin", "tree": "tree"}
         found: dict[tuple[str, str], float] = {}
         run([tool.program, "warm", "data:v1.0.0"], env=tool.env)
         # Small files fit into any memory cache of a sensible size, so theirs is smaller than they are, too.
-        for kind, memory in (("memory", "2GiB"), ("disk", "32MiB"), ("disk", "8MiB")):
+        for kind, memory in (("memory", "2GiB"), (_DISK_ALONE, "32MiB"), (_DISK_ALONE, "8MiB")):
             with serving(tool, AETHERFS_CACHE_MEMORY=memory) as gateway:
                 load = Load(self.nfsload, gateway, "/data/v1.0.0", **names)
                 load.rows("once1m@4,cattree@16")
@@ -91,12 +99,17 @@ class Bench:
                     if memory != "8MiB" or measure.startswith("cattree"):
                         found[measure, kind] = load.value(measure, field, reps=3)
         for measure, field in DISK:
-            warm, disk = found[measure, "memory"], found[measure, "disk"]
-            self.note(
-                f"{measure} from the sealed disk cache", ">= 0.5 of from memory",
-                f"{disk / warm:.2f} x: {disk:,.0f} to {warm:,.0f} {field.replace('_s', '/s')}",
-                met=disk >= 0.5 * warm,
-            )  # fmt: skip
+            with serving(tool, AETHERFS_CACHE_MEMORY="2GiB") as gateway:
+                load = Load(self.nfsload, gateway, "/data/v1.0.0", **names)
+                found[measure, _RESTARTED] = load.value(measure, field, reps=3)
+        for kind in (_DISK_ALONE, _RESTARTED):
+            for measure, field in DISK:
+                warm, disk = found[measure, "memory"], found[measure, kind]
+                self.note(
+                    f"{measure} {kind}", ">= 0.5 of from memory",
+                    f"{disk / warm:.2f} x: {disk:,.0f} to {warm:,.0f} {field.replace('_s', '/s')}",
+                    met=disk >= 0.5 * warm,
+                )  # fmt: skip
 
     def handles(self) -> None:
         """Ask for attributes before and after a million handles were given out and come back."""
