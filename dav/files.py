@@ -92,16 +92,28 @@ def file_reply(
     if environ["REQUEST_METHOD"] == "HEAD":
         return Reply(status, common)
     first = tree.read(file, wanted.start, min(PIECE, wanted.stop - wanted.start)) if wanted.stop > wanted.start else []
-    return Reply(status, common, _body(tree, file, wanted, first))
+    return Reply(status, common, FileBody(tree, file, wanted, first))
 
 
 _CONDITIONAL: Final = ("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range")
 
 
-def _body(tree: FileTree, file: Node, wanted: ByteRange, views: list[memoryview]) -> Iterator[memoryview]:
-    at = wanted.start
-    while views:
-        for view in views:
-            at += len(view)
-            yield view
-        views = tree.read(file, at, min(PIECE, wanted.stop - at)) if at < wanted.stop else []
+class FileBody:
+    """A range of a file as a body: read from the tree in pieces while it is sent.
+
+    A server that waits for many clients at once does not iterate but takes `pieces`, by `tree.read_warm` where it can.
+    """
+
+    __slots__ = ("at", "file", "first", "stop", "tree")
+
+    def __init__(self, tree: FileTree, file: Node, wanted: ByteRange, first: list[memoryview]) -> None:
+        """Take the range's first piece, and where the others are from."""
+        self.tree, self.file, self.at, self.stop, self.first = tree, file, wanted.start, wanted.stop, first
+
+    def __iter__(self) -> Iterator[memoryview]:
+        views, self.first = self.first, []
+        while views:
+            for view in views:
+                self.at += len(view)
+                yield view
+            views = self.tree.read(self.file, self.at, min(PIECE, self.stop - self.at)) if self.at < self.stop else []
