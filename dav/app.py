@@ -17,10 +17,22 @@ from wsgidav.dav_error import DAVError
 from wsgidav.request_resolver import RequestResolver
 from wsgidav.wsgidav_app import WsgiDAVApp
 
-from dav.files import cache_control, file_reply
+from dav.files import cache_control, file_reply, lasting
 from dav.media import MediaTypes
 from dav.provider import END, OC, TreeProvider, multistatus, prepare
-from dav.reply import Buffer, Environ, Headers, Reply, StartResponse, header, read_body, send, target_of, text_reply
+from dav.reply import (
+    LASTING,
+    Buffer,
+    Environ,
+    Headers,
+    Reply,
+    StartResponse,
+    header,
+    read_body,
+    send,
+    target_of,
+    text_reply,
+)
 from dav.resolve import resolve, split_scope, start
 from dav.wire.errors import BodyTooLarge, DepthRefused
 from dav.wire.paths import quote_path, split_target
@@ -99,6 +111,7 @@ class DavApp:
         names = self._names(environ)
         found = resolve(self._tree, names or ())
         if found.node.kind is Kind.FILE:
+            environ[LASTING] = lasting(self._tree, found.state)
             headers = [("Cache-Control", cache_control(self._tree, found.state))]
             return file_reply(self._tree, found.node, (names or (b"",))[-1], environ, self._media, headers)
         return text_reply(200, "This is a WebDAV collection. Browsers find the same files below /fs/.", _DAV)
@@ -148,6 +161,7 @@ class DavApp:
             "wsgidav.auth.user_name": "",
             "wsgidav.provider": self._provider,
         }
+        environ[LASTING] = names is not None and lasting(self._tree, found.state)
         prepare(inner, found, wanted, host_root=names is None)
         return inner
 

@@ -37,7 +37,12 @@ def cache_control(tree: FileTree, state: Node | None) -> str:
     What was reached by a version or by its id never changes. What was reached by a channel is asked for again each
     time.
     """
-    return FOREVER if state is not None and tree.following(state) == state else REVALIDATE
+    return FOREVER if lasting(tree, state) else REVALIDATE
+
+
+def lasting(tree: FileTree, state: Node | None) -> bool:
+    """Tell whether what was reached by way of a state's root can never be anything else."""
+    return state is not None and tree.following(state) == state
 
 
 def validators(tree: FileTree, file: Node) -> Validators:

@@ -17,6 +17,7 @@ StartResponse = Callable[[str, Headers], object]
 Buffer = bytes | memoryview
 WsgiApp = Callable[[Environ, StartResponse], Iterable[Buffer]]
 
+LASTING: Final = "aetherfs.lasting"  # environ: set by an application whose answer may be given again for a while
 DISCARD_LIMIT: Final = 16 * 1024 * 1024  # bytes of a refused upload that are read so that the client sees the answer
 
 

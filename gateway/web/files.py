@@ -9,9 +9,9 @@ Threads: any; it holds no state but the compiled page and the table of types.
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from dav.files import cache_control, file_reply
+from dav.files import cache_control, file_reply, lasting
 from dav.media import MediaTypes
-from dav.reply import Buffer, Environ, Headers, Reply, StartResponse, header, send, target_of, text_reply
+from dav.reply import LASTING, Buffer, Environ, Headers, Reply, StartResponse, header, send, target_of, text_reply
 from dav.resolve import Found, resolve, split_scope
 from dav.wire.paths import quote_path, split_target
 from gateway.web.listing import HTML_PAGE, JSON_PAGE, FolderPages, as_text, json_body
@@ -50,6 +50,7 @@ class FilesApp:
         path = split_target(target_of(environ))
         names = split_scope(path.names[self._depth :])
         found = resolve(self._tree, names)
+        environ[LASTING] = lasting(self._tree, found.state)
         headers: Headers = [("Cache-Control", cache_control(self._tree, found.state)), ("Vary", "Accept")]
         if found.node.kind is Kind.FOLDER:
             return self._folder(environ, found, names, headers)

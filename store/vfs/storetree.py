@@ -296,6 +296,16 @@ class StoreTree:
         tag = view.by_n.get(place.tag)
         return self._changing.follower(view, place.tag) if tag is not None and tag.kind == TagKind.CHANNEL else node
 
+    def following_warm(self, node: Node) -> Node | None:
+        place = node.place
+        if place.space != Space.STATE or place.record or not place.tag:
+            return node
+        view = self._view_warm(place)
+        if view is None:
+            return None
+        tag = view.by_n.get(place.tag)
+        return self._changing.follower(view, place.tag) if tag is not None and tag.kind == TagKind.CHANNEL else node
+
     # listings
 
     def children(self, folder: Node, *, after: int = 0, limit: int = 1024, verifier: bytes = NO_VERIFIER) -> Listing:
@@ -497,6 +507,17 @@ class StoreTree:
         manifest = self._state(file.place).manifest
         number = manifest.record(file.place.record).first
         return FileDigests(manifest.sha256(number), manifest.md5(number))
+
+    def digests_warm(self, file: Node) -> FileDigests | None:
+        if file.kind != Kind.FILE:
+            raise IsAFolder("")
+
+        def digests(state: StateTree) -> FileDigests:
+            manifest = state.manifest.warm
+            number = manifest.record(file.place.record).first
+            return FileDigests(manifest.sha256(number), manifest.md5(number))
+
+        return _warm(self._state_warm(file.place), digests)
 
     def usage(self, node: Node) -> Usage:
         place = node.place

@@ -137,6 +137,10 @@ class FileTree(Protocol):
         """Return the following root for the root of a state reached by a channel; any other node as it is."""
         ...
 
+    def following_warm(self, node: Node) -> Node | None:
+        """Do as `following`, from memory alone."""
+        ...
+
     def children(self, folder: Node, *, after: int = 0, limit: int = 1024, verifier: bytes = NO_VERIFIER) -> Listing:
         """Return up to `limit` entries whose cookies are above `after`, in the order of cookies.
 
@@ -177,6 +181,10 @@ class FileTree(Protocol):
 
     def digests(self, file: Node) -> FileDigests:
         """Return the digests of a whole file (the manifest has them; no file is read)."""
+        ...
+
+    def digests_warm(self, file: Node) -> FileDigests | None:
+        """Do as `digests`, from memory alone."""
         ...
 
     def usage(self, node: Node) -> Usage:

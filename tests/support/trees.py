@@ -217,6 +217,9 @@ class MemoryTree:
                 return self._node(Place(Space.FOLLOWING, place.dataset, place.tag, NO_MANIFEST, 0))
         return node
 
+    def following_warm(self, node: Node) -> Node | None:
+        return None if self.cold else self.following(node)
+
     def children(self, folder: Node, *, after: int = 0, limit: int = 1024, verifier: bytes = NO_VERIFIER) -> Listing:
         self._blocking("children")
         return self._children(folder, after, limit, verifier)
@@ -250,6 +253,9 @@ class MemoryTree:
             raise IsAFolder(b"?")
         data = self._record_of(file.place).data
         return FileDigests(sha256(data).digest(), md5(data, usedforsecurity=False).digest())
+
+    def digests_warm(self, file: Node) -> FileDigests | None:
+        return None if self.cold else self.digests(file)
 
     def usage(self, node: Node) -> Usage:
         if node.place.space is Space.STATE:
