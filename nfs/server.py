@@ -50,7 +50,7 @@ class NfsServer:
         """Prepare to serve.
 
         Args:
-            listener: bound and listening; may be shared with other processes. The caller closes it.
+            listener: bound and listening; may be shared with other processes. Made non-blocking; the caller closes it.
             tree: what is served.
             handle_key: the store's secret for handles, the same on every gateway.
             limits: what to take on.
@@ -58,6 +58,7 @@ class NfsServer:
             gid: group of everything.
             small_fileids: show fileids of 31 bits, see `Export`.
         """
+        listener.setblocking(False)  # another process may be faster than this one between `poll` and `accept`
         self._listener, self._limits = listener, limits if limits is not None else Limits()
         self._export = Export(tree, handle_key=handle_key, uid=uid, gid=gid, small_fileids=small_fileids)
         self._replies = Replies()
