@@ -8,14 +8,18 @@ Threads: any thread may call.
 """
 
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
 import structlog
 
+from nfs.seldom import Seldom
+
 Job = Callable[[], None]
 
 _log = structlog.get_logger("aetherfs.nfs")
+_seldom = Seldom(1, 10.0)
 
 
 class FairPool:
@@ -41,19 +45,27 @@ class FairPool:
                 self._idle -= 1
                 self._changed.notify()
             elif len(self._threads) < self._limit:
-                thread = threading.Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
-                self._threads.append(thread)
-                thread.start()
+                self._grow()
 
-    def close(self, *, wait: bool) -> None:
-        """Drop what waits; with `wait`, return when the jobs that run have ended."""
+    def close(self, wait_s: float) -> None:
+        """Drop what waits; return when the jobs that run have ended, or after `wait_s`."""
         with self._changed:
             self._closed = True
             self._waiting.clear()
             self._changed.notify_all()
-        if wait:
-            for thread in self._threads:
-                thread.join()
+        deadline_s = time.monotonic() + wait_s
+        for thread in self._threads:
+            thread.join(max(0.0, deadline_s - time.monotonic()))
+
+    def _grow(self) -> None:
+        thread = threading.Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # no room for another: those that run take the job, or the next `submit` tries
+            if (unsaid := _seldom.ask()) is not None:
+                _log.warning("cannot start a thread", why=str(error), unsaid_before=unsaid)
+        else:
+            self._threads.append(thread)
 
     def _work(self) -> None:
         while True:

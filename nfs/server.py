@@ -28,6 +28,7 @@ __all__ = ["Limits", "NfsServer"]
 _log = structlog.get_logger("aetherfs.nfs")
 _NO_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PAUSE_MS: Final = 200  # before accepting again when the system has no resources for it
+_POOL_S: Final = 1.0  # for jobs that nobody waits for any more, when everything is answered
 _RELIEVED_S: Final = 0.1  # how long one stalled connection that goes must do, where too many bytes are in flight
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}  # s: the dead go in 2 min
 _TIMEVAL: Final = struct.Struct("ll")
@@ -112,7 +113,7 @@ class NfsServer:
         if not in_time:
             for connection in self._open():
                 connection.hang_up(at_once=True)
-        self._pool.close(wait=in_time)
+        self._pool.close(_POOL_S if in_time else 0.0)
         if self._stopped.is_set():
             self._wake_in.close()
             self._wake_out.close()

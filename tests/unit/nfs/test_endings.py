@@ -2,12 +2,15 @@
 
 import socket
 import threading
+import time
 
 import pytest
 
-from nfs.server import NfsServer
+from nfs.server import Limits, NfsServer
+from nfs.wire import nfs3
+from nfs.wire.nfs3types import nfsstat3
 from tests.conformance.tree_cases import SAMPLE
-from tests.support.nfs_client import KEY, TIMEOUT_S, NfsClient
+from tests.support.nfs_client import KEY, TIMEOUT_S, NfsClient, serving
 from tests.support.trees import MemoryTree
 
 
@@ -44,8 +47,24 @@ def test_a_connection_that_another_process_takes_first_does_not_keep_a_server_fr
         listener.taken = None
         with NfsClient(listener.getsockname()[1]):
             while listener.taken is None:
-                assert thread.is_alive()
+                time.sleep(0.001)
             assert server.drain(TIMEOUT_S)
             listener.taken.close()
         thread.join(TIMEOUT_S)
         assert not thread.is_alive()
+
+
+def test_draining_does_not_wait_for_a_store_whose_answers_nobody_wants_any_more(tree: MemoryTree) -> None:
+    go = threading.Event()
+    with serving(tree, limits=Limits(patience_s=0.1)) as (server, port), NfsClient(port) as client:
+        file = client.handle("maps/1.0.0/a.txt")
+
+        def wait(_operation: str) -> None:
+            go.wait(TIMEOUT_S)
+
+        tree.cold, tree.on_blocking = True, wait
+        assert client.call("READ", nfs3.READ3args(file, 0, 10)).status is nfsstat3.NFS3ERR_JUKEBOX
+        began_s = time.monotonic()
+        assert server.drain(5)
+        assert time.monotonic() - began_s < 5
+        go.set()

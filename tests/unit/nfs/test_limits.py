@@ -282,7 +282,7 @@ def test_the_pool_takes_owners_in_turn_and_gives_none_more_than_its_share() -> N
     go.set()
     for _ in range(8):
         assert running.acquire(timeout=TIMEOUT_S)
-    pool.close(wait=True)
+    pool.close(TIMEOUT_S)
     assert order.count(b"a") == 10
     assert max(i for i, owner in enumerate(order) if owner == b"b") < 8  # not behind all of the other's
 
@@ -297,8 +297,23 @@ def test_a_job_that_fails_costs_the_pool_no_thread() -> None:
     pool.submit(b"a", fail)
     pool.submit(b"a", done.set)
     assert done.wait(TIMEOUT_S)
-    pool.close(wait=True)
+    pool.close(TIMEOUT_S)
     pool.submit(b"a", fail)  # dropped
+
+
+def test_a_pool_that_cannot_start_threads_for_a_while_runs_its_jobs_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    pool = FairPool(1, name="test")
+    jobs = [threading.Event() for _ in range(4)]
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refuse)
+        for job in jobs[:3]:
+            pool.submit(b"a", job.set)
+    pool.submit(b"a", jobs[3].set)
+    assert all(job.wait(TIMEOUT_S) for job in jobs)
+    pool.close(TIMEOUT_S)
 
 
 def test_bytes_in_flight_are_too_many_from_the_limit_on() -> None:
