@@ -11,8 +11,7 @@ from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from wsgidav import util, xml_tools
-from wsgidav.dav_error import HTTP_FORBIDDEN, HTTP_NOT_FOUND, DAVError
+from wsgidav.dav_error import HTTP_FORBIDDEN, HTTP_NOT_FOUND, DAVError, get_http_status_string
 from wsgidav.dav_provider import DAVCollection, DAVNonCollection, DAVProvider
 
 from dav.files import validators
@@ -206,13 +205,31 @@ def multistatus(resources: Iterable[Resource]) -> Iterator[bytes]:
     yield b'<?xml version="1.0" encoding="utf-8"?>\n<D:multistatus xmlns:D="DAV:">'
     batch: list[bytes] = []
     for resource in resources:
-        holder = xml_tools.make_multistatus_el()
-        util.add_property_response(holder, resource.get_href(), resource.get_properties())
-        batch.append(tostring(holder[0], encoding="utf-8", xml_declaration=False))
+        batch.append(tostring(_response(resource), encoding="utf-8", xml_declaration=False))
         if len(batch) == BATCH:
             yield b"".join(batch)
             batch = []
     yield b"".join([*batch, END])
+
+
+def _response(resource: Resource) -> Element:
+    """Return a resource's `response` (RFC 4918 section 14.24): one `propstat` for each status.
+
+    wsgidav has a function for it, which takes lxml's elements alone wherever lxml is installed.
+    """
+    response = Element("{DAV:}response")
+    SubElement(response, "{DAV:}href").text = resource.get_href()
+    by_status: dict[str, Element] = {}
+    for name, value in resource.get_properties():
+        status = "200 OK" if not isinstance(value, DAVError) else get_http_status_string(value)
+        if status not in by_status:
+            by_status[status] = SubElement(SubElement(response, "{DAV:}propstat"), "{DAV:}prop")
+            SubElement(response[-1], "{DAV:}status").text = f"HTTP/1.1 {status}"
+        if isinstance(value, Element):
+            by_status[status].append(value)
+        else:
+            SubElement(by_status[status], name).text = value if isinstance(value, str) else None
+    return response
 
 
 def _entries(tree: FileTree, folder: Node) -> Iterator[tuple[bytes, Node]]:
