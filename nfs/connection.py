@@ -6,7 +6,8 @@ call that takes too long there is answered with NFS3ERR_JUKEBOX, which tells the
 meanwhile is in memory then.
 
 Threads: `serve` runs on the connection's own thread, and only that thread reads or writes the socket. Jobs of the pool
-append to `_done` and wake it. `hang_up` may be called from any thread: it shuts the socket down and does no more.
+append to `_done` and wake it. `hang_up` may be called from any thread: it shuts the socket down and does no more. Both
+hold a lock, and so never touch a descriptor that was closed: by then it may be another connection's.
 Bounds: calls that the pool has or that wait for it, and the bytes of replies (`nfs.limits`). Calls beyond are told to
 come again, so that a warm one is never held up by those before it.
 """
@@ -14,6 +15,7 @@ come again, so that a warm one is never held up by those before it.
 import contextlib
 import select
 import socket
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -74,8 +76,8 @@ class Connection:
         """Take over a connected socket.
 
         Args:
-            sock: connected and blocking; `recv` gives up after `limits.record_s`, `send` after `limits.send_s`. Closed
-                when `serve` returns.
+            sock: connected and blocking; `recv` gives up after `limits.record_s`, `send` after at most `limits.send_s`,
+                or sooner, so that it is known when the client took something last. Closed when `serve` returns.
             host: the peer's address, as DUMP shows it.
             export: what is served.
             replies: the memory of replies, shared by all connections.
@@ -97,13 +99,15 @@ class Connection:
         self._pending_bytes = 0
         self._tickets = 0
         self._hanging_up = False
-        self._heard_s = time.monotonic()  # when the client sent something last
+        self._cut_off = False  # calls in flight are not to be answered any more
+        self._heard_s = time.monotonic()  # when the client sent something last, or took something that it waited for
         self._began_s = 0.0  # when the record began that is not whole yet; 0: there is none
         self._sending_s = 0.0  # since when the client takes nothing of what is being sent; 0: nothing is
         self._done: deque[_Done] = deque()
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
+        self._closing = threading.Lock()
 
     def serve(self) -> None:
         """Answer until the client goes."""
@@ -116,12 +120,13 @@ class Connection:
         finally:
             self._in_flight.add(-self._pending_bytes)
             self._pending.clear()  # jobs that have not begun see that nobody waits for them
-            self._sock.close()
-            self._wake_in.close()
-            self._wake_out.close()
+            with self._closing:
+                self._sock.close()
+                self._wake_in.close()
+                self._wake_out.close()
 
     def idle_s(self) -> float:
-        """Say for how long the client has sent nothing, 0 while it waits for replies. May be called from any thread."""
+        """Say for how long the client has sent and taken nothing, 0 while its calls wait. From any thread."""
         return 0.0 if self._pending or self._waiting else time.monotonic() - self._heard_s
 
     def stalled_s(self) -> float:
@@ -132,14 +137,16 @@ class Connection:
     def hang_up(self, *, at_once: bool) -> None:
         """Stop receiving; calls in flight are still answered, unless the connection is to end at once."""
         self._hanging_up = True
-        with contextlib.suppress(OSError):
+        self._cut_off = self._cut_off or at_once
+        with self._closing, contextlib.suppress(OSError):  # the client or this server was faster
             self._sock.shutdown(socket.SHUT_RDWR if at_once else socket.SHUT_RD)
+        self._wake()
 
     # The loop
 
     def _loop(self) -> None:
         receiving = True
-        while receiving or self._pending or self._waiting:
+        while (receiving or self._pending or self._waiting) and not self._cut_off:
             if self._wait_for_input(receiving):
                 receiving = self._receive()
             if self._pending or self._waiting:
@@ -274,7 +281,10 @@ class Connection:
         if ticket not in self._pending:
             return
         self._done.append(_Done(ticket, reply))
-        with contextlib.suppress(OSError):  # full: it wakes anyway; closed: nobody waits
+        self._wake()
+
+    def _wake(self) -> None:
+        with self._closing, contextlib.suppress(OSError):  # full: it wakes anyway; closed: nobody waits
             self._wake_out.send(b"\0")
 
     def _given_up(self, record: bytes, runnable: Runnable) -> list[Buffer]:
@@ -324,13 +334,18 @@ class Connection:
     def _send_all(self, parts: list[Buffer]) -> None:
         first = 0
         while first < len(parts):
-            sent = self._sock.sendmsg(parts[first : first + MAX_PARTS])
+            try:
+                sent = self._sock.sendmsg(parts[first : first + MAX_PARTS])
+            except BlockingIOError:
+                if self.stalled_s() >= self._limits.send_s:
+                    raise
+                continue
             while first < len(parts) and sent >= len(parts[first]):
                 sent -= len(parts[first])
                 first += 1
             if sent:
                 parts[first] = memoryview(parts[first])[sent:]
-                self._sending_s = time.monotonic()
+            self._heard_s = self._sending_s = time.monotonic()
 
 
 def _cost(record: bytes, runnable: Runnable) -> int:

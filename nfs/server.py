@@ -21,6 +21,7 @@ from nfs.export import Export
 from nfs.hot import Replies
 from nfs.limits import InFlight, Limits
 from nfs.pool import FairPool
+from nfs.seldom import Seldom
 from store.vfs.tree import FileTree
 
 __all__ = ["Limits", "NfsServer"]
@@ -30,7 +31,9 @@ _NO_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, err
 _PAUSE_MS: Final = 200  # before accepting again when the system has no resources for it
 _POOL_S: Final = 1.0  # for jobs that nobody waits for any more, when everything is answered
 _RELIEVED_S: Final = 0.1  # how long one stalled connection that goes must do, where too many bytes are in flight
+_SEND_S: Final = 1.0  # how exactly it is known since when a client takes nothing
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}  # s: the dead go in 2 min
+_seldom: Final = Seldom(20, 10.0)
 _TIMEVAL: Final = struct.Struct("ll")
 
 
@@ -145,7 +148,7 @@ class NfsServer:
         except OSError as error:
             if error.errno not in _NO_RESOURCES:
                 raise
-            _log.warning("cannot accept connections", why=str(error))
+            _warn("cannot accept connections", why=str(error))
             self._pause(_PAUSE_MS)
             return
         host = str(address[0]) if isinstance(address, tuple) else "local"
@@ -161,12 +164,14 @@ class NfsServer:
         if that is more than `host` would have then.
         """
         open_now = self._open()
-        idlest = max(open_now, key=Connection.idle_s)
+        idlest = max(open_now, key=Connection.idle_s, default=None)
+        if idlest is None:
+            return True  # those that were counted have just ended
         if idlest.idle_s() < self._limits.idle_s:
             count = Counter(connection.host for connection in open_now)
             greedy, most = count.most_common(1)[0]
             if count[host] + 1 >= most:
-                _log.warning("too many connections; one more was refused", peer=host.decode(), limit=len(open_now))
+                _warn("too many connections; one more was refused", peer=host.decode(), limit=len(open_now))
                 return False
             idlest = max((c for c in open_now if c.host == greedy), key=Connection.idle_s)
         with self._lock:
@@ -184,9 +189,7 @@ class NfsServer:
         self._relieved_s = now_s
         stalled = max(self._open(), key=Connection.stalled_s, default=None)
         if stalled is not None and stalled.stalled_s() >= self._limits.stalled_s:
-            _log.warning(
-                "too many bytes in flight; a connection that takes none was closed", peer=stalled.host.decode()
-            )
+            _warn("too many bytes in flight; a connection that takes none was closed", peer=stalled.host.decode())
             stalled.hang_up(at_once=True)
 
     def _pause(self, longest_ms: int) -> None:
@@ -199,7 +202,7 @@ class NfsServer:
         try:
             connection = self._prepared(sock, host)
         except OSError as error:  # no descriptors left, or the client is gone already
-            _log.warning("cannot serve a connection", peer=host, why=str(error))
+            _warn("cannot serve a connection", peer=host, why=str(error))
             sock.close()
             return
         thread = threading.Thread(target=self._serve, args=(connection,), name=f"nfs-{host}", daemon=True)
@@ -208,7 +211,7 @@ class NfsServer:
         try:
             thread.start()
         except RuntimeError as error:  # the system has no room for another thread
-            _log.warning("cannot serve a connection", peer=host, why=str(error))
+            _warn("cannot serve a connection", peer=host, why=str(error))
             del self._connections[connection]
             sock.close()
 
@@ -216,7 +219,7 @@ class NfsServer:
         sock.setblocking(True)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(self._limits.record_s))
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(self._limits.send_s))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(min(_SEND_S, self._limits.send_s)))
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for option, value in _KEEPALIVE.items():
@@ -263,3 +266,9 @@ class NfsServer:
 def _timeval(time_s: float) -> bytes:
     seconds, rest_s = divmod(time_s, 1)
     return _TIMEVAL.pack(int(seconds), int(rest_s * 1_000_000))
+
+
+def _warn(event: str, **said: object) -> None:
+    """Say something that a hostile client could have said thousands of times a second."""
+    if (unsaid := _seldom.ask()) is not None:
+        _log.warning(event, **said, unsaid_before=unsaid)

@@ -6,6 +6,10 @@ import time
 
 import pytest
 
+from nfs.connection import Connection
+from nfs.export import Export
+from nfs.hot import Replies
+from nfs.limits import InFlight
 from nfs.server import Limits, NfsServer
 from nfs.wire import nfs3
 from nfs.wire.nfs3types import nfsstat3
@@ -68,3 +72,61 @@ def test_draining_does_not_wait_for_a_store_whose_answers_nobody_wants_any_more(
         assert server.drain(5)
         assert time.monotonic() - began_s < 5
         go.set()
+
+
+def test_a_connection_that_has_to_make_room_does_not_wait_for_its_calls(tree: MemoryTree) -> None:
+    go = threading.Event()
+    limits = Limits(connections=2, patience_s=2 * TIMEOUT_S)
+    with serving(tree, limits=limits) as (_, port), NfsClient(port) as one, NfsClient(port) as two:
+        file = one.handle("maps/1.0.0/a.txt")
+
+        def wait(_operation: str) -> None:
+            go.wait(TIMEOUT_S)
+
+        tree.cold, tree.on_blocking = True, wait
+        for client in (one, two):
+            client.start("READ", nfs3.READ3args(file, 0, 10))
+        before = threads_of("nfs-127.0.0.1")
+        with NfsClient(port, address="127.0.0.2") as new:
+            new.call("NULL")
+            deadline_s = time.monotonic() + TIMEOUT_S / 2
+            while threads_of("nfs-127.0.0.1") == before and time.monotonic() < deadline_s:
+                time.sleep(0.01)
+            assert threads_of("nfs-127.0.0.1") == before - 1
+        go.set()
+
+
+def threads_of(name: str) -> int:
+    return sum(thread.name == name for thread in threading.enumerate())
+
+
+class Late(socket.socket):
+    """A socket whose shutdown comes a while after it was asked for."""
+
+    asked, go, descriptor = threading.Event(), threading.Event(), 0
+
+    def shutdown(self, how: int) -> None:
+        self.asked.set()
+        self.go.wait(TIMEOUT_S)
+        self.descriptor = self.fileno()
+        super().shutdown(how)
+
+
+def test_a_descriptor_is_not_closed_while_another_thread_hangs_up(tree: MemoryTree) -> None:
+    ours, theirs = socket.socketpair()
+    sock, limits = Late(fileno=ours.detach()), Limits()
+    export = Export(tree, handle_key=KEY)
+    in_flight = InFlight(limits.in_flight_bytes)
+    connection = Connection(sock, b"", export, Replies(), lambda *_: None, limits, in_flight, lambda: None)
+    serving_thread = threading.Thread(target=connection.serve)
+    serving_thread.start()
+    other = threading.Thread(target=lambda: connection.hang_up(at_once=True))
+    other.start()
+    assert sock.asked.wait(TIMEOUT_S)
+    theirs.close()  # it ends by itself
+    serving_thread.join(0.2)
+    sock.go.set()
+    for thread in (other, serving_thread):
+        thread.join(TIMEOUT_S)
+    assert sock.descriptor >= 0
+    assert sock.fileno() == -1

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from structlog.testing import capture_logs
 
 from nfs.export import Export
 from nfs.fhandle import WHOLE_TREE
@@ -255,6 +256,64 @@ def test_an_address_with_many_connections_gives_way_to_another(tree: MemoryTree)
             with NfsClient(port, address="127.0.0.3") as third:
                 third.call("NULL")
                 other.call("NULL")
+
+
+def downloading(client: NfsClient, file: bytes) -> tuple[threading.Thread, threading.Event]:
+    """Ask for 32 MiB, and take them at 2.5 MB/s on a thread until the event is set."""
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    args = encode_whole(nfs3.READ3[0], nfs3.READ3args(file, 0, 1 << 20))
+    client.sock.sendall(marked(encode_call(1, NFS_PROGRAM, NFS_V3, 6, args, USER)) * 32)
+    enough = threading.Event()
+
+    def take() -> None:
+        while not enough.wait(0.05):
+            assert client.sock.recv(131072)
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    return thread, enough
+
+
+def test_a_client_that_takes_its_replies_slowly_stays_however_many_bytes_are_in_flight(tree: MemoryTree) -> None:
+    limits = Limits(in_flight_bytes=8 << 20, stalled_s=2.5)
+    with serving(tree, limits=limits) as (server, port), NfsClient(port) as slow, NfsClient(port) as client:
+        file = client.handle("large/1.0.0/f")
+        thread, enough = downloading(slow, file)
+        until_s = time.monotonic() + 2 * limits.stalled_s
+        while time.monotonic() < until_s:
+            client.read(file, 0, 1 << 20)
+            time.sleep(0.02)
+        assert server.connections == 2
+        enough.set()
+        thread.join()
+
+
+def test_who_is_taking_replies_does_not_make_room_as_a_silent_one_does(tree: MemoryTree) -> None:
+    limits = Limits(connections=2, idle_s=0.0)
+    with serving(tree, limits=limits) as (_, port), NfsClient(port) as slow, NfsClient(port) as silent:
+        thread, enough = downloading(slow, slow.handle("large/1.0.0/f"))
+        silent.call("NULL")
+        time.sleep(3)
+        with NfsClient(port) as new:
+            new.call("NULL")
+            assert silent.receive() == b""
+        enough.set()
+        thread.join()
+
+
+def test_a_limit_that_is_reached_by_nobody_any_more_refuses_nobody(tree: MemoryTree) -> None:
+    with serving(tree, limits=Limits(connections=0)) as (_, port), NfsClient(port) as client:
+        client.call("NULL")
+
+
+def test_clients_that_are_refused_do_not_fill_the_log(tree: MemoryTree) -> None:
+    limits = Limits(connections=1)
+    with capture_logs() as lines, serving(tree, limits=limits) as (_, port), NfsClient(port) as client:
+        client.call("NULL")
+        for _ in range(200):
+            with NfsClient(port) as refused:
+                assert refused.receive() == b""
+    assert 0 < len(lines) <= 40  # 20 at once, and as many again each ten seconds
 
 
 # Parts
