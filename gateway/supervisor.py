@@ -124,7 +124,14 @@ class Supervisor:
         now_s = time.monotonic()
         for slot in self._slots:
             if slot.process is None and slot.due_s <= now_s:
-                self._start(slot)
+                try:
+                    self._start(slot)
+                except OSError as error:  # no descriptor, process or memory left
+                    if not self._announced:
+                        raise ServeError(f"{slot.name} cannot be started: {error.strerror}") from error
+                    slot.failures += 1
+                    pause_s = _put_off(slot, now_s)
+                    _log.warning("worker %s cannot be started: %s; again in %.2f s", slot.name, error, pause_s)
             elif slot.process is not None and not slot.ready and slot.started_s + self._ready_s <= now_s:
                 late = f"{slot.name} was not ready after {self._ready_s:.0f} s"
                 slot.status[:] = Status(ready=False, failure=late, exit_code=OTHER).model_dump_json().encode()
@@ -196,8 +203,7 @@ class Supervisor:
                     status.failure or f"{slot.name} ended while starting ({code})", status.exit_code or OTHER
                 )
             slot.failures = 0 if now_s - slot.started_s >= STEADY_S else slot.failures + 1
-            pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(slot.failures, 10))
-            slot.due_s = now_s + pause_s
+            pause_s = _put_off(slot, now_s)
             why = f": {status.failure}" if status.failure else ""
             _log.warning("worker %s ended (%d)%s; the next one starts in %.2f s", slot.name, code, why, pause_s)
 
@@ -242,3 +248,10 @@ def _parse(line: bytes | bytearray) -> Status:
         return Status.model_validate_json(bytes(line))
     except ValidationError:  # it died before it could say anything
         return Status(ready=False)
+
+
+def _put_off(slot: _Slot, now_s: float) -> float:
+    """Set when the next process starts, later with each failure; return the seconds until then."""
+    pause_s: float = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(slot.failures, 10))
+    slot.due_s = now_s + pause_s
+    return pause_s

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -156,6 +157,21 @@ def test_a_worker_that_cannot_start_again_is_tried_until_it_can(start: Start) ->
     assert running.stop() == 0
     assert running.process.stderr is not None
     assert running.process.stderr.read().count("store s3://bucket cannot be reached: no answer") == 2
+
+
+@LINUX
+def test_a_dead_worker_is_replaced_once_the_system_has_room_for_another(start: Start) -> None:
+    running = start("echo")
+    before = resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, (3, before[1]))
+    with contextlib.suppress(ConnectionError), running.connect("die") as peer:
+        peer.recv(1)
+    assert running.process.stderr is not None
+    lines = iter(running.process.stderr.readline, "")
+    assert any("cannot be started" in line for line in lines)
+    resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, before)
+    assert running.ask()[1] == running.process.pid
+    assert running.stop() == 0
 
 
 def test_one_of_several_workers_dying_leaves_the_others_serving(start: Start) -> None:
