@@ -1,10 +1,11 @@
 """What one server takes on, and the count of bytes that are on their way to clients.
 
-Threads: `Limits` is a value; `InFlight` may be called from any thread.
+Threads: `Limits` is a value; the rest may be called from any thread.
 """
 
+import resource
 import threading
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from nfs.wire.nfs3types import RTMAX, WTMAX
 
@@ -28,6 +29,21 @@ class Limits(NamedTuple):
 
 
 LEAST_BYTES = RTMAX  # of replies that a connection may have in flight at any time: one READ
+
+
+DESCRIPTORS: Final = 3  # of a connection: its socket, and two to wake its thread
+RESERVED: Final = 256  # descriptors for the store, or half of all where these are few
+
+
+def affordable(connections: int) -> int:
+    """Return how many connections, at most `connections`, the descriptors suffice for that this process may open.
+
+    Where these ran out, clients that are idle would keep new ones out, and the store could not be read.
+    """
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors == resource.RLIM_INFINITY:
+        return connections
+    return min(connections, max(1, (descriptors - min(RESERVED, descriptors // 2)) // DESCRIPTORS))
 
 
 class InFlight:

@@ -1,6 +1,7 @@
 """What a slow store, a slow client or a hostile one costs the others: nothing."""
 
 import contextlib
+import resource
 import socket
 import threading
 import time
@@ -304,6 +305,21 @@ def test_who_is_taking_replies_does_not_make_room_as_a_silent_one_does(tree: Mem
 def test_a_limit_that_is_reached_by_nobody_any_more_refuses_nobody(tree: MemoryTree) -> None:
     with serving(tree, limits=Limits(connections=0)) as (_, port), NfsClient(port) as client:
         client.call("NULL")
+
+
+def test_a_server_keeps_descriptors_for_the_store_and_for_new_clients(tree: MemoryTree) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as probe:
+        descriptors = 200 + 4 * probe.fileno()  # so many that those of the tests are a quarter at most
+    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, before[1]))
+    most = descriptors // 2 // 3
+    try:
+        with serving(tree, limits=Limits(idle_s=0.0)) as (server, port), contextlib.ExitStack() as stack:
+            for _ in range(most + 10):
+                stack.enter_context(NfsClient(port)).call("NULL")
+            assert server.connections == most
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_clients_that_are_refused_do_not_fill_the_log(tree: MemoryTree) -> None:
