@@ -21,6 +21,7 @@ from store.errors import NotWarm, StoreError
 _log = structlog.get_logger("aetherfs.nfs")
 AT_ONCE: Final = 20  # failures that are said one by one; a store that is away would make thousands a second
 EVERY_S: Final = 10.0
+_unforeseen: Final = Seldom(AT_ONCE, EVERY_S)
 
 
 class Runnable(NamedTuple):
@@ -72,9 +73,10 @@ def run(record: bytes, runnable: Runnable, view: View) -> list[Buffer] | accept_
     except (StoreError, BadHandle) as error:
         view.lasting = False
         return _failed(runnable, status_of(error), str(error))
-    except Exception:  # the shell for what nobody foresaw: said once, and the peer gets an answer
+    except Exception:  # the shell for what nobody foresaw: said here alone, and the peer gets an answer
         view.lasting = False
-        _log.exception("call raised the unexpected", procedure=procedure.name, xid=call.xid)
+        if (unsaid := _unforeseen.ask()) is not None:
+            _log.exception("call raised the unexpected", procedure=procedure.name, xid=call.xid, unsaid_before=unsaid)
         return _failed(runnable, nfsstat3.NFS3ERR_SERVERFAULT, "")
     return out
 

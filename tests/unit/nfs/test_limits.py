@@ -332,6 +332,18 @@ def test_clients_that_are_refused_do_not_fill_the_log(tree: MemoryTree) -> None:
     assert 0 < len(lines) <= 40  # 20 at once, and as many again each ten seconds
 
 
+def test_a_mistake_of_ours_that_a_client_can_provoke_does_not_fill_the_log(tree: MemoryTree) -> None:
+    def fail(_operation: str) -> None:
+        raise ValueError("nobody foresaw this")
+
+    with capture_logs() as lines, serving(tree) as (_, port), NfsClient(port) as client:
+        file = client.handle("maps/1.0.0/a.txt")
+        tree.cold, tree.on_blocking = True, fail
+        for _ in range(200):
+            assert client.call("READ", nfs3.READ3args(file, 0, 10)).status is S.NFS3ERR_SERVERFAULT
+    assert len(lines) <= 40
+
+
 # Parts
 
 
