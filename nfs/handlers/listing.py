@@ -110,11 +110,11 @@ def _folder(fh: bytes, cookie: int, view: View) -> tuple[Node, nfsstat3 | None]:
 
 def _fill(folder: Node, cookie: int, cookieverf: bytes, most: int, page: _Page, view: View) -> _End:
     """Add names after `cookie` to a page until it is full; ask the tree for up to `most` entries at a time."""
+    verifier = cookieverf if cookie else NO_VERIFIER  # who begins anew goes on in no earlier state
     for dot in _dots(folder, cookie, view):
         if not page.dot(*dot):
-            return _End(cookieverf if cookie else NO_VERIFIER, False)
+            return _End(verifier, False)
     after = max(0, cookie - COOKIE_SHIFT)
-    verifier = cookieverf
     most = max(1, min(most, MOST_ASKED))
     while True:
         listing = view.children(folder, after, most, verifier)

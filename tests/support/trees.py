@@ -11,7 +11,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import md5, sha256
 from pathlib import Path
@@ -257,6 +257,9 @@ class MemoryTree:
     def digests_warm(self, file: Node) -> FileDigests | None:
         return None if self.cold else self.digests(file)
 
+    def digests_of(self, files: Sequence[Node]) -> list[FileDigests]:
+        return [self.digests(file) for file in files]
+
     def usage(self, node: Node) -> Usage:
         if node.place.space is Space.STATE:
             states = [self._state(node.place)]
@@ -395,10 +398,8 @@ class MemoryTree:
         if place.space is Space.STATE:
             return self._page(self._state(place), place, after, limit, NO_VERIFIER)
         if place.space is Space.FOLLOWING:
-            state = self._current(place)
-            if after:  # a later page goes on in the state that the first page named
-                named = [s for s in self._dataset(place.dataset).states if s[:8] == verifier]
-                state = self._states[named[0][:16]] if named else state
+            named = [s for s in self._dataset(place.dataset).states if s[:8] == verifier]
+            state = self._states[named[0][:16]] if named else self._current(place)  # the one that a page before named
             return self._page(state, place, after, limit, state.id[:8])
         entries = [e for e in sorted(self._catalogue_entries(place)) if e.cookie > after]
         return Listing(entries[:limit], len(entries) <= limit, NO_VERIFIER)

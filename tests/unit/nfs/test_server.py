@@ -251,6 +251,25 @@ def test_a_client_may_change_between_both_listings_and_give_any_verifier(client:
     assert len(names) == len(set(names)) == 1502
 
 
+@pytest.mark.parametrize("plus", [False, True])
+def test_a_listing_of_a_followed_channel_goes_on_in_its_state_and_begins_in_that_of_the_moment(
+    client: NfsClient, tree: MemoryTree, plus: bool
+) -> None:
+    def names_from(cookie: int, count: int, cookieverf: bytes) -> tuple[list[bytes], int, bytes]:
+        if plus:
+            page = ok(client.call("READDIRPLUS", nfs3.READDIRPLUS3args(root, cookie, cookieverf, count, count)))
+        else:
+            page = ok(client.call("READDIR", nfs3.READDIR3args(root, cookie, cookieverf, count)))
+        return [entry.name for entry in page.entries], page.entries[-1].cookie, page.cookieverf
+
+    root = client.mount("MNT", b"/maps/latest").mountinfo.fhandle
+    published = [e.name for e in tree.children(resolve(tree, "maps/1.0.0"), limit=100).entries]
+    first, cookie, verifier = names_from(0, 600 if plus else 220, bytes(8))
+    tree.publish("maps", "latest", {b"new": b"moved"})
+    assert first + names_from(cookie, 65536, verifier)[0] == [b".", b"..", *published]
+    assert names_from(0, 65536, verifier)[0] == [b".", b"..", b"new"]
+
+
 def test_listed_handles_and_attributes_are_those_of_lookup(client: NfsClient) -> None:
     fh = client.handle("maps/1.0.0")
     page = ok(client.call("READDIRPLUS", nfs3.READDIRPLUS3args(fh, 0, bytes(8), 65536, 65536)))
