@@ -20,6 +20,8 @@ def null(_args: None, _view: View) -> None:
 
 def mnt(path: bytes, view: View) -> mountres3:
     """Return the handle of a folder, as the root of an export of its own; a channel's is of its following root."""
+    if any(len(part) > NAME_MAX for part in path.split(b"/")):
+        return mountres3(mountstat3.MNT3ERR_NAMETOOLONG)
     tree = view.blocking_tree()
     root = tree.following(walk(tree, path))
     handle = view.export.outward(root, view.export.mounted(root.place))[0]
@@ -37,7 +39,7 @@ def walk(tree: FileTree, path: bytes) -> Node:
     for part in path.split(b"/"):
         if part in (b"", b"."):
             continue
-        if part == b".." or len(part) > NAME_MAX or b"\0" in part:
+        if part == b".." or b"\0" in part:
             raise PathMissing(part)
         node = tree.lookup(node, part)
         if node.kind is not Kind.FOLDER:

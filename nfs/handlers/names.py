@@ -15,8 +15,8 @@ def lookup3(args: LOOKUP3args, view: View) -> Result[LOOKUP3resok, bytes | None]
         return Result(nfsstat3.NFS3ERR_NOTDIR, resfail=fattr3)
     if len(name) > NAME_MAX:
         return Result(nfsstat3.NFS3ERR_NAMETOOLONG, resfail=fattr3)
-    if not name or b"/" in name or b"\0" in name:
-        return Result(nfsstat3.NFS3ERR_NOENT, resfail=fattr3)
+    if not name or b"/" in name or b"\0" in name:  # no names at all (section 3.2, items 1 and 5)
+        return Result(nfsstat3.NFS3ERR_ACCES, resfail=fattr3)
     try:
         found = view.lookup(folder, name)
     except PathMissing:
@@ -27,4 +27,7 @@ def lookup3(args: LOOKUP3args, view: View) -> Result[LOOKUP3resok, bytes | None]
 
 def readlink3(args: READLINK3args, view: View) -> Result[READLINK3resok, bytes | None]:
     link = view.node(args.symlink)
-    return Result(nfsstat3.NFS3_OK, READLINK3resok(view.outward(link)[1], view.readlink(link)))
+    fattr3 = view.outward(link)[1]
+    if link.kind is not Kind.LINK:
+        return Result(nfsstat3.NFS3ERR_INVAL, resfail=fattr3)
+    return Result(nfsstat3.NFS3_OK, READLINK3resok(fattr3, view.readlink(link)))
