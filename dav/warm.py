@@ -4,6 +4,7 @@ Front ends are written once over `FileTree`. Over a `WarmTree` they run where ma
 what raises `NotWarm` there is asked again over the tree itself, where a thread may wait. Threads: the tree's rule.
 """
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 from store.errors import NotWarm
@@ -74,6 +75,9 @@ class WarmTree:
 
     def digests_warm(self, file: Node) -> FileDigests | None:
         return self._tree.digests_warm(file)
+
+    def digests_of(self, files: Sequence[Node]) -> list[FileDigests]:
+        return [self.digests(file) for file in files]
 
     def usage(self, node: Node) -> Usage:
         raise NotWarm

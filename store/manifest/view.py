@@ -9,7 +9,7 @@ manifest answering from memory alone.
 import itertools
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from store.digest import Digest, PackId
@@ -31,6 +31,7 @@ _FILE, _FOLDER, _LINK = int(Kind.FILE), int(Kind.FOLDER), int(Kind.LINK)
 _NAMES_TOGETHER: Final = 1 << 20  # bytes
 _EXTENT: Final = layout.EXTENT.size
 _TOGETHER: Final = 4096  # blocks looked at together
+_NEIGHBOURS: Final = 8  # records are read together where at least one of so many is wanted
 
 
 class Record(NamedTuple):
@@ -222,6 +223,30 @@ class Manifest:
     def md5(self, file: int) -> bytes:
         """Return the MD5 of a file, by its number."""
         return self._bytes(Section.MD5, file * 16, 16)
+
+    def digests(self, records: Sequence[int]) -> Iterator[tuple[bytes, bytes]]:
+        """Yield SHA-256 and MD5 of files, by their records: of neighbours by three looks at the pages in all.
+
+        Raises:
+            ObjectCorrupt: no such record, or no such file.
+        """
+        if not records:
+            return
+        low, high = min(records), max(records)
+        if low < 0 or high - low >= _NEIGHBOURS * len(records):
+            files = [self.record(number).first for number in records]
+        else:
+            rows = self._bytes(Section.NODES, low * NODE.size, (high + 1 - low) * NODE.size)
+            files = [NODE.unpack_from(rows, (number - low) * NODE.size)[2] for number in records]
+        low, high = min(files), max(files)
+        if high - low >= _NEIGHBOURS * len(files):
+            yield from ((self.sha256(file), self.md5(file)) for file in files)
+            return
+        sha256 = self._bytes(Section.SHA256, low * 32, (high + 1 - low) * 32)
+        md5 = self._bytes(Section.MD5, low * 16, (high + 1 - low) * 16)
+        for file in files:
+            at = file - low
+            yield sha256[at * 32 : at * 32 + 32], md5[at * 16 : at * 16 + 16]
 
     def block(self, row: int) -> Block:
         """Return where one chunk lies.

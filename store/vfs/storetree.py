@@ -5,8 +5,9 @@ have in memory: fresh snapshots, decoded manifest pages, plain chunks. Any threa
 """
 
 import contextlib
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, TypeVar
@@ -519,6 +520,16 @@ class StoreTree:
 
         return _warm(self._state_warm(file.place), digests)
 
+    def digests_of(self, files: Sequence[Node]) -> list[FileDigests]:
+        if any(file.kind != Kind.FILE for file in files):
+            raise IsAFolder("")
+        found: list[FileDigests] = []
+        for _, together in itertools.groupby(files, key=_state_of):
+            places = [file.place for file in together]
+            pairs = self._state(places[0]).manifest.digests([place.record for place in places])
+            found.extend(map(FileDigests._make, pairs))
+        return found
+
     def usage(self, node: Node) -> Usage:
         place = node.place
         if place.space == Space.STATE:
@@ -548,6 +559,10 @@ def _warm(state: StateTree | None, answer: Callable[[StateTree], T]) -> T | None
 def _state_listing(state: StateTree, number: int, after: int, limit: int, *, warm: bool = False) -> Listing:
     entries, eof = state.entries(state.manifest.warm if warm else state.manifest, number, after, limit)
     return Listing(entries, eof, state.prefix[:8])
+
+
+def _state_of(node: Node) -> tuple[int, int, bytes]:
+    return node.place[1:4]
 
 
 def _zeros(size: int) -> list[memoryview]:

@@ -187,6 +187,14 @@ class FileTree(Protocol):
         """Do as `digests`, from memory alone."""
         ...
 
+    def digests_of(self, files: Sequence[Node]) -> list[FileDigests]:
+        """Return the digests of many files, in their order: those of a page of a folder by a few looks at the manifest.
+
+        Raises:
+            IsAFolder: one of them is no file.
+        """
+        ...
+
     def usage(self, node: Node) -> Usage:
         """Return sizes for `df`: of the state that `node` lies in, else of what is known of the store."""
         ...

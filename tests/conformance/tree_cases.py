@@ -271,6 +271,19 @@ class TreeCases:
                 assert warm is not None
                 assert (list(warm.entries), warm.eof) == (list(listed.entries), listed.eof)
 
+    def test_digests_of_many_files_are_those_of_each_in_their_order(self, stage: Stage) -> None:
+        contents: Contents = {b"%03d" % i: {b"x": b"%d" % i} if i % 7 == 0 else b"%d" % i for i in range(200)}
+        stage.publish("maps", "1.0.0", {**contents, b"z": SAMPLE})
+        stage.publish("maps", "2.0.0", {b"other": b"other"})
+        tree = stage.tree
+        files = [node for node in walk(tree, resolve(tree, "maps/1.0.0")) if node.kind is Kind.FILE]
+        other = resolve(tree, "maps/2.0.0/other")
+        for some in ([], files, files[::-1], files[:1] + files[-1:], [*files[:3], other, *files[3:9], files[0]]):
+            assert tree.digests_of(some) == [tree.digests(file) for file in some]
+        for folder in (resolve(tree, "maps/1.0.0"), resolve(tree, "maps")):
+            with pytest.raises(IsAFolder):
+                tree.digests_of([other, folder])
+
     def test_usage_counts_the_files_of_a_state(self, stage: Stage) -> None:
         stage.publish("maps", "1.0.0", {b"a": b"12345", b"d": {b"b": b"678", b"e": b""}})
         usage = stage.tree.usage(resolve(stage.tree, "maps/1.0.0/d"))
