@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from nfs.export import Export
-from nfs.wire.nfs3types import FATTR3_BYTES, NFS3_FHSIZE
+from nfs.wire.nfs3types import FATTR3_BYTES, NAME_MAX, NFS3_FHSIZE
 from nfs.wire.xdr import FALSE, PADDING
 from store.vfs.tree import Entry, Node, Space
 
@@ -61,13 +61,15 @@ class PlusPage:
         return True
 
     def add(self, entries: Sequence[Entry], shift: int) -> int:
-        """Add entries, their cookies `shift` higher, until one does not fit; return how many were added."""
+        """Add entries, their cookies `shift` higher, until one does not fit; return how many were dealt with."""
         export, within, parts = self._export, self._within, self._parts
         attributes, outward, number_of = export.attributes, export.outward, export.fileid
         left, names_left = self._left, self._names_left
         state: tuple[object, ...] = ()
         for taken, (cookie, name, node) in enumerate(entries):
             size = len(name)
+            if size > NAME_MAX:  # left out: Linux gives a whole listing up for it (ENAMETOOLONG)
+                continue
             padding = PADDING[size % 4]
             name_bytes = NAME_BYTES + size + len(padding)
             names_left -= name_bytes

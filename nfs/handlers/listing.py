@@ -3,7 +3,9 @@
 A client's cookies: 1 is `.`, 2 is `..`, the tree's own cookies follow, 2 higher. Any verifier is accepted: in folders
 that never change a cookie is a position, in others it belongs to the entry, and a following root's verifier names the
 state that its listing goes on in. A reply ends for one of two reasons: nothing is left (eof), or the next entry would
-pass a budget of the client's. Threads: pure over their view.
+pass a budget of the client's. Names above NAME_MAX, which no lookup reaches, are left out.
+
+Threads: pure over their view.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +15,7 @@ from nfs.entries import NAME_BYTES, PLUS_BYTES, PlusPage
 from nfs.export import Export
 from nfs.view import View
 from nfs.wire.nfs3 import READDIR3args, READDIR3resok, READDIRPLUS3args, READDIRPLUS3resok, entry3
-from nfs.wire.nfs3types import DTPREF, FATTR3_BYTES, Result, nfsstat3
+from nfs.wire.nfs3types import DTPREF, FATTR3_BYTES, NAME_MAX, Result, nfsstat3
 from store.vfs.tree import NO_VERIFIER, Entry, Kind, Node
 
 COOKIE_DOT: Final = 1
@@ -60,6 +62,8 @@ class _NamePage:
 
     def add(self, entries: Sequence[Entry], shift: int) -> int:
         for taken, (cookie, name, node) in enumerate(entries):
+            if len(name) > NAME_MAX:  # as `PlusPage` does
+                continue
             if not self.dot(cookie + shift, name, self._export.fileid(node), node):
                 return taken
         return len(entries)

@@ -256,6 +256,19 @@ def test_a_client_may_change_between_both_listings_and_give_any_verifier(client:
 
 
 @pytest.mark.parametrize("plus", [False, True])
+@pytest.mark.parametrize("count", [700, 65536])
+def test_names_that_no_client_can_read_are_left_out_of_listings(
+    client: NfsClient, tree: MemoryTree, count: int, plus: bool
+) -> None:
+    short = [b"a", b"m" * 255, b"z"]
+    long = [bytes([letter]) * size for letter in b"bny" for size in (256, 4097, 65535)]
+    tree.publish("long", "1.0.0", dict.fromkeys([*short, *long], b""))
+    tree.publish("long", "2.0.0", dict.fromkeys(long, b""))
+    assert listed(client, client.handle("long/1.0.0"), count, plus=plus)[0] == [b".", b"..", *short]
+    assert listed(client, client.handle("long/2.0.0"), count, plus=plus)[0] == [b".", b".."]
+
+
+@pytest.mark.parametrize("plus", [False, True])
 def test_a_listing_of_a_followed_channel_goes_on_in_its_state_and_begins_in_that_of_the_moment(
     client: NfsClient, tree: MemoryTree, plus: bool
 ) -> None:
