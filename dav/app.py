@@ -113,7 +113,8 @@ class DavApp:
         if found.node.kind is Kind.FILE:
             environ[LASTING] = lasting(self._tree, found.state)
             headers = [("Cache-Control", cache_control(self._tree, found.state))]
-            return file_reply(self._tree, found.node, (names or (b"",))[-1], environ, self._media, headers)
+            name = (names or (b"",))[-1]
+            return file_reply(self._tree, found.node, name, environ, self._media, headers, state=found.state)
         return text_reply(200, "This is a WebDAV collection. Browsers find the same files below /fs/.", _DAV)
 
     def _names(self, environ: Mapping[str, Any]) -> tuple[bytes, ...] | None:

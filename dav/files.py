@@ -1,4 +1,4 @@
-"""One file over HTTP, the same for `/fs/` and `/webdav/`: GET and HEAD with conditions and one byte range (RFC 9110).
+"""One file over HTTP, the same for `/fs/` and `/webdav/`: GET and HEAD with conditions and byte ranges (RFC 9110).
 
 Bodies are read from the tree in pieces of `PIECE` bytes while they are sent and never held whole; each piece goes out
 as views of the tree's own cache. The first piece is read before the status is decided, so that a store that can't be
@@ -6,20 +6,21 @@ read is an error and not a broken body; a later failure ends the connection shor
 notice. Threads: the tree's rule; a body is used by one thread at a time.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+import base64
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from dav.media import MediaTypes, is_active
-from dav.reply import Headers, Reply, header
+from dav.reply import SHOWN, Buffer, Environ, Headers, Reply, header
 from dav.wire.conditions import Conditions, Outcome, Validators, evaluate, http_date, range_applies, strong_etag
-from dav.wire.ranges import ByteRange, Unsatisfiable, parse_range
+from dav.wire.disposition import attachment
+from dav.wire.ranges import ByteRange, Multipart, Unsatisfiable, content_range, parse_ranges
 from store.vfs.tree import FileTree, Node
 
 PIECE: Final = 1024 * 1024  # bytes asked of the tree at a time
-FOREVER: Final = (
-    "max-age=31536000, immutable"  # a year, the most that caches are known to honour (RFC 9111 section 1.2.2)
-)
+FOREVER: Final = "public, max-age=31536000, immutable"  # a year: over it, caches differ (RFC 9111 section 1.2.2)
 REVALIDATE: Final = "no-cache"
+PRIVATE: Final = "private, no-cache"  # so that a browser asks each time whether its user may still read it
 
 # Content of a dataset has its publisher's trust, not the gateway's: no script, no forms, an origin of its own.
 SHIELD: Final = (
@@ -31,18 +32,38 @@ SHIELD: Final = (
 )
 
 
+def open_to_all(tree: FileTree, state: Node | None) -> bool:
+    """Tell whether anybody may read a state, so that caches on the way may give it to anybody.
+
+    There is no login yet: what is served is served to all. Once a policy decides, it is to be asked here, for what
+    anonymous clients may read; all that depends on it (Cache-Control) asks this.
+    """
+    del tree, state
+    return True
+
+
 def cache_control(tree: FileTree, state: Node | None) -> str:
-    """Decide how long a client may keep what it reads of a state (`None`: of the catalogue).
+    """Decide who may keep what is read of a state (`None`: of the catalogue), and for how long.
 
     What was reached by a version or by its id never changes. What was reached by a channel is asked for again each
     time.
     """
+    if not open_to_all(tree, state):
+        return PRIVATE
     return FOREVER if lasting(tree, state) else REVALIDATE
 
 
 def lasting(tree: FileTree, state: Node | None) -> bool:
     """Tell whether what was reached by way of a state's root can never be anything else."""
     return state is not None and tree.following(state) == state
+
+
+def moved_s(tree: FileTree, state: Node | None) -> int | None:
+    """Return the whole second by which a channel had come to show a state; `None` for what lasts."""
+    if state is None:
+        return None
+    follower = tree.following(state)
+    return None if follower == state else -(-follower.mtime_ns // 1_000_000_000)
 
 
 def validators(tree: FileTree, file: Node) -> Validators:
@@ -54,13 +75,16 @@ def file_reply(
     tree: FileTree,
     file: Node,
     name: bytes,
-    environ: Mapping[str, Any],
+    environ: Environ,
     media: MediaTypes,
     headers: Sequence[tuple[str, str]],
+    *,
+    state: Node | None = None,
 ) -> Reply:
     """Answer a GET or HEAD of a file.
 
-    HEAD honours Range like GET: DuckDB asks so, and wants 206. Several ranges at once get the whole file.
+    HEAD honours Range like GET: DuckDB asks so, and wants 206. Digests are of the whole file, whatever part is sent
+    (RFC 9530 section 3).
 
     Args:
         tree: where `file` is from.
@@ -69,35 +93,59 @@ def file_reply(
         environ: the request.
         media: the table of media types.
         headers: to be added, Cache-Control among them.
+        state: the root of the state that it was reached by.
 
     Raises:
         Corrupt, Unavailable: the content could not be read from its start.
     """
-    current = validators(tree, file)
-    conditions = Conditions(*(header(environ, name) for name in _CONDITIONAL))
-    common: Headers = [("ETag", current.etag), ("Last-Modified", http_date(current.modified_s)), *headers]
-    outcome = evaluate(conditions, current)
-    if outcome is not Outcome.PROCEED:
-        empty = [] if outcome is Outcome.NOT_MODIFIED else [("Content-Length", "0")]
-        return Reply(outcome.value, [*common, *empty])
-    wanted = parse_range(header(environ, "Range"), file.size) if range_applies(conditions, current) else None
+    current = validators(tree, file)._replace(moved_s=moved_s(tree, state))
+    digest = tree.digests(file).sha256
+    common: Headers = [("ETag", current.etag), ("Last-Modified", http_date(current.modified_s or 0)), *headers]
+    conditions, refusal = check(environ, current, common)
+    if refusal is not None:
+        return refusal
+    wanted = parse_ranges(header(environ, "Range"), file.size) if range_applies(conditions, current) else None
     common += [("Accept-Ranges", "bytes"), *SHIELD]
     if isinstance(wanted, Unsatisfiable):
         return Reply(416, [*common, ("Content-Range", f"bytes */{file.size}"), ("Content-Length", "0")])
     media_type = media.of(name)
-    common.append(("Content-Type", media_type))
+    common.append(("Repr-Digest", f"sha-256=:{base64.b64encode(digest).decode()}:"))
     if is_active(media_type):
-        common.append(("Content-Disposition", "attachment"))
-    if wanted is None:
-        wanted, status = ByteRange(0, file.size), 200
-    else:
-        common.append(("Content-Range", f"bytes {wanted.start}-{wanted.stop - 1}/{file.size}"))
-        status = 206
-    common.append(("Content-Length", str(wanted.stop - wanted.start)))
-    if environ["REQUEST_METHOD"] == "HEAD":
-        return Reply(status, common)
-    first = tree.read(file, wanted.start, min(PIECE, wanted.stop - wanted.start)) if wanted.stop > wanted.start else []
-    return Reply(status, common, FileBody(tree, file, wanted, first))
+        common.append(("Content-Disposition", attachment(name)))
+    if wanted is not None and len(wanted) > 1:
+        parts = Multipart(wanted, file.size, media_type, digest)
+        common += [("Content-Type", parts.media_type), ("Content-Length", str(parts.length))]
+        body = () if environ["REQUEST_METHOD"] == "HEAD" else MultipartBody(tree, file, wanted, parts)
+        return Reply(206, common, body)
+    common.append(("Content-Type", media_type))
+    part = wanted[0] if wanted is not None else ByteRange(0, file.size)
+    if wanted is not None:
+        common.append(("Content-Range", content_range(part, file.size)))
+    common.append(("Content-Length", str(part.stop - part.start)))
+    environ[SHOWN] = file
+    return Reply(
+        200 if wanted is None else 206,
+        common,
+        () if environ["REQUEST_METHOD"] == "HEAD" else FileBody(tree, file, part, _begin(tree, file, part)),
+    )
+
+
+def check(environ: Environ, current: Validators, headers: Headers) -> tuple[Conditions, Reply | None]:
+    """Evaluate a request's preconditions.
+
+    Returns:
+        What the request asks for, and the answer with `headers` where that is 304 or 412.
+    """
+    conditions = Conditions(*(header(environ, name) for name in _CONDITIONAL))
+    outcome = evaluate(conditions, current)
+    if outcome is Outcome.PROCEED:
+        return conditions, None
+    empty = [] if outcome is Outcome.NOT_MODIFIED else [("Content-Length", "0")]
+    return conditions, Reply(outcome.value, [*headers, *empty])
+
+
+def _begin(tree: FileTree, file: Node, part: ByteRange) -> list[memoryview]:
+    return tree.read(file, part.start, min(PIECE, part.stop - part.start)) if part.stop > part.start else []
 
 
 _CONDITIONAL: Final = ("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range")
@@ -122,3 +170,22 @@ class FileBody:
                 self.at += len(view)
                 yield view
             views = self.tree.read(self.file, self.at, min(PIECE, self.stop - self.at)) if self.at < self.stop else []
+
+
+class MultipartBody:
+    """Several ranges of a file as a body (RFC 9110 section 14.6), each read while it is sent."""
+
+    __slots__ = ("_first", "_parts", "_ranges", "file", "tree")
+
+    def __init__(self, tree: FileTree, file: Node, ranges: list[ByteRange], parts: Multipart) -> None:
+        """Begin with the first range; what can't be read of it is an error now."""
+        self.tree, self.file, self._ranges, self._parts = tree, file, ranges, parts
+        self._first = _begin(tree, file, ranges[0])
+
+    def __iter__(self) -> Iterator[Buffer]:
+        first, self._first = self._first, []
+        for head, part in zip(self._parts.heads, self._ranges, strict=True):
+            yield head
+            yield from FileBody(self.tree, self.file, part, first or _begin(self.tree, self.file, part))
+            first = []
+        yield self._parts.end

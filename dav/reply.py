@@ -18,6 +18,7 @@ Buffer = bytes | memoryview
 WsgiApp = Callable[[Environ, StartResponse], Iterable[Buffer]]
 
 LASTING: Final = "aetherfs.lasting"  # environ: set by an application whose answer may be given again for a while
+SHOWN: Final = "aetherfs.shown"  # environ: set to the file whose whole content, or a range of it, is the answer
 DISCARD_LIMIT: Final = 16 * 1024 * 1024  # bytes of a refused upload that are read so that the client sees the answer
 
 

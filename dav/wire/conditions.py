@@ -17,7 +17,8 @@ class Validators(NamedTuple):
     """What identifies the state of a resource."""
 
     etag: str  # strong, with its quotes
-    modified_s: int  # whole seconds since 1970
+    modified_s: int | None  # whole seconds since 1970; `None`: there is no Last-Modified
+    moved_s: int | None = None  # when its URL last came to mean something else; `None`: it never does
 
 
 class Conditions(NamedTuple):
@@ -90,28 +91,37 @@ def evaluate(conditions: Conditions, current: Validators) -> Outcome:
     if conditions.if_match is not None:
         if not matches(conditions.if_match, current.etag, weak=False):
             return Outcome.FAILED
-    elif conditions.if_unmodified_since is not None:
-        limit = parse_http_date(conditions.if_unmodified_since)
-        if limit is not None and current.modified_s > limit:
-            return Outcome.FAILED
+    elif conditions.if_unmodified_since is not None and _unmodified(conditions.if_unmodified_since, current) is False:
+        return Outcome.FAILED
     if conditions.if_none_match is not None:
         if matches(conditions.if_none_match, current.etag, weak=True):
             return Outcome.NOT_MODIFIED
-    elif conditions.if_modified_since is not None:
-        since = parse_http_date(conditions.if_modified_since)
-        if since is not None and current.modified_s <= since:
-            return Outcome.NOT_MODIFIED
+    elif conditions.if_modified_since is not None and _unmodified(conditions.if_modified_since, current):
+        return Outcome.NOT_MODIFIED
     return Outcome.PROCEED
+
+
+def _unmodified(date: str, current: Validators) -> bool | None:
+    """Tell whether what a URL shows is what it showed at a date; `None`: the date says nothing.
+
+    A channel may move back to older files. So where a URL changes its meaning, a date counts that is exactly
+    Last-Modified, or not before the last move.
+    """
+    when = parse_http_date(date)
+    if when is None or current.modified_s is None:
+        return None
+    return when == current.modified_s or when >= max(current.modified_s, current.moved_s or current.modified_s)
 
 
 def range_applies(conditions: Conditions, current: Validators) -> bool:
     """Tell whether a Range is to be honoured (section 13.1.5): no If-Range, or one that names the current state.
 
-    A date counts only when it is exactly Last-Modified; a weak tag never does.
+    Comparison is strong: a weak tag never counts. A date counts when it is exactly Last-Modified, and only where the
+    URL never changes its meaning: two states of a channel may hold files of one time (section 8.8.2.2).
     """
     value = conditions.if_range
     if value is None:
         return True
     if value.strip().startswith(('"', "W/")):
         return value.strip() == current.etag
-    return parse_http_date(value) == current.modified_s
+    return current.moved_s is None and current.modified_s is not None and parse_http_date(value) == current.modified_s

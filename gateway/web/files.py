@@ -56,9 +56,8 @@ class FilesApp:
             return self._folder(environ, found, names, headers)
         if path.slash:
             raise NotAFolder(names[-1])
-        return file_reply(
-            self._tree, found.node, names[-1], environ, self._media, [*headers[:1], *self._pinned(found, names)]
-        )
+        fields = [*headers[:1], *self._pinned(found, names)]
+        return file_reply(self._tree, found.node, names[-1], environ, self._media, fields, state=found.state)
 
     def _pinned(self, found: Found, names: tuple[bytes, ...]) -> Headers:
         """Return a Content-Location that names the state, for what was reached by a channel."""

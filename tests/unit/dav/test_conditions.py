@@ -49,6 +49,41 @@ def test_preconditions_decide(conditions: Conditions, expected: Outcome) -> None
     assert evaluate(conditions, NOW) is expected
 
 
+MOVED_S = 1_700_000_500  # when the channel moved that leads to a file of NOW
+
+
+@pytest.mark.parametrize(
+    ("date_s", "unmodified"),
+    [
+        (1_700_000_000, True),  # exactly Last-Modified
+        (1_700_000_100, False),  # of a later file, which the channel showed before it moved back
+        (MOVED_S, True),
+        (MOVED_S + 9, True),
+        (1_699_999_999, False),
+    ],
+)
+def test_behind_a_channel_a_date_counts_that_is_exact_or_after_its_move(date_s: int, unmodified: bool) -> None:
+    current = NOW._replace(moved_s=MOVED_S)
+    date = http_date(date_s)
+    since = evaluate(Conditions(if_modified_since=date), current)
+    assert since is (Outcome.NOT_MODIFIED if unmodified else Outcome.PROCEED)
+    until = evaluate(Conditions(if_unmodified_since=date), current)
+    assert until is (Outcome.PROCEED if unmodified else Outcome.FAILED)
+
+
+def test_a_date_keeps_no_range_behind_a_channel() -> None:
+    current = NOW._replace(moved_s=MOVED_S)
+    assert not range_applies(Conditions(if_range=SAME), current)
+    assert range_applies(Conditions(if_range='"abc"'), current)
+
+
+def test_dates_say_nothing_of_what_has_none() -> None:
+    current = Validators('"abc"', None)
+    for date in (EARLIER, SAME, LATER):
+        assert evaluate(Conditions(if_modified_since=date, if_unmodified_since=date), current) is Outcome.PROCEED
+        assert not range_applies(Conditions(if_range=date), current)
+
+
 @pytest.mark.parametrize(
     ("if_range", "applies"),
     [

@@ -1,6 +1,10 @@
 """`/fs/` as a client sees it, over calls of the application."""
 
+import email
+import email.policy
 import json
+from base64 import b64encode
+from email.message import EmailMessage
 from hashlib import sha256
 from html.parser import HTMLParser
 from urllib.parse import unquote_to_bytes
@@ -12,9 +16,10 @@ from gateway.web.app import make_wsgi_app
 from store.errors import BlockCorrupt, StoreUnavailable
 from tests.conformance.tree_cases import BIG, HARD_NAMES, SAMPLE
 from tests.support.trees import File, Link, MemoryTree
-from tests.unit.dav.calls import call
+from tests.unit.dav.calls import Answer, call, environ_for
 
 FILE = "/fs/geo/1.0.0/big.bin"
+DIGEST = f"sha-256=:{b64encode(sha256(BIG).digest()).decode()}:"
 ETAG = '"' + sha256(BIG).hexdigest() + '"'
 
 
@@ -90,6 +95,67 @@ def test_a_range_past_the_end_is_416_with_the_size(app: WsgiApp) -> None:
     assert answer.headers["content-range"] == f"bytes */{len(BIG)}"
 
 
+def parts_of(answer: Answer) -> list[tuple[str, bytes]]:
+    """Read a multipart/byteranges answer with a parser that is not ours: (Content-Range, content) of each part."""
+    head = f"MIME-Version: 1.0\r\nContent-Type: {answer.headers['content-type']}\r\n\r\n".encode()
+    message = email.message_from_bytes(head + answer.body, policy=email.policy.HTTP)
+    assert isinstance(message, EmailMessage)
+    assert not message.defects
+    return [(str(part["Content-Range"]), part.get_payload(decode=True)) for part in message.iter_parts()]  # type: ignore[misc]  # bytes of a part that is no multipart
+
+
+def test_several_ranges_come_as_parts(app: WsgiApp) -> None:
+    size = len(BIG)
+    answer = call(app, "GET", FILE, {"Range": "bytes=70000-70009, 0-2, -5, 999999999-"})
+    assert answer.status == 206
+    assert answer.headers["content-length"] == str(len(answer.body))
+    assert "content-range" not in answer.headers
+    assert answer.headers["repr-digest"] == DIGEST
+    assert parts_of(answer) == [
+        (f"bytes 70000-70009/{size}", BIG[70000:70010]),
+        (f"bytes 0-2/{size}", BIG[:3]),
+        (f"bytes {size - 5}-{size - 1}/{size}", BIG[-5:]),
+    ]
+    assert call(app, "HEAD", FILE, {"Range": "bytes=70000-70009, 0-2, -5, 999999999-"}) == answer._replace(body=b"")
+
+
+def test_ranges_that_overlap_are_one_and_not_a_multipart(app: WsgiApp) -> None:
+    answer = call(app, "GET", FILE, {"Range": "bytes=5-90,0-9,91-99"})
+    assert (answer.status, answer.body) == (206, BIG[:100])
+    assert answer.headers["content-range"] == f"bytes 0-99/{len(BIG)}"
+
+
+def test_ranges_of_which_none_exists_are_416(app: WsgiApp) -> None:
+    answer = call(app, "GET", FILE, {"Range": f"bytes={len(BIG)}-,999999999-"})
+    assert (answer.status, answer.headers["content-range"]) == (416, f"bytes */{len(BIG)}")
+
+
+def test_too_many_ranges_get_the_whole_file(app: WsgiApp) -> None:
+    many = ",".join(f"{i * 500}-{i * 500}" for i in range(101))
+    answer = call(app, "GET", FILE, {"Range": f"bytes={many}"})
+    assert (answer.status, len(answer.body)) == (200, len(BIG))
+
+
+def test_parts_are_read_while_they_are_sent(tree: MemoryTree) -> None:
+    size = 8 << 20
+    tree.publish("geo", "2.0.0", {b"large": bytes(size)})
+    app, read = make_wsgi_app(tree), 0
+    tree.blocking_calls.clear()
+    environ = environ_for("GET", "/fs/geo/2.0.0/large", {"Range": f"bytes=0-{4 << 20},{6 << 20}-{7 << 20}"}, b"")
+    for piece in app(environ, lambda _status, _headers: None):
+        assert len(piece) <= 1 << 20
+        read += len(piece)
+        # Never more than a piece of 1 MiB ahead of what was sent.
+        assert tree.blocking_calls["read"] << 20 <= read + (3 << 20)
+    assert tree.blocking_calls["read"] == 7
+
+
+def test_a_digest_of_the_whole_file_comes_with_every_part_of_it(app: WsgiApp) -> None:
+    for method in ("GET", "HEAD"):
+        for headers in ({}, {"Range": "bytes=1-2"}):
+            assert call(app, method, FILE, headers).headers["repr-digest"] == DIGEST
+
+
 def test_if_range_with_the_strong_etag_keeps_the_range_and_another_drops_it(app: WsgiApp) -> None:
     assert call(app, "GET", FILE, {"Range": "bytes=0-3", "If-Range": ETAG}).status == 206
     whole = call(app, "GET", FILE, {"Range": "bytes=0-3", "If-Range": '"other"'})
@@ -111,8 +177,24 @@ def test_an_empty_file_is_whole_and_has_no_ranges(app: WsgiApp) -> None:
     assert call(app, "GET", "/fs/geo/1.0.0/empty", {"Range": "bytes=0-"}).status == 416
 
 
+def test_a_channel_that_moves_back_is_read_again(app: WsgiApp, tree: MemoryTree) -> None:
+    """Clients that know dates alone: what they have is newer than what the channel shows."""
+    tree.publish("geo", "qa", {b"x": File(b"old", mtime_ns=1_600_000_000_000_000_000)})
+    tree.publish("geo", "qa", {b"x": File(b"new", mtime_ns=1_650_000_000_000_000_000)})
+    kept = call(app, "GET", "/fs/geo/qa/x").headers["last-modified"]
+    for top in ("fs", "webdav"):
+        assert call(app, "GET", f"/{top}/geo/qa/x", {"If-Modified-Since": kept}).status == 304
+    tree.publish("geo", "qa", {b"x": File(b"old", mtime_ns=1_600_000_000_000_000_000)})
+    for top in ("fs", "webdav"):
+        again = call(app, "GET", f"/{top}/geo/qa/x", {"If-Modified-Since": kept})
+        assert (again.status, again.body) == (200, b"old")
+    own = again.headers["last-modified"]
+    assert call(app, "GET", "/fs/geo/qa/x", {"If-Modified-Since": own}).status == 304
+    assert call(app, "GET", "/fs/geo/qa/x", {"Range": "bytes=0-0", "If-Range": own}).status == 200
+
+
 def test_versions_are_kept_for_ever_and_channels_asked_for_again(app: WsgiApp, tree: MemoryTree) -> None:
-    assert "immutable" in call(app, "GET", FILE).headers["cache-control"]
+    assert call(app, "GET", FILE).headers["cache-control"] == "public, max-age=31536000, immutable"
     moving = call(app, "GET", "/fs/geo/latest/big.bin")
     assert moving.headers["cache-control"] == "no-cache"
     pinned = call(app, "GET", moving.headers["content-location"])
@@ -245,7 +327,8 @@ def test_nothing_in_a_dataset_runs_in_our_origin(name: bytes, media_type: str, a
         assert answer.headers["content-type"] == media_type
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["content-security-policy"].startswith("sandbox;")
-        assert ("content-disposition" in answer.headers) is attachment
+        disposition = f'attachment; filename="{name.decode()}"' if attachment else None
+        assert answer.headers.get("content-disposition") == disposition
         assert "content-encoding" not in answer.headers
 
 
