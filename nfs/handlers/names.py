@@ -2,7 +2,7 @@
 
 from nfs.view import View
 from nfs.wire.nfs3 import LOOKUP3args, LOOKUP3resok, READLINK3args, READLINK3resok
-from nfs.wire.nfs3types import NAME_MAX, Result, nfsstat3
+from nfs.wire.nfs3types import NAME_MAX, PATH_MAX, Result, nfsstat3
 from store.errors import PathMissing
 from store.vfs.tree import Kind
 
@@ -30,4 +30,6 @@ def readlink3(args: READLINK3args, view: View) -> Result[READLINK3resok, bytes |
     fattr3 = view.outward(link)[1]
     if link.kind is not Kind.LINK:
         return Result(nfsstat3.NFS3ERR_INVAL, resfail=fattr3)
+    if link.size > PATH_MAX:  # of no use to a client, and what a published state holds is no bound for a reply
+        return Result(nfsstat3.NFS3ERR_NAMETOOLONG, resfail=fattr3)
     return Result(nfsstat3.NFS3_OK, READLINK3resok(fattr3, view.readlink(link)))

@@ -19,7 +19,7 @@ from store.errors import BlockCorrupt, StoreError, StoreUnavailable
 from store.vfs.tree import Listing, Node
 from tests.conformance.tree_cases import BIG, HARD_NAMES, SAMPLE
 from tests.support.nfs_client import TIMEOUT_S, USER, NfsClient, ok, serving
-from tests.support.trees import MemoryTree, resolve
+from tests.support.trees import Link, MemoryTree, resolve
 
 S = t.nfsstat3
 
@@ -187,6 +187,14 @@ def test_links_are_read_and_files_are_not_links(client: NfsClient) -> None:
         assert ok(client.call("READLINK", nfs3.READLINK3args(link))).data == b"a.txt"
     refused = client.call("READLINK", nfs3.READLINK3args(file))
     assert (refused.status, len(refused.resfail)) == (S.NFS3ERR_INVAL, t.FATTR3_BYTES)
+
+
+def test_a_link_longer_than_any_path_is_refused_and_not_sent(client: NfsClient, tree: MemoryTree) -> None:
+    tree.publish("links", "1.0.0", {b"longest": Link(b"t" * 4096), b"longer": Link(b"t" * 4097)})
+    longest = nfs3.READLINK3args(client.handle("links/1.0.0/longest"))
+    assert ok(client.call("READLINK", longest)).data == b"t" * 4096
+    refused = client.call("READLINK", nfs3.READLINK3args(client.handle("links/1.0.0/longer")))
+    assert (refused.status, len(refused.resfail)) == (S.NFS3ERR_NAMETOOLONG, t.FATTR3_BYTES)
 
 
 def test_filesystem_wide_answers_are_honest(client: NfsClient) -> None:
