@@ -90,11 +90,11 @@ def disk_cache(settings: Settings) -> Path | None:
 
 def http_server(settings: Settings, listener: socket.socket) -> Server:
     """Build an HTTP worker's server."""
-    from gateway.web.app import make_wsgi_app
+    from gateway.web.app import make_fast_lane, make_wsgi_app
     from gateway.web.server import HttpServer
 
     tree, _ = build_tree(settings)
-    return HttpServer(listener, make_wsgi_app(tree))
+    return HttpServer(listener, make_wsgi_app(tree), lane=make_fast_lane(tree))
 
 
 def nfs_server(settings: Settings, listener: socket.socket) -> Server:

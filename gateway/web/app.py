@@ -14,13 +14,15 @@ from typing import Any, Final
 import structlog
 
 from dav.app import DavApp
+from dav.fast import FastLane
 from dav.media import MediaTypes
 from dav.reply import Buffer, Environ, Headers, Reply, StartResponse, WsgiApp, discard_body, send, target_of, text_reply
 from dav.status import explain, status_of
+from dav.warm import WarmTree
 from dav.wire.errors import WireError
 from dav.wire.paths import split_target
 from gateway.web.files import FilesApp
-from store.errors import StoreError
+from store.errors import NotWarm, StoreError
 from store.vfs.tree import FileTree
 
 RETRY_AFTER_S: Final = 5
@@ -29,18 +31,30 @@ _DAV_METHODS: Final = ("OPTIONS", "PROPFIND", "PROPPATCH", "PUT", "DELETE", "MKC
 _log = structlog.stdlib.get_logger("aetherfs.http")
 
 
-def make_wsgi_app(tree: FileTree) -> WsgiApp:
-    """Return the application over what one principal may see."""
+def make_wsgi_app(tree: FileTree, *, prompt: bool = False) -> WsgiApp:
+    """Return the application over what one principal may see; `prompt`: see `HttpApp`."""
     media = MediaTypes()
-    return HttpApp(tree, files=FilesApp(tree, media), webdav=DavApp(tree, media))
+    return HttpApp(tree, files=FilesApp(tree, media), webdav=DavApp(tree, media), prompt=prompt)
+
+
+def make_fast_lane(tree: FileTree) -> FastLane:
+    """Return what answers some requests without a thread, as `make_wsgi_app` would."""
+    return FastLane(tree, make_wsgi_app(WarmTree(tree), prompt=True))
 
 
 class HttpApp:
     """Routing and the end of all errors."""
 
-    def __init__(self, tree: FileTree, *, files: WsgiApp, webdav: WsgiApp) -> None:
-        """Route to the two applications that show `tree`."""
-        self._tree, self._files, self._webdav = tree, files, webdav
+    def __init__(self, tree: FileTree, *, files: WsgiApp, webdav: WsgiApp, prompt: bool = False) -> None:
+        """Route to the two applications that show `tree`.
+
+        Args:
+            tree: what is shown.
+            files: answers below /fs/.
+            webdav: answers below /webdav/.
+            prompt: raise `NotWarm` for what fails on our side, so that a thread does it again and tells what is wrong.
+        """
+        self._tree, self._files, self._webdav, self._prompt = tree, files, webdav, prompt
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[Buffer]:
         """Answer one request; raises nothing, except where a body breaks off while it is sent."""
@@ -54,10 +68,14 @@ class HttpApp:
             return self._route(environ, start)
         except (StoreError, WireError) as error:
             status = status_of(error)
+            if status >= 500 and self._prompt:
+                raise NotWarm from error
             if status >= 500:
                 return send(_failed(environ, error, status), environ, start)
             return send(text_reply(status, explain(error)), environ, start)
         except Exception as error:  # the shell's one catch-all: nothing was sent yet
+            if self._prompt:
+                raise NotWarm from error
             return send(_failed(environ, error, 500), environ, start)
 
     def _route(self, environ: Environ, start_response: StartResponse) -> Iterable[Buffer]:

@@ -16,6 +16,9 @@ from typing import Any, Final
 
 from cheroot import makefile, server
 
+from dav.files import FileBody
+from gateway.web.client import Client
+
 PATIENCE_S: Final = 30.0
 LEAST_RATE: Final = 16 * 1024  # bytes a second that a client must send on average, once its patience is used up
 
@@ -30,6 +33,18 @@ class Incoming(socket.SocketIO):
         super().__init__(sock, "r")
         self._socket, self._patience_s, self._clock = sock, patience_s, clock
         self._left_s = patience_s
+        self._given = b""  # what was received already
+        self._paused = False
+
+    def give(self, data: bytes) -> None:
+        """Have the stream begin with what was received already."""
+        self._given, self._paused = data, False
+
+    def pause(self) -> bytes:
+        """Read no more of the socket; return what was given and not read."""
+        self._paused = True
+        given, self._given = self._given, b""
+        return given
 
     def begin(self) -> None:
         """Take note that the next request begins."""
@@ -41,6 +56,12 @@ class Incoming(socket.SocketIO):
         Raises:
             TimeoutError: the client sent nothing for too long, or too little in all.
         """
+        if self._given:
+            size = min(len(buffer), len(self._given))
+            buffer[:size], self._given = self._given[:size], self._given[size:]
+            return size
+        if self._paused:
+            return None
         whole = self._socket.gettimeout()
         if self._left_s <= 0:
             raise TimeoutError("timed out")  # cheroot knows a time-out by this text alone, and answers 408
@@ -127,6 +148,31 @@ class HttpConnection(server.HTTPConnection):
         self.rfile.close()
         self.incoming = Incoming(sock, owner.limits.patience_s)
         self.rfile = _Reader(self.incoming, io.DEFAULT_BUFFER_SIZE)
+        self.client: Client
+        self.gone: Callable[[Client], None]
+        self.content: FileBody | None = None  # what the loop has to send behind the head
+
+    def begin(self, data: bytes) -> None:
+        """Have the next request begin with what was received already."""
+        self.content = None
+        self.incoming.give(data)
+
+    def left(self) -> bytes:
+        """Return what was received of the requests behind the one that was answered."""
+        given = self.incoming.pause()
+        held = len(self.rfile.peek(1))
+        return bytes(self.rfile.read(held)) + given
+
+    def communicate(self) -> bool:
+        """Answer one request; return whether the connection goes back to the loop."""
+        goes_on = bool(super().communicate())  # type: ignore[no-untyped-call]  # cheroot's types stop here
+        self.client.close_after = not goes_on
+        return goes_on or self.content is not None
+
+    def close(self) -> None:
+        """Close it."""
+        super().close()
+        self.gone(self.client)
 
     def leave_head(self) -> None:
         """End the wait for the rest of a head, if that is what a thread does. May be called from any other thread."""

@@ -1,10 +1,10 @@
-"""cheroot's engine on a listening socket that is handed in: connections, threads, limits, and a clean end.
+"""The HTTP server: a readiness loop in front, cheroot's engine behind, on a listening socket that is handed in.
 
-What differs from cheroot as it comes: the socket is not bound here and may be shared with other processes (so it never
-blocks in accept); a connection that sends nothing holds no thread, and a client that trickles only for a while
-(`gateway.web.requests`); file content goes to the socket as views, without a copy; a request body that nobody read ends
-its connection instead of filling memory; drain has a deadline.
-Threads: `serve_forever` owns one; requests run on a pool of `threads`; `drain` is called from another.
+The loop (`gateway.web.loop`) owns every connection until a request is whole, and answers what needs no thread; the rest
+goes to a pool of cheroot's threads. What differs from cheroot as it comes: the socket is not bound here and may be
+shared with other processes; file content goes to the socket as views, without a copy, and from the loop; a request body
+that nobody read ends its connection instead of filling memory; drain has a deadline.
+Threads: `serve_forever` owns one, the loop's; requests run on a pool of `threads`; `drain` is called from another.
 """
 
 import contextlib
@@ -16,19 +16,20 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 import structlog
-from cheroot import connections, server, wsgi
+from cheroot import wsgi
+from cheroot.makefile import MakeFile
 from cheroot.workers import threadpool
 
-from dav.reply import WsgiApp
+from dav.fast import LARGEST, FastLane
+from dav.files import FileBody
+from dav.reply import LASTING, WsgiApp
+from gateway.web.client import Client
+from gateway.web.loop import Loop
 from gateway.web.requests import PATIENCE_S, HttpConnection
 
-# cheroot's marks for "no more", not in its types.
-_STOP: Final[object] = vars(server)["_STOPPING_FOR_INTERRUPT"]
-_SHUTDOWN: Final[object] = vars(threadpool)["_SHUTDOWNREQUEST"]
-HEAD_S: Final = 1.0  # how long the rest of a head may take while draining
+_SHUTDOWN: Final[object] = vars(threadpool)["_SHUTDOWNREQUEST"]  # cheroot's mark for "no more", not in its types
 CUT_S: Final = 1.0  # how long a thread may take to notice that its connection was cut
-ACCEPT_PAUSE_S: Final = 0.1
-THREADS: Final = 64  # a download holds one for as long as its reader takes
+THREADS: Final = 64
 
 _log = structlog.stdlib.get_logger("aetherfs.http")
 
@@ -49,15 +50,29 @@ class HttpServer:
     """One process's HTTP server."""
 
     def __init__(
-        self, listener: socket.socket, app: WsgiApp, *, threads: int = THREADS, limits: HttpLimits | None = None
-    ) -> None:
-        """Serve `app` on `listener`, which is bound and listening; it stays the caller's to close."""
-        self._engine = _Engine(listener, app, threads, limits or HttpLimits())
+        self, listener: socket.socket, app: WsgiApp, *, lane: FastLane | None = None, threads: int = THREADS,
+        limits: HttpLimits | None = None,
+    ) -> None:  # fmt: skip
+        """Serve on `listener`, which is bound and listening; it stays the caller's to close.
+
+        Args:
+            listener: where.
+            app: answers every request.
+            lane: answers some without a thread, as `app` would.
+            threads: most requests that run at a time.
+            limits: bounds on what clients may make the server keep.
+        """
+        self._engine = _Engine(listener, app, lane, threads, limits or HttpLimits())
         self._engine.prepare()
 
     def serve_forever(self) -> None:
         """Accept and answer until `drain`."""
-        self._engine.serve()
+        self._engine.loop.run()
+
+    @property
+    def serving(self) -> bool:
+        """Whether new requests are welcome: not once `drain` was called."""
+        return self._engine.ready
 
     def drain(self, timeout_s: float) -> bool:
         """Stop accepting, let requests in flight finish, close all connections.
@@ -74,11 +89,11 @@ class HttpServer:
 class _Engine(wsgi.Server):
     """The parts of cheroot that are done otherwise. Names are cheroot's, the private ones it reaches into included."""
 
-    _unservicable_conns: queue.Queue[object]
-    _connections: Any
     requests: Any
 
-    def __init__(self, listener: socket.socket, app: WsgiApp, threads: int, limits: HttpLimits) -> None:
+    def __init__(
+        self, listener: socket.socket, app: WsgiApp, lane: FastLane | None, threads: int, limits: HttpLimits
+    ) -> None:
         super().__init__(
             listener.getsockname()[:2],
             app,
@@ -89,15 +104,14 @@ class _Engine(wsgi.Server):
             accepted_queue_size=limits.waiting,
             accepted_queue_timeout=0,
         )
-        self.listener, self.limits = listener, limits
+        self.listener, self.limits, self.lane = listener, limits, lane
         self._finished = False  # what `drain` found
-        self._accepting: threading.Thread | None = None
         self.gateway = _Gateway
         self.ConnectionClass = HttpConnection
         self.software = "AetherFS"
         self.max_request_header_size = limits.header_bytes
         self.max_request_body_size = limits.body_bytes
-        self.keep_alive_conn_limit = limits.idle
+        self.loop = Loop(listener, lane, self._hand, limits)
 
     def prepare(self) -> None:
         """Take the listener instead of binding one.
@@ -111,35 +125,41 @@ class _Engine(wsgi.Server):
             # Head and body are sent apart: without this the body waits for the head's acknowledgement.
             self.listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = self.listener
-        self._connections = connections.ConnectionManager(self)
         self.requests.start()
         self.ready = True
         self._start_time = time.time()
 
-    def process_conn(self, conn: Any) -> None:
-        """Give a connection to a thread, a new one only when it has sent something."""
-        if conn.last_used is None:
-            if self._connections.can_add_keepalive_connection:
-                self._connections.put(conn)
-            else:
-                conn.close()
-        else:
-            super().process_conn(conn)
+    @property
+    def can_add_keepalive_connection(self) -> bool:
+        """Whether a connection may be kept for its next request; cheroot asks before it writes a head."""
+        return self.ready and not self.loop.crowded
+
+    def _hand(self, client: Client) -> bool:
+        """Give a client to a thread; `False`: too many wait."""
+        conn = client.engine
+        if not isinstance(conn, HttpConnection):
+            conn = HttpConnection(self, client.socket, MakeFile)
+            conn.remote_addr, conn.remote_port = client.address, client.port
+            conn.client, conn.gone = client, self.loop.gone
+            client.engine = conn
+        client.socket.settimeout(self.timeout)
+        conn.begin(client.buffer)
+        client.buffer = b""
+        try:
+            self.requests.put(conn)
+        except queue.Full:
+            return False
+        return True
+
+    def put_conn(self, conn: Any) -> None:
+        """Give a connection back to the loop. On the thread that has answered it."""
+        conn.client.buffer = b"" if conn.client.close_after else conn.left()
+        self.loop.take_back(conn.client)
 
     def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
-        """Log what cheroot has to say: a broken body with its reason, lost clients not at all.
-
-        A failing accept (no descriptors left) comes through here, too, and again at once: it is slowed down.
-        """
+        """Log what cheroot has to say: a broken body with its reason, lost clients not at all."""
         if level >= 30:
             _log.error("connection failed", detail=msg[:2048], exc_info=traceback)
-        if threading.current_thread() is self._accepting:
-            time.sleep(ACCEPT_PAUSE_S)
-
-    def serve(self) -> None:
-        """Accept until `drain`, on the calling thread."""
-        self._accepting = threading.current_thread()
-        super().serve()
 
     def drain(self, timeout_s: float) -> bool:
         """End; see `HttpServer.drain`."""
@@ -147,20 +167,12 @@ class _Engine(wsgi.Server):
             return self._finished
         deadline = time.monotonic() + timeout_s
         self.ready = False  # answers from now on say `Connection: close`
-        self._unservicable_conns.put(_STOP)
-        self._connections.stop()
-        self._take_waiting()
-        self._connections.close()
+        ended = self.loop.drain(timeout_s)
         workers = list(self.requests._threads)
         for _ in workers:
             with contextlib.suppress(queue.Full):
                 self.requests._queue.put(_SHUTDOWN, timeout=max(0.0, deadline - time.monotonic()))
-        self._join(workers, min(deadline, time.monotonic() + HEAD_S))
-        for worker in workers:
-            conn = worker.conn  # whose head never gets whole is no request in flight
-            if worker.is_alive() and conn is not None:
-                conn.leave_head()
-        self._join(workers, deadline)
+        self._join(workers, deadline if not ended else time.monotonic() + CUT_S)
         busy = [worker for worker in workers if worker.is_alive()]
         for worker in busy:
             conn = worker.conn
@@ -168,32 +180,13 @@ class _Engine(wsgi.Server):
                 with contextlib.suppress(OSError):
                     conn.socket.shutdown(socket.SHUT_RDWR)
         self._join(busy, time.monotonic() + CUT_S)
-        self._finished = not busy
+        self._finished = ended and not busy
         return self._finished
 
     @staticmethod
     def _join(workers: Iterable[threading.Thread], until_s: float) -> None:
         for worker in workers:
             worker.join(max(0.0, until_s - time.monotonic()))
-
-    def put_conn(self, conn: Any) -> None:
-        """Keep a connection for its next request; while draining, close it."""
-        try:
-            super().put_conn(conn)
-        except (ValueError, KeyError):  # the selector was closed between cheroot's look and its use
-            conn.close()
-
-    def _take_waiting(self) -> None:
-        """Hand over the connections whose request has arrived but was not looked at."""
-        selector = self._connections._selector
-        for descriptor, conn in list(selector.select(timeout=0)):
-            if conn is self:
-                continue
-            selector.unregister(descriptor)
-            try:
-                self.requests._queue.put_nowait(conn)
-            except queue.Full:
-                conn.close()
 
 
 class _Gateway(wsgi.Gateway_10):
@@ -203,14 +196,21 @@ class _Gateway(wsgi.Gateway_10):
         """Note the head of the answer, and whether the connection can be used again."""
         request = self.req
         unread = getattr(request.rfile, "remaining", 0) > request.server.limits.unread_bytes
+        self.status = int(status[:3])
         # The end of an unread chunked body is not known, and so not where the next request begins.
         if unread or request.chunked_read or ("Connection", "close") in headers:
             request.close_connection = True
         return super().start_response(status, headers, exc_info)
 
     def respond(self) -> None:
-        """Run the application and send what it yields."""
+        """Run the application and send what it yields; the content of files is the loop's to send."""
         response: Iterable[bytes | memoryview] = self.req.server.wsgi_app(self.env, self.start_response)
+        if isinstance(response, FileBody):
+            self.req.ensure_headers_sent()
+            self.req.conn.content = self.req.conn.client.body = response
+            return
+        if isinstance(response, tuple):
+            self._remember(response)
         try:
             for piece in response:
                 if len(piece):
@@ -222,6 +222,16 @@ class _Gateway(wsgi.Gateway_10):
             close: Callable[[], None] | None = getattr(response, "close", None)
             if close is not None:
                 close()
+
+    def _remember(self, response: tuple[bytes, ...]) -> None:
+        """Have the loop give a whole answer again that says of itself that it lasts."""
+        client, lane = self.req.conn.client, self.req.server.lane
+        whole = client.request is not None and self.req.method in (b"GET", b"PROPFIND")
+        if not whole or not self.env.get(LASTING) or self.status >= 300 or sum(map(len, response)) > LARGEST:
+            return
+        lines = [b"%s: %s\r\n" % line for line in self.req.outheaders]
+        head = b"HTTP/1.1 %s\r\n%s" % (self.req.status, b"".join(lines))
+        lane.remember(client.request, client.asked_body, self.status, head, b"".join(response))
 
     def write(self, piece: bytes | memoryview) -> None:
         """Send a piece of the body; each part of it has the time-out for itself, so that slow readers may be slow."""

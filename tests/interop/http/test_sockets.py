@@ -4,6 +4,7 @@ import contextlib
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -11,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from dav.reply import Environ, StartResponse
-from gateway.web.app import make_wsgi_app
+from gateway.web.app import make_fast_lane, make_wsgi_app
 from gateway.web.requests import LEAST_RATE, Incoming
 from gateway.web.server import HttpLimits, HttpServer
 from store.errors import StoreUnavailable
@@ -30,9 +31,11 @@ def tree() -> MemoryTree:
     return tree
 
 
-@pytest.fixture
-def running(tree: MemoryTree) -> Iterator[Serving]:
-    with serving(make_wsgi_app(tree)) as running:
+@pytest.fixture(params=["quick", "threads"])
+def running(request: pytest.FixtureRequest, tree: MemoryTree) -> Iterator[Serving]:
+    """A server that answers what it can without a thread, and one that never does."""
+    lane = make_fast_lane(tree) if request.param == "quick" else None
+    with serving(make_wsgi_app(tree), lane=lane) as running:
         yield running
 
 
@@ -170,10 +173,10 @@ def test_content_that_breaks_off_ends_the_connection_short(tree: MemoryTree, run
             if len(reads) == 3:
                 raise StoreUnavailable("s3://bucket", "gone")
 
-    tree.on_blocking = fail_later
+    tree.cold, tree.on_blocking = True, fail_later
     with pytest.raises(httpx.RemoteProtocolError):
         httpx.get(running.url + "/fs/geo/2.0.0/large", timeout=20)
-    tree.on_blocking = lambda _operation: None
+    tree.cold, tree.on_blocking = False, lambda _operation: None
     assert httpx.get(running.url + "/fs/geo/2.0.0/large", timeout=20).content == LARGE
 
 
@@ -194,7 +197,8 @@ def test_draining_lets_a_request_in_flight_finish_and_refuses_new_ones() -> None
         drained: list[bool] = []
         draining = threading.Thread(target=lambda: drained.append(running.server.drain(20)))
         draining.start()
-        running.thread.join(20)
+        while running.server.serving:
+            time.sleep(0.01)
         go_on.set()
         draining.join(20)
         asking.join(20)
@@ -214,7 +218,7 @@ def test_draining_does_not_wait_for_the_rest_of_a_head(tree: MemoryTree) -> None
         assert httpx.get(f"{running.url}/healthz", timeout=20).status_code == 200
         assert running.server.drain(30) is True
         assert idle.recv(100) == b""
-        assert half.recv(100).startswith(b"HTTP/1.1 400 ")
+        assert half.recv(100).startswith(b"HTTP/1.1 408 ")
 
 
 def test_draining_cuts_what_does_not_finish_in_time() -> None:

@@ -1,0 +1,215 @@
+"""Answers that need no thread: whole ones that were given before, files in memory, and what a tree has at hand.
+
+A request comes as bytes (`dav.wire.heads` reads the plain ones) and leaves as bytes. Three ways, the quickest first:
+
+1. A file that was asked for before, by a path that lasts: its head is kept, its content read by `read_warm`.
+2. An answer that was given to the very same bytes, where the path lasts.
+3. The application itself over a `WarmTree`.
+
+Whatever does not end well here is `None`: a thread asks the application over the whole tree, and tells what is wrong.
+What lasts is kept for `KEPT_S` alone, so that a dataset that was removed is gone soon. Threads: one at a time, but for
+`remember`, which any may call.
+"""
+
+import io
+import time
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
+
+from dav.files import PIECE, FileBody
+from dav.reply import LASTING, SHOWN, Buffer, Environ, Headers, WsgiApp
+from dav.wire.heads import Fields, Line, read_fields, read_line
+from dav.wire.ranges import ByteRange
+from store.cache import ByteCache
+from store.errors import NotWarm
+from store.vfs.tree import FileTree, Node
+
+KEPT_S: Final = 10.0
+ANSWERS: Final = 32 << 20  # bytes of whole answers
+LARGEST: Final = 8 << 20  # bytes of one
+FILES: Final = 8 << 20  # bytes of heads of files
+BLOCKS: Final = 1 << 20  # bytes of field lines that were read
+_LENGTH: Final = b"Content-Length: "
+_PARTIAL: Final = b"HTTP/1.1 206 Partial Content\r\n%sContent-Range: bytes %d-%d/%d\r\nContent-Length: %d\r\n"
+
+
+class Request(NamedTuple):
+    """A request that may be answered here."""
+
+    raw: bytes  # its head, without the empty line
+    line: Line
+    fields: Fields
+
+
+class Answer(NamedTuple):
+    """An answer to be sent."""
+
+    status: int
+    head: bytes  # status line and field lines, each with its CRLF; Date and Server are the sender's to add
+    first: Iterable[Buffer]  # of the body
+    rest: FileBody | None  # what comes behind `first`
+    size: int  # bytes of the body
+
+
+class _File(NamedTuple):
+    until_s: float
+    node: Node
+    lines: bytes  # the field lines of a 200, without Content-Length
+
+
+class _Whole(NamedTuple):
+    until_s: float
+    status: int
+    head: bytes
+    body: bytes
+
+
+class FastLane:
+    """The three ways, for one tree."""
+
+    def __init__(self, tree: FileTree, app: WsgiApp, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Answer for `tree`.
+
+        Args:
+            tree: what is served.
+            app: the application over `WarmTree(tree)`; it raises `NotWarm` and nothing else.
+            clock: seconds.
+        """
+        self._tree, self._app, self._clock = tree, app, clock
+        self._blocks: ByteCache[bytes, Fields] = ByteCache(BLOCKS)
+        self._files: ByteCache[bytes, _File] = ByteCache(FILES)
+        self._answers: ByteCache[bytes, _Whole] = ByteCache(ANSWERS)
+
+    def read(self, head: bytes) -> Request | None:
+        """Read a head (without its empty line), if it is one of the plain kind."""
+        line = read_line(head)
+        if line is None:
+            return None
+        fields = self._blocks.get(line.fields)
+        if fields is None:
+            fields = read_fields(line.fields)
+            if fields is None or (line.wanted and "HTTP_RANGE" in fields.environ):
+                return None
+            self._blocks.put(line.fields, fields, 1000 + 4 * len(line.fields))
+        elif line.wanted and "HTTP_RANGE" in fields.environ:
+            return None
+        return Request(head, line, fields)
+
+    def answer(self, request: Request, body: bytes, address: str) -> Answer | None:
+        """Answer a request whose body is whole, from `address`; `None`: not here."""
+        line, fields = request.line, request.fields
+        now_s = self._clock()
+        if fields.harmless and not body:
+            known = self._files.get(line.target)
+            if known is not None and known.until_s > now_s and line.method in (b"GET", b"HEAD"):
+                return self._file(known, line)
+        whole = self._answers.get(request.raw + b"\0" + body)
+        if whole is not None and whole.until_s > now_s:
+            return Answer(whole.status, whole.head, (whole.body,), None, len(whole.body))
+        return self._asked(request, body, address)
+
+    def remember(self, request: Request, body: bytes, status: int, head: bytes, answer: bytes) -> None:
+        """Keep what an application answered that said of it that it lasts."""
+        whole = _Whole(self._clock() + KEPT_S, status, head, answer)
+        self._answers.put(request.raw + b"\0" + body, whole, len(request.raw) + len(body) + len(head) + len(answer))
+
+    def forget(self) -> None:
+        """Drop everything that was kept: a dataset was removed, or rules have changed."""
+        self._files.clear()
+        self._answers.clear()
+
+    # The ways
+
+    def _file(self, known: _File, line: Line) -> Answer | None:
+        size = known.node.size
+        if line.wanted is None:
+            start, stop, head = 0, size, b"HTTP/1.1 200 OK\r\n%sContent-Length: %d\r\n" % (known.lines, size)
+            status = 200
+        else:
+            wanted = _wanted(line.wanted, size)
+            if wanted is None:
+                return None
+            start, stop = wanted
+            status, head = 206, _PARTIAL % (known.lines, start, stop - 1, size, stop - start)
+        if line.method == b"HEAD":
+            return Answer(status, head, (), None, 0)
+        if stop == start:
+            return Answer(status, head, (), None, 0)
+        length = min(PIECE, stop - start)
+        views = self._tree.read_warm(known.node, start, length)
+        if views is None:
+            return None
+        rest = None
+        if start + length < stop:
+            rest = FileBody(self._tree, known.node, ByteRange(start + length, stop), [])
+        return Answer(status, head, views, rest, stop - start)
+
+    def _asked(self, request: Request, body: bytes, address: str) -> Answer | None:
+        line = request.line
+        environ = _environ(request, body, address)
+        told: list[tuple[str, Headers]] = []
+
+        def start(status: str, headers: Headers) -> None:
+            told.append((status, headers))
+
+        try:
+            found = self._app(environ, start)
+        except NotWarm:
+            return None
+        status, headers = told[0]
+        code = int(status[:3])
+        if ("Connection", "close") in headers:
+            return None
+        lines = [b"%s: %s\r\n" % (key.encode("latin-1"), value.encode("latin-1")) for key, value in headers]
+        head = b"HTTP/1.1 %s\r\n%s" % (status.encode("latin-1"), b"".join(lines))
+        lasts = bool(environ.get(LASTING))
+        file = environ.get(SHOWN)
+        if lasts and file is not None and code == 200 and request.fields.harmless and "?" not in environ["REQUEST_URI"]:
+            self._learn(line.target, file, lines)
+        if isinstance(found, FileBody):
+            found.tree = self._tree  # who sends it may wait
+            size = found.stop - found.at
+            first, found.first = found.first, []
+            found.at += sum(map(len, first))
+            return Answer(code, head, first, found if found.at < found.stop else None, size)
+        if not isinstance(found, tuple):
+            close: Callable[[], None] | None = getattr(found, "close", None)
+            if close is not None:
+                close()
+            return None
+        content = b"".join(found)
+        if lasts and line.method in (b"PROPFIND", b"OPTIONS") and code < 300:
+            self.remember(request, body, code, head, content)
+        return Answer(code, head, (content,) if content else (), None, len(content))
+
+    def _learn(self, target: bytes, node: Node, lines: list[bytes]) -> None:
+        kept = b"".join(line for line in lines if not line.startswith(_LENGTH))
+        self._files.put(target, _File(self._clock() + KEPT_S, node, kept), 600 + len(target) + len(kept))
+
+
+def _wanted(wanted: tuple[bytes, bytes], size: int) -> tuple[int, int] | None:
+    """Return a range that can be served as it stands; `None` where there is more to say about it."""
+    first, last = wanted
+    if not first:
+        return None
+    start = int(first)
+    stop = min(int(last) + 1, size) if last else size
+    return (start, stop) if start < stop else None
+
+
+def _environ(request: Request, body: bytes, address: str) -> Environ:
+    line = request.line
+    target = line.target.decode("ascii")
+    environ: Environ = dict(request.fields.environ)
+    if line.wanted is not None:
+        environ["HTTP_RANGE"] = f"bytes={line.wanted[0].decode()}-{line.wanted[1].decode()}"
+    environ["REQUEST_METHOD"] = line.method.decode("ascii")
+    environ["REQUEST_URI"] = target
+    environ["PATH_INFO"] = target.partition("?")[0]
+    environ["QUERY_STRING"] = target.partition("?")[2]
+    environ["SCRIPT_NAME"] = ""
+    environ["SERVER_PROTOCOL"] = "HTTP/1.1"
+    environ["REMOTE_ADDR"] = address
+    environ["wsgi.url_scheme"] = "http"
+    environ["wsgi.input"] = io.BytesIO(body)
+    return environ

@@ -1,0 +1,130 @@
+"""One HTTP client as the loop sees it: what it sent and was not answered, what it is owed and was not sent.
+
+`receive` takes what has arrived, `send` gives what the socket takes. Neither waits. Threads: the loop's alone; while a
+client is handed to a thread, that one's alone.
+"""
+
+import socket
+from collections import deque
+from typing import Final
+
+from dav.fast import Answer, Request
+from dav.files import PIECE, FileBody
+from dav.reply import Buffer
+
+READ: Final = 64 << 10  # bytes received at a time
+JOINED: Final = 16 << 10  # bytes: an answer up to here leaves as one buffer
+PARTS: Final = 64  # buffers of one `sendmsg`
+TURN: Final = 4 << 20  # bytes sent to one client before the others have their turn
+
+
+class Client:
+    """A connection between requests, or while its answer is sent."""
+
+    __slots__ = (
+        "address",
+        "answered",
+        "asked_body",
+        "began_s",
+        "body",
+        "buffer",
+        "close_after",
+        "engine",
+        "fetching",
+        "mask",
+        "moved_s",
+        "out",
+        "port",
+        "request",
+        "socket",
+    )
+
+    def __init__(self, sock: socket.socket, address: str, port: int, now_s: float) -> None:
+        """Take a connected socket that does not block."""
+        self.socket, self.address, self.port = sock, address, port
+        self.buffer = b""  # received, and not yet answered
+        self.request: Request | None = None  # whose head is whole: its body is not, or a thread answers it
+        self.asked_body = b""  # its body
+        self.out: deque[Buffer] = deque()
+        self.body: FileBody | None = None  # what is to be sent behind `out`
+        self.fetching = False  # a thread reads the next piece of `body`
+        self.close_after = False  # when all is sent
+        self.moved_s = now_s  # when bytes came or went last
+        self.began_s = 0.0  # when the request began that is not whole; 0: there is none
+        self.mask = 0  # what the loop waits for
+        self.engine: object = None  # cheroot's connection, once it had one
+        self.answered = 0  # requests
+
+    @property
+    def owed(self) -> bool:
+        """Something is to be sent."""
+        return bool(self.out) or self.body is not None
+
+    def receive(self) -> bool:
+        """Take what has arrived; `False` when the client will send no more.
+
+        Raises:
+            OSError: the connection is lost. BlockingIOError: nothing has arrived.
+        """
+        data = self.socket.recv(READ)
+        if data:
+            self.buffer = self.buffer + data if self.buffer else data
+        return bool(data)
+
+    def owe(self, answer: Answer, tail: bytes) -> None:
+        """Put an answer behind what is to be sent; `tail` ends its head."""
+        self.answered += 1
+        if answer.rest is None and answer.size <= JOINED:
+            self.out.append(b"".join((answer.head, tail, *answer.first)))
+            return
+        self.out.append(answer.head + tail)
+        self.out.extend(answer.first)
+        self.body = answer.rest
+
+    def send(self) -> bool:
+        """Send what the socket takes, up to a turn's share; return whether it took all of `out`.
+
+        Raises:
+            OSError: the connection is lost.
+        """
+        out, sent = self.out, 0
+        while out and sent < TURN:
+            try:
+                if len(out) == 1:
+                    count = self.socket.send(out[0])
+                else:
+                    count = self.socket.sendmsg([out[at] for at in range(min(len(out), PARTS))])
+            except BlockingIOError:
+                return False
+            sent += count
+            while out and count >= len(out[0]):
+                count -= len(out.popleft())
+            if count:
+                out[0] = memoryview(out[0])[count:]
+        return not out
+
+    def next_piece(self) -> bool:
+        """Move the next piece of the body to `out`, if memory has it.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        body = self.body
+        assert body is not None, "asked of who is owed one"  # noqa: S101  # for the type checker
+        views, body.first = body.first, []
+        if not views:
+            found = body.tree.read_warm(body.file, body.at, min(PIECE, body.stop - body.at))
+            if found is None:
+                return False
+            views = found
+        self.take(views)
+        return True
+
+    def take(self, views: list[memoryview]) -> None:
+        """Put a piece of the body to what is sent next."""
+        body = self.body
+        assert body is not None, "as above"  # noqa: S101  # for the type checker
+        self.out.extend(views)
+        body.at += sum(map(len, views))
+        if body.at >= body.stop or not views:
+            self.body = None

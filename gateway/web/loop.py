@@ -1,0 +1,408 @@
+"""The readiness loop: one thread that owns every HTTP connection until a whole request has arrived.
+
+It receives into a bounded buffer, answers what needs no thread (`dav.fast`), sends the contents of files without
+waiting for their readers, and hands every other request to a thread of cheroot's with the bytes that were read. When
+that has answered, the connection comes back, and with it, where the answer is a file, its content to be sent. So who
+sends slowly, or nothing, or does not read, holds no thread.
+
+Threads: `run` owns the loop. `take_back`, `gone` and `drain` may be called from any other.
+"""
+
+import contextlib
+import enum
+import select
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from email.utils import formatdate
+from typing import Any, Final, Protocol
+
+import structlog
+
+from dav.fast import Answer, FastLane
+from dav.files import PIECE
+from gateway.web.client import Client
+from store.errors import StoreError
+
+SWEEP_S: Final = 0.25  # between two looks at who has waited too long
+HEAD_S: Final = 1.0  # how long the rest of a request may take while draining
+FETCHERS: Final = 32  # threads that read cold pieces of files
+EVICTED_S: Final = 1.0  # a connection idle for longer goes for a new one, where there are too many
+_ACCEPTS: Final = 64  # connections taken before the others have their turn
+_PIPELINED: Final = 64  # buffers owed from which on no further request of a client is looked at
+_IN: Final = select.EPOLLIN if hasattr(select, "EPOLLIN") else select.POLLIN
+_OUT: Final = select.EPOLLOUT if hasattr(select, "EPOLLOUT") else select.POLLOUT
+_NOTHING: Final = 0
+
+_log = structlog.stdlib.get_logger("aetherfs.http")
+
+
+class Bounds(Protocol):
+    """What the loop needs of `HttpLimits`."""
+
+    @property
+    def header_bytes(self) -> int: ...
+    @property
+    def timeout_s(self) -> float: ...
+    @property
+    def patience_s(self) -> float: ...
+    @property
+    def idle(self) -> int: ...
+
+
+class _Step(enum.Enum):
+    """What a client needs next."""
+
+    SEND = enum.auto()
+    WAIT = enum.auto()  # for more of it
+    HAND_ON = enum.auto()
+
+
+Noted = Callable[[Client, bytes, Answer], None]
+
+
+class Loop:
+    """See the module."""
+
+    def __init__(
+        self, listener: socket.socket, lane: FastLane | None, hand: Callable[[Client], bool], limits: Bounds,
+        *, noted: Noted | None = None,
+    ) -> None:  # fmt: skip
+        """Prepare.
+
+        Args:
+            listener: bound and listening, not blocking; may be shared.
+            lane: answers what needs no thread; `None`: every request is handed on.
+            hand: gives a client to a thread; `False`: there is no room.
+            limits: see `HttpLimits`.
+            noted: told of (client, head, answer) of every answer that no thread gave.
+        """
+        self._listener, self._lane, self._hand, self._limits, self._noted = listener, lane, hand, limits, noted
+        self._poll: Any = select.epoll() if hasattr(select, "epoll") else select.poll()
+        self._unit = 1 if hasattr(select, "epoll") else 1000  # of the poll's time-outs, per second
+        self._clients: dict[int, Client] = {}
+        self._handed: set[Client] = set()
+        self._done: deque[Callable[[], None]] = deque()  # what other threads want done here
+        self._fetchers = ThreadPoolExecutor(FETCHERS, thread_name_prefix="http-fetch")
+        self._wake_in, self._wake_out = socket.socketpair()
+        self._wake_in.setblocking(False)
+        self._wake_out.setblocking(False)
+        self._tail, self._tail_s = b"", 0
+        self._ends_s = 0.0  # monotonic, when all must be over; 0: not draining
+        self._drain_began_s = 0.0
+        self._finished = threading.Event()
+
+    # For other threads
+
+    def take_back(self, client: Client) -> None:
+        """Own a client again that a thread has answered."""
+        self._later(lambda: self._returned(client))
+
+    def gone(self, client: Client) -> None:
+        """Take note that a thread has closed a client."""
+        self._later(lambda: self._handed.discard(client))
+
+    def drain(self, timeout_s: float) -> bool:
+        """Accept no more, answer what has begun, close everything; return whether all of it ended in time."""
+        now_s = time.monotonic()
+
+        def begin() -> None:
+            self._drain_began_s, self._ends_s = now_s, now_s + timeout_s
+
+        self._later(begin)
+        self._finished.wait(timeout_s + 1)
+        return not self._handed and not self._clients
+
+    @property
+    def crowded(self) -> bool:
+        """There are as many connections as may be kept."""
+        return len(self._clients) + len(self._handed) > self._limits.idle
+
+    def _later(self, job: Callable[[], None]) -> None:
+        self._done.append(job)
+        with contextlib.suppress(OSError):  # full: it wakes anyway; closed: it has ended
+            self._wake_out.send(b"\0")
+
+    # The loop
+
+    def run(self) -> None:
+        """Serve until drained."""
+        self._poll.register(self._listener, _IN)
+        self._poll.register(self._wake_in, _IN)
+        listener, wake = self._listener.fileno(), self._wake_in.fileno()
+        swept_s = 0.0
+        try:
+            while not self._over():
+                for fd, event in self._poll.poll((SWEEP_S if self._clients or self._ends_s else 60) * self._unit):
+                    client = self._clients.get(fd)
+                    if client is not None:
+                        self._served(client, event)
+                    elif fd == listener:
+                        self._accept()
+                    elif fd == wake:
+                        with contextlib.suppress(BlockingIOError):
+                            self._wake_in.recv(4096)
+                while self._done:
+                    self._done.popleft()()
+                now_s = time.monotonic()
+                if now_s - swept_s >= SWEEP_S:
+                    swept_s = now_s
+                    self._sweep(now_s)
+        finally:
+            self._fetchers.shutdown(wait=False, cancel_futures=True)
+            for client in list(self._clients.values()):
+                client.socket.close()
+            self._poll.close() if hasattr(self._poll, "close") else None
+            self._finished.set()
+
+    def _over(self) -> bool:
+        if not self._ends_s:
+            return False
+        if time.monotonic() >= self._ends_s:
+            return True
+        return not self._clients and not self._handed and not self._done
+
+    def _accept(self) -> None:
+        for _ in range(_ACCEPTS):
+            try:
+                sock, address = self._listener.accept()
+            except (BlockingIOError, ConnectionError):  # another process was faster, or the client is gone
+                return
+            except OSError as error:  # no descriptors left: those that wait are met again soon
+                _log.error("connection failed", detail=str(error))
+                self._pause_accepting()
+                return
+            if len(self._clients) >= self._limits.idle and not self._make_room():
+                sock.close()
+                continue
+            sock.setblocking(False)
+            host, port = (str(address[0]), int(address[1])) if isinstance(address, tuple) else ("local", 0)
+            client = Client(sock, host, port, time.monotonic())
+            self._clients[sock.fileno()] = client
+            client.mask = _IN
+            self._poll.register(sock, _IN)
+
+    def _pause_accepting(self) -> None:
+        self._poll.modify(self._listener, _NOTHING)
+
+        def again() -> None:
+            time.sleep(SWEEP_S)
+            self._later(lambda: None if self._ends_s else self._poll.modify(self._listener, _IN))
+
+        self._fetchers.submit(again)
+
+    def _make_room(self) -> bool:
+        """Close the connection that is idle for longest, if it is so for long enough."""
+        idle = (client for client in self._clients.values() if not client.owed and not client.fetching)
+        oldest = min(idle, key=lambda client: client.moved_s, default=None)
+        if oldest is None or time.monotonic() - oldest.moved_s < EVICTED_S:
+            return False
+        self._close(oldest)
+        return True
+
+    def _served(self, client: Client, event: int) -> None:
+        """Do what a client is ready for. What goes wrong ends its connection and no other."""
+        try:
+            if event & _OUT:
+                client.moved_s = time.monotonic()
+                self._advance(client)
+            elif event & _IN:
+                self._received(client)
+            else:  # it is gone
+                self._close(client)
+        except OSError:
+            self._close(client)
+        except StoreError as error:  # content that cannot be read any more: the answer ends short
+            _log.error("content broke off", error=str(error), address=client.address)
+            self._close(client)
+        except Exception:  # the shell: said once, the others go on
+            _log.exception("connection failed", address=client.address)
+            self._close(client)
+
+    # Requests
+
+    def _received(self, client: Client) -> None:
+        try:
+            more = client.receive()
+        except BlockingIOError:
+            return
+        client.moved_s = time.monotonic()
+        if not more:  # what it has asked for wholly is answered already, or being answered
+            self._close(client)
+            return
+        self._advance(client)
+
+    def _advance(self, client: Client) -> None:
+        """Send what a client is owed and answer what else it has asked for, until it has to be waited for."""
+        while self._flush(client):
+            if client.close_after:
+                self._close(client)
+                return
+            step = self._take(client)
+            if step is _Step.WAIT:
+                self._await(client, _IN)
+                return
+            if step is _Step.HAND_ON:
+                self._hand_on(client)
+                return
+
+    def _take(self, client: Client) -> _Step:
+        """Answer requests that are whole, in their order, as far as no thread is needed."""
+        while client.body is None and len(client.out) < _PIPELINED and not client.close_after:
+            buffer = client.buffer
+            end = buffer.find(b"\r\n\r\n")
+            if end < 0 and (len(buffer) > self._limits.header_bytes or b"\n\n" in buffer or b"\n\r\n" in buffer):
+                break  # too long, or ended in a way that some take for an end
+            request = client.request
+            if request is None and end >= 0:
+                request = self._lane.read(buffer[:end]) if self._lane and end <= self._limits.header_bytes else None
+                if request is None:
+                    break
+                client.request = request
+            stop = end + 4 + request.fields.length if request is not None else 0
+            if request is None or self._lane is None or len(buffer) < stop:
+                client.began_s = (client.began_s or client.moved_s) if buffer else 0.0
+                return _Step.SEND if client.owed else _Step.WAIT
+            client.asked_body, client.began_s = buffer[end + 4 : stop], 0.0
+            answer = self._lane.answer(request, client.asked_body, client.address)
+            if answer is None:
+                break
+            client.request, client.buffer, client.close_after = None, buffer[stop:], bool(self._ends_s)
+            client.owe(answer, self._ending(close=client.close_after))
+            if self._noted is not None:
+                self._noted(client, request.raw, answer)
+        return _Step.SEND if client.owed else _Step.HAND_ON
+
+    def _hand_on(self, client: Client) -> None:
+        self._drop(client)
+        client.began_s = 0.0
+        self._handed.add(client)
+        if not self._hand(client):
+            self._handed.discard(client)
+            with contextlib.suppress(OSError):
+                client.socket.setblocking(False)
+                client.socket.send(_refusal("503 Service Unavailable", self._ending(close=True)))
+            client.socket.close()
+
+    def _returned(self, client: Client) -> None:
+        self._handed.discard(client)
+        try:
+            client.socket.setblocking(False)
+            fd = client.socket.fileno()
+            client.moved_s, client.request = time.monotonic(), None
+            self._clients[fd] = client
+            client.mask = _IN
+            self._poll.register(fd, _IN)
+            client.close_after = client.close_after or bool(self._ends_s)
+            self._advance(client)
+        except (OSError, ValueError):  # it is gone
+            self._close(client)
+        except StoreError as error:
+            _log.error("content broke off", error=str(error), address=client.address)
+            self._close(client)
+
+    def _ending(self, *, close: bool) -> bytes:
+        """Return the end of a head."""
+        now_s = int(time.time())
+        if now_s != self._tail_s:
+            date = formatdate(now_s, usegmt=True).encode("ascii")
+            self._tail_s, self._tail = now_s, b"Date: %s\r\nServer: AetherFS\r\n" % date
+        return self._tail + (b"Connection: close\r\n\r\n" if close else b"\r\n")
+
+    # Sending
+
+    def _flush(self, client: Client) -> bool:
+        """Send what a client is owed; return whether it has taken all of it."""
+        while client.owed:
+            if not client.out:
+                if not client.fetching and not client.next_piece():
+                    self._fetch(client)
+                if client.fetching:
+                    return False
+            if not client.send() or client.body is not None:  # the others have their turn between two pieces
+                self._await(client, _OUT)
+                return False
+        return True
+
+    def _fetch(self, client: Client) -> None:
+        """Have a thread read the next piece."""
+        body = client.body
+        assert body is not None, "asked of who is owed one"  # noqa: S101  # for the type checker
+        self._await(client, _NOTHING)
+        client.fetching = True
+
+        def fetch() -> None:
+            views: list[memoryview] | Exception
+            try:
+                views = body.tree.read(body.file, body.at, min(PIECE, body.stop - body.at))
+            except Exception as error:  # told where the client is
+                views = error
+            self._later(lambda: self._fetched(client, views))
+
+        self._fetchers.submit(fetch)
+
+    def _fetched(self, client: Client, views: list[memoryview] | Exception) -> None:
+        client.fetching = False
+        if self._clients.get(client.socket.fileno()) is not client:  # it went meanwhile
+            return
+        client.moved_s = time.monotonic()
+        try:
+            if isinstance(views, Exception):
+                raise views
+            client.take(views)
+            self._advance(client)
+        except OSError:
+            self._close(client)
+        except StoreError as error:
+            _log.error("content broke off", error=str(error), address=client.address)
+            self._close(client)
+        except Exception:  # as in `_served`
+            _log.exception("connection failed", address=client.address)
+            self._close(client)
+
+    # Waiting and ending
+
+    def _await(self, client: Client, mask: int) -> None:
+        if client.mask != mask:
+            client.mask = mask
+            self._poll.modify(client.socket, mask)
+
+    def _drop(self, client: Client) -> None:
+        """Own a client no more."""
+        fd = client.socket.fileno()
+        if self._clients.pop(fd, None) is not None:
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                self._poll.unregister(fd)
+
+    def _close(self, client: Client) -> None:
+        self._drop(client)
+        client.body = None
+        client.out.clear()
+        client.socket.close()
+
+    def _sweep(self, now_s: float) -> None:
+        """End who waits, or keeps waiting, for too long."""
+        limits, draining = self._limits, bool(self._ends_s)
+        if draining:
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                self._poll.unregister(self._listener)
+        for client in list(self._clients.values()):
+            if client.fetching:
+                continue
+            still_s = now_s - client.moved_s
+            if client.began_s:
+                late = still_s > limits.timeout_s or now_s - client.began_s > limits.patience_s
+                if late or (draining and now_s - self._drain_began_s > HEAD_S):
+                    with contextlib.suppress(OSError):
+                        client.socket.send(_refusal("408 Request Timeout", self._ending(close=True)))
+                    self._close(client)
+            elif (draining and not client.owed) or still_s > limits.timeout_s:
+                self._close(client)
+
+
+def _refusal(status: str, ending: bytes) -> bytes:
+    line = status.encode("ascii")
+    return b"HTTP/1.1 %s\r\nContent-Type: text/plain\r\nContent-Length: 0\r\n%s" % (line, ending)
