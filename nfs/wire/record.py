@@ -14,9 +14,7 @@ from typing import Final
 from nfs.wire.errors import RecordRefused
 
 LAST_FRAGMENT: Final = 0x80000000
-MAX_FRAGMENTS: Final = (
-    1024  # of one record, empty ones included: an endless row of empty fragments costs no memory but time
-)
+MAX_EMPTY: Final = 1024  # empty fragments of one record: an endless row of them costs no memory but time
 FIRST_ROOM: Final = 32768  # bytes: some two hundred calls of the usual size
 LEAST_ROOM: Final = 4096  # bytes: never ask the system for a crumb
 
@@ -32,14 +30,15 @@ class RecordReader:
         self._buffer = bytearray(FIRST_ROOM)
         self._view = memoryview(self._buffer)
         self._start = self._end = 0  # what was received and not yet taken
-        self._fragments: list[bytes] = []
-        self._collected = 0  # bytes in _fragments
+        self._begun = False  # a record of several fragments
+        self._record = bytearray()  # what has come of it
+        self._empty = 0  # its empty fragments
         self._wanted = 0  # bytes from _start on that the fragment in sight needs
 
     @property
     def partial(self) -> bool:
         """Tell whether a record has begun that is not whole yet."""
-        return self._end > self._start or bool(self._fragments)
+        return self._end > self._start or self._begun
 
     def room(self) -> memoryview:
         """Return where to receive into: never empty. Good until the next call of any method."""
@@ -59,7 +58,7 @@ class RecordReader:
         """Take note of `count` bytes put into `room()`; return the records that are whole now, in order.
 
         Raises:
-            RecordRefused: a record is longer than the limit or has too many fragments.
+            RecordRefused: a record is longer than the limit or has too many empty fragments.
         """
         self._end += count
         records: list[bytes] = []
@@ -67,23 +66,23 @@ class RecordReader:
         while end - start >= 4:
             (mark,) = _MARK.unpack_from(view, start)
             length = mark & ~LAST_FRAGMENT
-            if self._collected + length > self._limit:
-                raise RecordRefused(f"record of {self._collected + length} bytes or more: limit {self._limit}")
+            if len(self._record) + length > self._limit:
+                raise RecordRefused(f"record of {len(self._record) + length} bytes or more: limit {self._limit}")
             after = start + 4 + length
             if after > end:
                 self._wanted = 4 + length
                 break
-            if mark & LAST_FRAGMENT and not self._fragments:
+            if mark & LAST_FRAGMENT and not self._begun:
                 records.append(bytes(view[start + 4 : after]))
             else:
-                self._fragments.append(bytes(view[start + 4 : after]))
-                self._collected += length
+                self._begun = True
+                self._record += view[start + 4 : after]
+                self._empty += not length
                 if mark & LAST_FRAGMENT:
-                    records.append(b"".join(self._fragments))
-                    self._fragments.clear()
-                    self._collected = 0
-                elif len(self._fragments) == MAX_FRAGMENTS:
-                    raise RecordRefused(f"record of more than {MAX_FRAGMENTS} fragments")
+                    records.append(bytes(self._record))
+                    self._begun, self._record, self._empty = False, bytearray(), 0
+                elif self._empty == MAX_EMPTY:
+                    raise RecordRefused(f"record with {MAX_EMPTY} empty fragments")
             start = after
         else:
             self._wanted = 0

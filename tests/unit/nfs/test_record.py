@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nfs.wire.errors import RecordRefused
-from nfs.wire.record import LAST_FRAGMENT, MAX_FRAGMENTS, RecordReader, marked
+from nfs.wire.record import LAST_FRAGMENT, MAX_EMPTY, RecordReader, marked
 
 LIMIT = 100_000
 
@@ -59,6 +59,12 @@ def test_a_record_of_the_limit_passes_and_one_byte_more_does_not() -> None:
         feed(RecordReader(50_000), marked(bytes(50_001)), [4])
 
 
+def test_a_record_of_the_limit_may_come_a_byte_a_fragment() -> None:
+    record = bytes(range(256)) * (LIMIT // 256)
+    stream = fragmented(record, list(range(len(record))))
+    assert feed(RecordReader(len(record)), stream + marked(b"next"), [50_000]) == [record, b"next"]
+
+
 def test_fragments_that_add_up_past_the_limit_are_refused() -> None:
     with pytest.raises(RecordRefused):
         feed(RecordReader(1000), fragmented(bytes(1001), [10, 500]), [64])
@@ -70,6 +76,6 @@ def test_a_mark_is_refused_before_its_bytes_come() -> None:
 
 
 def test_endless_empty_fragments_are_refused() -> None:
-    assert feed(RecordReader(LIMIT), b"\0\0\0\0" * (MAX_FRAGMENTS - 1) + marked(b"end"), [64]) == [b"end"]
+    assert feed(RecordReader(LIMIT), b"\0\0\0\0" * (MAX_EMPTY - 1) + marked(b"end"), [64]) == [b"end"]
     with pytest.raises(RecordRefused):
-        feed(RecordReader(LIMIT), b"\0\0\0\0" * MAX_FRAGMENTS, [64])
+        feed(RecordReader(LIMIT), b"\0\0\0\0" * MAX_EMPTY, [64])
