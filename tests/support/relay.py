@@ -57,7 +57,8 @@ class Relay:
 
         Args:
             gateway: its URL; what stands behind host and port is not looked at.
-            instead: returns the answer to be given in the gateway's place, or `None` to let a request pass.
+            instead: returns the answer to be given in the gateway's place, or `None` to let a request pass; it sees
+                the body, unless the client waits with it.
         """
         parts = urlsplit(gateway)
         self._behind = (str(parts.hostname), parts.port or 80)
@@ -113,16 +114,15 @@ class Relay:
         exchange = Exchange(head)
         self.exchanges.append(exchange)
         body = request_body(asking, head)
-        given = self._instead(exchange)
-        if given is not None:
-            exchange.request += b"".join(body)
-            exchange.answer = given
-            client.sendall(given)
-            return True
-        gateway.sendall(head)
         waits = fields(head).get("expect") is not None
         if not waits:
-            exchange.request += _pass(body, gateway)
+            exchange.request += b"".join(body)
+        given = self._instead(exchange)
+        if given is not None:
+            exchange.answer = given
+            client.sendall(given)
+            return not waits
+        gateway.sendall(exchange.request)
         answer = read_head(answering)
         while answer.startswith(b"HTTP/1.1 1"):
             client.sendall(answer)
