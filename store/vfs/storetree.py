@@ -48,6 +48,7 @@ HEADS_READ: Final = 256  # datasets: a folder of more is listed without asking f
 ZEROS: Final = memoryview(bytes(1 << 20))
 NEAR: Final = 256 << 10  # bytes of chunks that are decoded where nobody may wait: half a millisecond of work
 _ROOM: Final = 4 << 20  # bytes: with so much of the memory left, more is decoded than was asked for
+_DIGESTS: Final = 1 << 20  # bytes: which states some 2,000 folders `b3-...` are
 _PARALLEL: Final = 16
 _DAMAGED: Final = (Corrupt, ObjectMissing, FeatureMissing)
 
@@ -76,6 +77,7 @@ class StoreTree:
         self._live = LiveCatalogue(repository.objects, repository.catalogue, clock=clock)
         self._caches = Caches()
         self._states: ByteCache[tuple[int, int, bytes], StateTree] = ByteCache(STATES)
+        self._by_digest: ByteCache[tuple[int, int, bytes], tuple[int, int, bytes]] = ByteCache(_DIGESTS)
         self._cache = cache
         self._blocks = BlockReader(
             repository.objects,
@@ -240,6 +242,9 @@ class StoreTree:
             state = self._repository.catalogue.resolve(parse_reference(f"{view.name}@{text}"), max_age_s=1.0)
         except (TagMissing, DatasetMissing, BadName) as error:
             raise PathMissing(name) from error
+        self._by_digest.put(
+            (view.digest, view.seq, name), (view.digest, 0, bytes.fromhex(state.content.manifest[:32])), 400
+        )
         return self._open(view.digest, 0, state.content).root()
 
     def lookup_warm(self, folder: Node, name: bytes) -> Node | None:
@@ -253,11 +258,25 @@ class StoreTree:
                 return _warm(self._current_warm(place), lambda s: s.lookup(s.manifest.warm, 0, name))
             case Space.DATASET:
                 view = self._view_warm(place)
-                tag = view.tags.get(_text(name)) if view else None
-                state = self._states.get(_key(view, tag)) if view and tag else None
-                return _warm(state, lambda s: s.found(0, warm=True))
-            case _:
-                return None
+                return self._lookup_tag_warm(view, name) if view else None
+            case Space.SCOPE:
+                scope = self._live.name_known(place.dataset)
+                return self._lookup_dataset_warm(f"{scope}/{_text(name)}") if scope else None
+            case Space.ROOT:
+                text = _text(name)
+                if not text.startswith("@"):
+                    return self._lookup_dataset_warm(text)
+                names = self._live.names_warm()
+                return self._changing.scope(names, text) if names and text in names.scopes else None
+
+    def _lookup_dataset_warm(self, name: str) -> Node | None:
+        view = self._live.view_warm(name)
+        return self._changing.dataset(view) if view else None
+
+    def _lookup_tag_warm(self, view: View, name: bytes) -> Node | None:
+        tag = view.tags.get(_text(name))
+        key = _key(view, tag) if tag else self._by_digest.get((view.digest, view.seq, name))
+        return _warm(self._states.get(key) if key else None, lambda s: s.found(0, warm=True))
 
     def parent(self, node: Node) -> Node:
         place = node.place
