@@ -209,12 +209,14 @@ class _Gateway(wsgi.Gateway_10):
             self.req.ensure_headers_sent()
             self.req.conn.content = self.req.conn.client.body = response
             return
-        if isinstance(response, tuple):
-            self._remember(response)
+        kept = self._kept()
         try:
             for piece in response:
                 if len(piece):
                     self.write(piece)
+                    kept = kept and kept.more(piece)
+            if kept:
+                self._remember(kept)
             self.req.ensure_headers_sent()
             if self.remaining_bytes_out and self.req.method != b"HEAD":
                 self.req.close_connection = True  # the only way left to say that the body is short
@@ -223,15 +225,19 @@ class _Gateway(wsgi.Gateway_10):
             if close is not None:
                 close()
 
-    def _remember(self, response: tuple[bytes, ...]) -> None:
-        """Have the loop give a whole answer again that says of itself that it lasts."""
-        client, lane = self.req.conn.client, self.req.server.lane
-        whole = client.request is not None and self.req.method in (b"GET", b"PROPFIND")
-        if not whole or not self.env.get(LASTING) or self.status >= 300 or sum(map(len, response)) > LARGEST:
-            return
-        lines = [b"%s: %s\r\n" % line for line in self.req.outheaders]
-        head = b"HTTP/1.1 %s\r\n%s" % (self.req.status, b"".join(lines))
-        lane.remember(client.request, client.asked_body, self.status, head, b"".join(response))
+    def _kept(self) -> "_Kept | None":
+        """Return where to keep an answer that says of itself that it lasts."""
+        whole = self.req.conn.client.request is not None and self.req.method in (b"GET", b"PROPFIND")
+        if not whole or not self.env.get(LASTING) or self.status >= 300:
+            return None
+        lines = [b"%s: %s\r\n" % (key, value) for key, value in self.req.outheaders if key != b"Content-Length"]
+        return _Kept(b"HTTP/1.1 %s\r\n%s" % (self.req.status, b"".join(lines)))
+
+    def _remember(self, kept: "_Kept") -> None:
+        """Have the loop give an answer again."""
+        client, content = self.req.conn.client, b"".join(kept.pieces)
+        head = b"%sContent-Length: %d\r\n" % (kept.head, len(content))
+        self.req.server.lane.remember(client.request, client.asked_body, self.status, head, content)
 
     def write(self, piece: bytes | memoryview) -> None:
         """Send a piece of the body; each part of it has the time-out for itself, so that slow readers may be slow."""
@@ -247,6 +253,23 @@ class _Gateway(wsgi.Gateway_10):
         view = memoryview(piece)
         while view:
             view = view[request.conn.socket.send(view) :]
+
+
+class _Kept:
+    """An answer as it is sent, to be given again."""
+
+    def __init__(self, head: bytes) -> None:
+        self.head = head  # status line and field lines, before the connection's own are added
+        self.pieces: list[bytes] = []
+        self._left = LARGEST
+
+    def more(self, piece: bytes | memoryview) -> "_Kept | None":
+        """Keep a piece; `None` once it is too much."""
+        self._left -= len(piece)
+        if self._left < 0:
+            return None
+        self.pieces.append(bytes(piece))
+        return self
 
 
 class BodyTooLong(Exception):

@@ -247,6 +247,23 @@ class TreeCases:
         with pytest.raises(NotALink):
             stage.tree.readlink_warm(resolve(stage.tree, "maps/1.0.0/a.txt"))
 
+    def test_what_was_looked_up_is_found_warm(self, stage: Stage) -> None:
+        stage.publish("maps", "1.0.0", SAMPLE)
+        stage.publish("maps", "latest", SAMPLE)
+        stage.publish("@geo/roads", "1.0.0", SAMPLE)
+        state = resolve(stage.tree, "maps/1.0.0").place.manifest.hex()
+        for path in ("maps/1.0.0/big.bin", "maps/latest/big.bin", f"maps/b3-{state}/big.bin", "@geo/roads/1.0.0/a.txt"):
+            found = resolve(stage.tree, path)
+            node: Node | None = stage.tree.root()
+            for name in path.split("/"):
+                assert node is not None
+                node = stage.tree.lookup_warm(node, name.encode())
+            assert node == found
+            assert stage.tree.digests_warm(found) == stage.tree.digests(found)
+        for path in ("maps/1.0.0", "maps/latest", "maps"):
+            node = resolve(stage.tree, path)
+            assert stage.tree.following_warm(node) == stage.tree.following(node)
+
     def test_parents_of_what_was_met_are_warm(self, stage: Stage) -> None:
         stage.publish("@geo/maps", "1.0.0", SAMPLE)
         stage.publish("maps", "latest", SAMPLE)
