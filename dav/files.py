@@ -42,15 +42,15 @@ def open_to_all(tree: FileTree, state: Node | None) -> bool:
     return True
 
 
-def cache_control(tree: FileTree, state: Node | None) -> str:
+def cache_control(tree: FileTree, state: Node | None, *, keep: bool = True) -> str:
     """Decide who may keep what is read of a state (`None`: of the catalogue), and for how long.
 
     What was reached by a version or by its id never changes. What was reached by a channel is asked for again each
-    time.
+    time, and so is what depends on more than the state (not `keep`).
     """
     if not open_to_all(tree, state):
         return PRIVATE
-    return FOREVER if lasting(tree, state) else REVALIDATE
+    return FOREVER if keep and lasting(tree, state) else REVALIDATE
 
 
 def lasting(tree: FileTree, state: Node | None) -> bool:
