@@ -11,9 +11,9 @@
     <
 
 `>` is the client, `<` the gateway. Lines of a head end in CR LF, those of a body in LF, and the last one in nothing: a
-body that ends in LF ends here in an empty line. `>+` and `<+` go on with the line above. Bytes that are no text are
-`\\xNN`. A gateway is always called `gateway`. In answers `Date` is `*`. Bodies that came in chunks or compressed stand as
-what they hold, since where a chunk ends and how zlib packs is nobody's promise.
+body that ends in LF ends here in an empty line. `>+` and `<+` go on with the line above. Bytes that are no text stand
+`\\xNN`. A gateway is always called `gateway`. In answers `Date` is `*`. Bodies that came in chunks or compressed stand
+as what they hold, since where a chunk ends and how zlib packs is nobody's promise.
 """
 
 import re
