@@ -1,4 +1,4 @@
-"""What real clients say, replayed byte for byte: Finder, Explorer, gvfs, rclone and cadaver get the answers on record.
+"""What real clients say, replayed byte for byte: Finder, Explorer, gvfs, rclone and others get the answers on record.
 
 The recordings are the files *.txt beside this one (`tests.support.exchanges` has their form). A change that means to
 answer otherwise records the answers anew: PYTHONPATH=. .venv/bin/python tests/tools/record-dav-exchanges
@@ -77,7 +77,7 @@ def replay(running: Serving, exchanges: list[Recorded], piece: int | None = None
 
 
 def test_the_clients_that_matter_are_on_record() -> None:
-    assert {"cadaver", "explorer", "finder", "gvfs", "rclone"} <= set(RECORDINGS)
+    assert {"cadaver", "davfs2", "explorer", "finder", "gvfs", "rclone"} <= set(RECORDINGS)
 
 
 @pytest.mark.parametrize("lane", [True, False], ids=["lane", "threads"])
