@@ -1,15 +1,16 @@
 """The WebDAV application (RFC 4918, class 1, read-only): dispatch by method, wsgidav's resources behind it.
 
-Content, OPTIONS and every refusal are answered here; PROPFIND and PROPPATCH are checked here (Depth, size and form of
-the body) before wsgidav's part with a clean environ. Large folders are listed while they are read. There are no
-redirects: a collection without its slash answers as with it, because gvfs and others take a redirect for an error.
-Threads: any; it holds no state but the table of types.
+Content, OPTIONS and every refusal are answered here, PROPFIND by `dav.multistatus`; PROPPATCH is checked here (size and
+form of the body) before wsgidav's part with a clean environ. There are no redirects: a collection without its slash
+answers as with it, because gvfs and others take a redirect for an error.
+Threads: any; it holds no state but the table of types and what `dav.probes` remembers.
 """
 
+import hashlib
 import io
 import itertools
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 from xml.etree.ElementTree import register_namespace
 
@@ -17,9 +18,14 @@ from wsgidav.dav_error import DAVError
 from wsgidav.request_resolver import RequestResolver
 from wsgidav.wsgidav_app import WsgiDAVApp
 
+from dav.clients import is_finder, is_mini_redirector
 from dav.files import cache_control, file_reply, lasting
+from dav.gzipped import LEAST, gzipped
 from dav.media import MediaTypes
-from dav.provider import END, OC, TreeProvider, multistatus, prepare
+from dav.multistatus import Asked, Multistatus
+from dav.probes import Probes, is_hint
+from dav.properties import Page
+from dav.provider import TreeProvider, prepare
 from dav.reply import (
     LASTING,
     Buffer,
@@ -33,12 +39,15 @@ from dav.reply import (
     target_of,
     text_reply,
 )
-from dav.resolve import resolve, split_scope, start
+from dav.resolve import Found, split_scope, start
+from dav.wire.conditions import http_date, strong_etag
 from dav.wire.errors import BodyTooLarge, DepthRefused
+from dav.wire.multistatus import END
 from dav.wire.paths import quote_path, split_target
-from dav.wire.propfind import MAX_BODY, Mode, Propfind, parse_depth, parse_propfind, parse_proppatch
-from store.errors import TreeReadOnly
-from store.vfs.tree import FileTree, Kind
+from dav.wire.preferences import accepts_gzip, is_brief, prefers_minimal
+from dav.wire.propfind import MAX_BODY, Propfind, parse_depth, parse_propfind, parse_proppatch
+from store.errors import PathMissing, TreeReadOnly
+from store.vfs.tree import FileDigests, FileTree, Kind, Node
 
 ALLOW: Final = "OPTIONS, GET, HEAD, PROPFIND, PROPPATCH"
 WRITERS: Final = frozenset(("PUT", "DELETE", "MKCOL", "COPY", "MOVE", "POST", "PATCH"))
@@ -49,6 +58,8 @@ XML: Final = "application/xml; charset=utf-8"
 
 # Class 1 alone: Finder then mounts read-only from the start. MS-Author-Via is what Explorer looks for.
 _DAV: Final = (("DAV", "1"), ("MS-Author-Via", "DAV"))
+_VARY: Final = ("Vary", "Accept-Encoding, Brief, Prefer")
+_EMPTY: Final = FileDigests(hashlib.sha256().digest(), hashlib.md5(usedforsecurity=False).digest())
 
 
 class DavApp:
@@ -58,12 +69,12 @@ class DavApp:
         """Serve `tree` below `prefix`."""
         self._tree, self._media, self._prefix = tree, media, prefix
         self._depth = prefix.count("/")  # names of a request path that belong to the prefix
+        self._probes = Probes(tree)
         # ElementTree's table of prefixes is the process's own; Explorer is known to read `D:`.
         register_namespace("D", "DAV:")
-        register_namespace("oc", OC)
         # What goes wrong in wsgidav reaches us as an exception; its own log would only say it twice.
         logging.getLogger("wsgidav").setLevel(logging.CRITICAL)
-        self._provider = TreeProvider(tree, prefix, media)
+        self._provider = TreeProvider()
         self._wsgidav = WsgiDAVApp(
             {
                 "provider_mapping": {"/": self._provider},
@@ -109,7 +120,14 @@ class DavApp:
 
     def _get(self, environ: Environ) -> Reply:
         names = self._names(environ)
-        found = resolve(self._tree, names or ())
+        try:
+            found = self._found(names)
+        except PathMissing:
+            hint = self._hint(environ, names)
+            if hint is None:
+                raise
+            etag, modified = strong_etag(_EMPTY.sha256), http_date(hint.mtime_ns // 1_000_000_000)
+            return Reply(200, [("ETag", etag), ("Last-Modified", modified), ("Content-Length", "0")])
         if found.node.kind is Kind.FILE:
             environ[LASTING] = lasting(self._tree, found.state)
             headers = [("Cache-Control", cache_control(self._tree, found.state))]
@@ -122,21 +140,87 @@ class DavApp:
         names = split_target(target_of(environ)).names
         return split_scope(names[self._depth :]) if names else None
 
+    def _found(self, names: tuple[bytes, ...] | None) -> Found:
+        return start(self._tree) if names is None else self._probes.resolve(names)
+
+    def _hint(self, environ: Mapping[str, Any], names: tuple[bytes, ...] | None) -> Node | None:
+        """Return the empty file that Finder is to find in a folder though it is not there (`dav.probes`)."""
+        if not names or not is_hint(names[-1]) or not is_finder(header(environ, "User-Agent")):
+            return None
+        folder = self._found(names[:-1]).node
+        return folder._replace(kind=Kind.FILE, size=0, executable=False) if folder.kind is Kind.FOLDER else None
+
     def _propfind(self, environ: Environ, depth: int, wanted: Propfind) -> Reply:
-        inner = self._inner(environ, wanted)
-        own = self._provider.get_resource_inst(inner["PATH_INFO"], inner)
-        pieces = multistatus(itertools.chain((own,), own.members() if depth else ()))
-        # The head and the first batch are made before the status is decided; most folders are whole by then.
-        begun = list(itertools.islice(pieces, 2))
-        headers = [("Content-Type", XML), *_DAV, ("Cache-Control", "no-cache")]
-        if not begun[-1].endswith(END):
-            return Reply(207, headers, itertools.chain(begun, pieces))
-        content = b"".join(begun)
-        return Reply(207, [*headers, ("Content-Length", str(len(content)))], (content,))
+        names = self._names(environ)
+        minimal = prefers_minimal(header(environ, "Prefer"))
+        asked = Asked(
+            wanted,
+            minimal=minimal or is_brief(header(environ, "Brief")),
+            few=is_mini_redirector(header(environ, "User-Agent")),
+        )
+        pieces = self._multistatus(environ, names, depth, Multistatus(self._tree, self._media, asked))
+        first = next(pieces)  # a page of entries is read before the status is decided; most folders are whole by then
+        headers = [("Content-Type", XML), *_DAV, ("Cache-Control", "no-cache"), _VARY]
+        if minimal:
+            headers.append(("Preference-Applied", "return=minimal"))
+        whole = first.endswith(END)
+        zipped = accepts_gzip(header(environ, "Accept-Encoding")) and len(first) >= LEAST
+        body: Iterable[bytes] = (first,) if whole else itertools.chain((first,), pieces)
+        if zipped:
+            headers.append(("Content-Encoding", "gzip"))
+            body = gzipped(body)
+        if whole:
+            content = b"".join(body)
+            return Reply(207, [*headers, ("Content-Length", str(len(content)))], (content,))
+        return Reply(207, headers, body)
+
+    def _multistatus(
+        self, environ: Environ, names: tuple[bytes, ...] | None, depth: int, answer: Multistatus
+    ) -> Iterator[bytes]:
+        """Yield the document; its first piece is whole unless the folder has more entries than one page."""
+        try:
+            found = self._found(names)
+        except PathMissing:
+            hint = self._hint(environ, names)
+            if hint is None or names is None:
+                raise
+            page = Page(self._tree, self._media, names[-1:], [hint], digests=[_EMPTY])
+            yield answer.begin() + answer.response(page, self._prefix + quote_path(names)) + END
+            return
+        environ[LASTING] = names is not None and lasting(self._tree, found.state)
+        href = self._href(names, found)
+        begun = answer.begin() + answer.response(self._page(names[-1] if names else b"", found), href)
+        if not depth or found.node.kind is not Kind.FOLDER:
+            yield begun + END
+        elif names is None:  # above everything stands the mount alone
+            yield begun + answer.response(self._page(self._prefix[1:].encode(), found), self._href((), found)) + END
+        else:
+            yield from answer.rest(begun, found, href)
+
+    def _page(self, name: bytes, found: Found) -> Page:
+        return Page(self._tree, self._media, [name], [found.node])
+
+    def _href(self, names: tuple[bytes, ...] | None, found: Found) -> str:
+        """Return the href of what names led to; a collection's ends in a slash."""
+        if names is None:
+            return "/"
+        return self._prefix + quote_path(names) + ("/" if found.node.kind is Kind.FOLDER else "")
 
     def _proppatch(self, environ: Environ, body: bytes) -> Reply:
-        inner = self._inner(environ, Propfind(Mode.NAMED, ()))
-        inner |= {"CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}
+        names = self._names(environ)
+        found = self._found(names)
+        # A fresh environ: conditional headers and the like mean nothing for properties.
+        inner: Environ = {
+            "REQUEST_METHOD": "PROPPATCH",
+            "SCRIPT_NAME": "",
+            "PATH_INFO": quote_path(names or ()) or "/",
+            "wsgi.url_scheme": environ.get("wsgi.url_scheme", "http"),
+            "wsgidav.auth.user_name": "",
+            "wsgidav.provider": self._provider,
+            "CONTENT_LENGTH": str(len(body)),
+            "wsgi.input": io.BytesIO(body),
+        }
+        prepare(inner, found, self._href(names, found))
         status: list[int] = []
         headers: Headers = []
 
@@ -149,22 +233,6 @@ class DavApp:
         except DAVError as error:
             return text_reply(error.value, f"PROPPATCH cannot be answered: {error.get_user_info()}")
         return Reply(status[0], [*headers, *_DAV], (content,))
-
-    def _inner(self, environ: Environ, wanted: Propfind) -> Environ:
-        """Return a fresh environ for wsgidav: conditional headers and the like mean nothing for properties."""
-        names = self._names(environ)
-        found = start(self._tree) if names is None else resolve(self._tree, names)
-        inner: Environ = {
-            "REQUEST_METHOD": environ["REQUEST_METHOD"],
-            "SCRIPT_NAME": "",
-            "PATH_INFO": quote_path(names or ()) or "/",
-            "wsgi.url_scheme": environ.get("wsgi.url_scheme", "http"),
-            "wsgidav.auth.user_name": "",
-            "wsgidav.provider": self._provider,
-        }
-        environ[LASTING] = names is not None and lasting(self._tree, found.state)
-        prepare(inner, found, wanted, host_root=names is None)
-        return inner
 
 
 def _body(environ: Mapping[str, Any]) -> bytes:

@@ -1,8 +1,9 @@
 """Media types by file name, and which of them a browser may show: nothing in a dataset may run script in our origin.
 
-Threads: a table is filled once and then only read, by any.
+Threads: a table is filled once and then only read, by any; what it said of suffixes lately is kept.
 """
 
+from functools import lru_cache
 from mimetypes import MimeTypes
 from typing import Final
 
@@ -43,10 +44,14 @@ class MediaTypes:
         self._types = MimeTypes()
         for suffix, kind in _EXTRA.items():
             self._types.add_type(kind, suffix)
+        self._known = lru_cache(maxsize=4096)(self._of_suffix)
 
     def of(self, name: bytes) -> str:
         """Return the Content-Type for a file's name."""
-        text = "." + name.decode("utf-8", "replace").rpartition(".")[2] if b"." in name else ""
+        return self._known(name[name.rfind(b".") :] if b"." in name else b"")
+
+    def _of_suffix(self, suffix: bytes) -> str:
+        text = suffix.decode("utf-8", "replace")
         kind, encoding = self._types.guess_type("x" + text, strict=True)
         if encoding is not None:
             return _ENCODINGS.get(encoding, OCTETS)

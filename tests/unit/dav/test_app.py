@@ -121,6 +121,7 @@ def test_allprop_has_the_rfcs_properties_and_no_quota(app: WsgiApp) -> None:
             "{DAV:}resourcetype",
             "{DAV:}displayname",
             "{DAV:}getlastmodified",
+            "{DAV:}creationdate",
             "{DAV:}getcontentlength",
             "{DAV:}getcontenttype",
             "{DAV:}getetag",

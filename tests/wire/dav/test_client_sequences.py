@@ -6,6 +6,7 @@ Explorer and gvfs: composed after captures in public threads, not byte for byte:
 dgraziotin/docker-nginx-webdav-nononsense#6, nextcloud/server#2979, danmunn/redmine_dmsf#334, felixrupp/user_cas#94.
 """
 
+import gzip
 from typing import NamedTuple
 from xml.etree import ElementTree
 
@@ -53,7 +54,7 @@ SEQUENCES = {
         Sent("OPTIONS", "/", 200, FINDER),
         Sent("PROPFIND", "/", 207, {**FINDER, "Depth": "0"}, FINDER_PROPS),
         Sent("PROPFIND", "/webdav/", 207, {**FINDER, "Depth": "0"}, FINDER_PROPS),
-        Sent("PROPFIND", "/webdav/.metadata_never_index", 404, {**FINDER, "Depth": "0"}, FINDER_PROPS),
+        Sent("PROPFIND", "/webdav/.metadata_never_index", 207, {**FINDER, "Depth": "0"}, FINDER_PROPS),
         Sent("PROPFIND", "/webdav/geo/1.0.0/", 207, {**FINDER, "Depth": "1"}, FINDER_PROPS),
         Sent("PROPFIND", "/webdav/geo/1.0.0/._a.txt", 404, {**FINDER, "Depth": "0"}, FINDER_PROPS),
         Sent("GET", "/webdav/geo/1.0.0/a.txt", 206, {**FINDER, "Range": "bytes=0-4095"}),
@@ -112,5 +113,7 @@ def test_each_step_of_a_client_gets_the_answer_that_lets_it_go_on(app: WsgiApp, 
         if sent.method == "OPTIONS":
             assert answer.headers["dav"] == "1"
         if answer.status == 207:
-            assert b"quota" not in answer.body
-            assert ElementTree.fromstring(answer.body).tag == "{DAV:}multistatus"
+            zipped = answer.headers.get("content-encoding") == "gzip"
+            content = gzip.decompress(answer.body) if zipped else answer.body
+            assert b"quota" not in content
+            assert ElementTree.fromstring(content).tag == "{DAV:}multistatus"
