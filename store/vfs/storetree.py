@@ -17,7 +17,6 @@ from store.cache import ByteCache
 from store.catalogue.head import Content, TagState
 from store.catalogue.refs import DIGEST_PREFIX, ByDigest, Reference, TagKind, parse_reference
 from store.errors import (
-    AmbiguousNode,
     BadName,
     Corrupt,
     DatasetMissing,
@@ -177,9 +176,7 @@ class StoreTree:
         """Find a state that a dataset has or had."""
         try:
             return self._repository.catalogue.resolve(Reference(name, ByDigest(digits)), max_age_s=1.0).content
-        except BadName as error:  # the digits are well formed, so they fit several states
-            raise AmbiguousNode(name, digits) from error
-        except (TagMissing, DatasetMissing) as error:
+        except (TagMissing, DatasetMissing, BadName) as error:
             raise StaleNode(f"state b3-{digits[:12]} of {name}") from error
 
     def _current(self, view: View, tag: int, verifier: bytes = NO_VERIFIER) -> StateTree:

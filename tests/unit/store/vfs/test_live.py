@@ -3,7 +3,6 @@
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,10 +16,8 @@ from store.objects.base import Fetched, ObjectInfo
 from store.objects.memory import MemoryStore
 from store.vfs.live import ASK_AGAIN_S, BRIDGED_S, FRESH_S, LISTED_S, View
 from store.vfs.names import cookie_of, digest64
-from store.vfs.storetree import HEADS_READ, StoreTree
-from store.vfs.tree import Place, Space
+from store.vfs.storetree import HEADS_READ
 from tests.conformance.tree_cases import names, whole
-from tests.support.folders import new_repository
 from tests.support.staging import StoreStage
 from tests.support.trees import resolve
 
@@ -331,14 +328,3 @@ def test_a_prefix_that_two_states_share_names_neither() -> None:
     view = View("maps", 1, 1, 0, {t.tag: t for t in tags}, {t.n: t for t in tags})
     with pytest.raises(AmbiguousNode, match="several states of maps"):
         view.content(bytes.fromhex("ab" * 16))
-
-
-def test_a_prefix_that_two_former_states_share_names_neither() -> None:
-    repository = new_repository()
-    for manifest in ("ab" * 16 + "00" * 16, "ab" * 16 + "01" * 16, "cd" * 32):
-        repository.catalogue.set_tags("maps", ["latest"], Content(manifest, "00" * 32, 1, 1))
-    with closing(StoreTree(repository, memory=1 << 20)) as tree:
-        with pytest.raises(AmbiguousNode, match="several states of maps"):
-            tree.node(Place(Space.STATE, digest64("maps"), 0, bytes.fromhex("ab" * 16), 0))
-        with pytest.raises(StaleNode):
-            tree.node(Place(Space.STATE, digest64("maps"), 0, bytes(16), 0))
