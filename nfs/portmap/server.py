@@ -198,7 +198,10 @@ class PortmapServer:
         records = client.reader.received(count)
         if records:
             client.heard_s = time.monotonic()
-            client.unsent += b"".join(answer(record, self.register, client.asked) for record in records)
+            for record in records:
+                client.unsent += answer(record, self.register, client.asked)
+                if len(client.unsent) > self._limits.unsent_bytes:  # before more work is done for who takes nothing
+                    self._send(client)
 
     def _send(self, client: _Client) -> None:
         if client.unsent:
