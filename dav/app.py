@@ -110,8 +110,7 @@ class DavApp:
         if method not in ("GET", "HEAD", "PROPFIND", "PROPPATCH"):
             return text_reply(405, f"{method} is not for published states, which are read-only", [("Allow", ALLOW)])
         if method == "PROPFIND":
-            depth = parse_depth(header(environ, "Depth"))
-            return self._propfind(environ, depth, parse_propfind(_body(environ)))
+            return self._propfind(environ, self._finite_depth(environ), parse_propfind(_body(environ)))
         if method == "PROPPATCH":
             body = _body(environ)
             parse_proppatch(body)
@@ -149,6 +148,16 @@ class DavApp:
             return None
         folder = self._found(names[:-1]).node
         return folder._replace(kind=Kind.FILE, size=0, executable=False) if folder.kind is Kind.FOLDER else None
+
+    def _finite_depth(self, environ: Mapping[str, Any]) -> int:
+        """Return the Depth of a PROPFIND. Nothing is below a file, and so infinity, said or meant, is 0 there.
+
+        It is refused of collections alone (RFC 4918 section 9.1.1). webdav4 asks for a file without a Depth.
+        """
+        value = header(environ, "Depth")
+        if (value is None or value.strip().lower() == "infinity") and (names := self._names(environ)):
+            return 0 if self._found(names).node.kind is Kind.FILE else parse_depth(value)
+        return parse_depth(value)
 
     def _propfind(self, environ: Environ, depth: int, wanted: Propfind) -> Reply:
         names = self._names(environ)

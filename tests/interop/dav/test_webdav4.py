@@ -17,8 +17,7 @@ pytestmark = pytest.mark.interop
 
 @pytest.fixture
 def client(relay: Relay) -> Iterator[Client]:
-    # It asks for the properties of one thing without a Depth, which means infinity: see docs/webdav.md.
-    client = Client(f"{relay.url}/webdav/geo/1.0.0", headers={"Depth": "0"}, trust_env=False)
+    client = Client(f"{relay.url}/webdav/geo/1.0.0", trust_env=False)
     yield client
     client.http.close()
 
@@ -50,11 +49,22 @@ def test_webdav4_downloads_seeks_and_misses(client: Client, relay: Relay, tmp_pa
         numbers.seek(8)
         assert numbers.read(8) == b"0000001\n"
     assert [x.status for x in relay.exchanges if x.method == "GET" and "numbers" in x.target][-1] == 206
-    assert client.exists("sub/deep")
-    assert client.isdir("sub")
+    assert client.exists("sub/deep/leaf")
     assert not client.exists("sub/shallow")
     with pytest.raises(ResourceNotFound):
         client.info("nothing")
+
+
+def test_webdav4_asks_of_folders_with_a_depth_that_it_must_be_given(relay: Relay, client: Client) -> None:
+    # It asks of one thing without a Depth, which means infinity, and has no end but at files.
+    with pytest.raises(HTTPError, match="403"):
+        client.isdir("sub")
+    given = Client(f"{relay.url}/webdav/geo/1.0.0", headers={"Depth": "0"}, trust_env=False)
+    assert given.isdir("sub")
+    assert given.exists("sub/deep")
+    assert not given.isdir("a.txt")
+    assert len(given.ls("", detail=False)) == len(GEO)
+    given.http.close()
 
 
 def test_webdav4_is_refused_when_it_writes(client: Client) -> None:
@@ -67,8 +77,7 @@ def test_webdav4_is_refused_when_it_writes(client: Client) -> None:
 
 
 def test_fsspec_walks_and_reads_a_part(relay: Relay) -> None:
-    options = {"headers": {"Depth": "0"}, "trust_env": False, "skip_instance_cache": True}
-    files = WebdavFileSystem(f"{relay.url}/webdav/geo/1.0.0", **options)
+    files = WebdavFileSystem(f"{relay.url}/webdav/geo/1.0.0", trust_env=False, skip_instance_cache=True)
     assert sorted(files.find("sub")) == ["sub/deep/leaf"]
     assert files.cat("a.txt") == b"hello\n"
     with files.open("numbers", "rb") as numbers:

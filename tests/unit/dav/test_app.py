@@ -142,6 +142,16 @@ def test_propname_names_without_values(app: WsgiApp) -> None:
     assert all(prop.text is None and not len(prop) for prop in props)
 
 
+@pytest.mark.parametrize("depth", [None, "infinity", "Infinity"])
+def test_nothing_is_below_a_file_so_infinity_has_an_end_there(app: WsgiApp, depth: str | None) -> None:
+    headers = {} if depth is None else {"Depth": depth}
+    answer = call(app, "PROPFIND", "/webdav/geo/1.0.0/a.txt", headers)
+    assert answer.status == 207
+    assert answer.body == call(app, "PROPFIND", "/webdav/geo/1.0.0/a.txt", {"Depth": "0"}).body
+    assert call(app, "PROPFIND", "/webdav/geo/1.0.0/nothing", headers).status == 404
+    assert call(app, "PROPFIND", "/webdav/geo/1.0.0/a.txt", {"Depth": "2"}).status == 403
+
+
 @pytest.mark.parametrize("depth", ["infinity", None, "7"])
 def test_propfind_without_a_finite_depth_is_refused_by_name(app: WsgiApp, depth: str | None) -> None:
     answer = call(app, "PROPFIND", "/webdav/geo/", {} if depth is None else {"Depth": depth})
