@@ -38,7 +38,7 @@ class Resource:
 
 
 class File(Resource, DAVNonCollection):  # type: ignore[misc]  # wsgidav has no types
-    """A file. Its content and its conditions are seen to before wsgidav is asked, which is told as little as it takes."""
+    """A file. Its content and its conditions are seen to before wsgidav is asked: it is told as little as it takes."""
 
     def get_content_length(self) -> int:
         """Return the size in bytes."""

@@ -1,6 +1,7 @@
 """Bodies of PROPFIND and PROPPATCH, and the Depth header (RFC 4918 sections 9.1, 9.2, 10.2). Pure; any thread.
 
-The parser is expat with three refusals inside it: document types (and so entities), depth and count of elements.
+The parser is expat with refusals inside it: document types (and so entities), encodings that it would have to ask
+others about, depth and count of elements, the length of their names.
 """
 
 import enum
@@ -12,6 +13,8 @@ from dav.wire.errors import BadXml, DepthRefused
 MAX_BODY: Final = 64 * 1024  # bytes; the longest real one seen (Finder, rclone, Explorer) is under 2 KiB
 MAX_ELEMENTS: Final = 1024  # a request that names every property there is has under a hundred
 MAX_DEPTH: Final = 32  # propertyupdate/set/prop/name is 4; a value may be XML of its own
+MAX_NAME: Final = 1024  # characters of a name with its namespace, which is said once and counts for each element
+ENCODINGS: Final = ("utf-8", "utf-16", "us-ascii", "iso-8859-1")  # XML asks for two, expat knows these by itself
 
 
 class Mode(enum.Enum):
@@ -91,6 +94,8 @@ def _elements(body: bytes) -> list[tuple[str, ...]]:
         stack.append("{" + name if "}" in name else name)
         if len(stack) > MAX_DEPTH or len(found) == MAX_ELEMENTS:
             raise BadXml(f"more than {MAX_ELEMENTS} elements, or more than {MAX_DEPTH} inside one another")
+        if len(name) > MAX_NAME:
+            raise BadXml(f"a name of more than {MAX_NAME} characters")
         found.append(tuple(stack[:4]) if len(stack) <= 4 else ())
 
     def end(_name: str) -> None:
@@ -99,7 +104,12 @@ def _elements(body: bytes) -> list[tuple[str, ...]]:
     def doctype(*_declaration: object) -> None:
         raise BadXml("document types are not accepted")
 
+    def declaration(_version: str, encoding: str | None, _standalone: int) -> None:
+        if encoding is not None and encoding.lower() not in ENCODINGS:
+            raise BadXml(f"encoding {encoding[:40]!r}; send UTF-8 or UTF-16")
+
     parser = expat.ParserCreate(namespace_separator="}")
+    parser.XmlDeclHandler = declaration
     parser.StartElementHandler = start
     parser.EndElementHandler = end
     parser.StartDoctypeDeclHandler = doctype

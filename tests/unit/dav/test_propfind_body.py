@@ -43,11 +43,25 @@ def test_propfind_body_means(body: bytes, expected: Propfind) -> None:
         b'<propfind xmlns="DAV:"><prop>' + b"<a/>" * MAX_ELEMENTS + b"</prop></propfind>",
         b"<a>" * 40 + b"</a>" * 40,
         b'<propfind xmlns:u="DAV:"><v:allprop/></propfind>',
+        b'<propfind xmlns="DAV:"><prop><' + b"a" * 2000 + b"/></prop></propfind>",
+        b'<propfind xmlns="DAV:"><prop><a xmlns="' + b"u" * 2000 + b'"/></prop></propfind>',
+        b'<?xml version="1.0" encoding="no-such-thing"?><propfind xmlns="DAV:"><allprop/></propfind>',
+        b'<?xml version="1.0" encoding="shift_jis"?><propfind xmlns="DAV:"><allprop/></propfind>',
+        b'<?xml version="1.0" encoding="rot13"?><propfind xmlns="DAV:"><allprop/></propfind>',
+        b'<?xml version="2.0"?><propfind xmlns="DAV:"><allprop/></propfind>',
     ],
 )
 def test_what_is_no_propfind_is_refused(body: bytes) -> None:
     with pytest.raises(BadXml):
         parse_propfind(body)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "iso-8859-1"])
+def test_a_body_may_be_in_any_encoding_that_the_parser_knows_by_itself(encoding: str) -> None:
+    text = (
+        f'<?xml version="1.0" encoding="{encoding.upper()}"?><propfind xmlns="DAV:"><prop><\u00e9/></prop></propfind>'
+    )
+    assert parse_propfind(text.encode(encoding)) == Propfind(Mode.NAMED, ("{DAV:}\u00e9",))
 
 
 @pytest.mark.parametrize(
