@@ -1,4 +1,4 @@
-"""PROPFIND's answers as documents: what each entry says, and that they are XML whatever names and requests there are."""
+"""PROPFIND's answers as documents: what each entry says, and that they are XML whatever names and requests come."""
 
 import gzip
 import tracemalloc

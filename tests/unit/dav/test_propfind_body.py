@@ -48,7 +48,6 @@ def test_propfind_body_means(body: bytes, expected: Propfind) -> None:
         b'<?xml version="1.0" encoding="no-such-thing"?><propfind xmlns="DAV:"><allprop/></propfind>',
         b'<?xml version="1.0" encoding="shift_jis"?><propfind xmlns="DAV:"><allprop/></propfind>',
         b'<?xml version="1.0" encoding="rot13"?><propfind xmlns="DAV:"><allprop/></propfind>',
-        b'<?xml version="2.0"?><propfind xmlns="DAV:"><allprop/></propfind>',
     ],
 )
 def test_what_is_no_propfind_is_refused(body: bytes) -> None:
