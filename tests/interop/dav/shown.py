@@ -24,11 +24,14 @@ LITMUS: Final[Contents] = {
         b"prop": b"This\nis\na\ntest\nfile\ncalled\nfoo\n\n",
     }
 }
+# What docs/webdav.md takes for its examples.
+MAPS: Final[Contents] = {b"world.db": NUMBERS[:80_000], b"legend": {b"colours.txt": b"blue: water\n"}}
 PUBLISHED: Final[Mapping[str, Contents]] = {
     "geo:1.0.0": GEO,
     "geo:1.1.0": GEO_NEXT,
     "@scope/roads:latest": SAMPLE,
     "litmus:1.0.0": LITMUS,
+    "maps:1.0.0": MAPS,
 }
 
 

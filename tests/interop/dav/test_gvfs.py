@@ -91,7 +91,7 @@ def test_gvfs_reads_every_name(relay: Relay, tmp_path: Path) -> None:
 
 def test_gvfs_mounts_the_top_and_walks_down_to_a_scope(relay: Relay, tmp_path: Path) -> None:
     top, tags, read = gio(tmp_path, relay, "", "list @/", "list @/geo", "cat @/%40scope/roads/latest/a.txt")
-    assert sorted(top[1].split()) == [b"@scope", b"geo", b"litmus"]
+    assert sorted(top[1].split()) == [b"@scope", b"geo", b"litmus", b"maps"]
     assert sorted(tags[1].split()) == [b"1.0.0", b"1.1.0"]
     assert read == (0, b"hello\n")
 

@@ -119,7 +119,17 @@ def test_rclone_walks_from_the_top_through_datasets_and_tags(relay: Relay, tmp_p
     done = rclone(tmp_path, relay.url, "lsf", "--dirs-only", "--max-depth", "2", "-R", ":webdav:")
     assert done.returncode == 0, done.stderr
     shown = set(done.stdout.decode().split())
-    assert shown == {"@scope/", "@scope/roads/", "geo/", "geo/1.0.0/", "geo/1.1.0/", "litmus/", "litmus/1.0.0/"}
+    assert shown == {
+        "@scope/",
+        "@scope/roads/",
+        "geo/",
+        "geo/1.0.0/",
+        "geo/1.1.0/",
+        "litmus/",
+        "litmus/1.0.0/",
+        "maps/",
+        "maps/1.0.0/",
+    }
 
 
 @pytest.mark.parametrize("what", ["copy", "move"])
