@@ -31,6 +31,7 @@ class Client:
         "close_after",
         "engine",
         "fetching",
+        "linger_s",
         "mask",
         "moved_s",
         "out",
@@ -51,6 +52,7 @@ class Client:
         self.close_after = False  # when all is sent
         self.moved_s = now_s  # when bytes came or went last
         self.began_s = 0.0  # when the request began that is not whole; 0: there is none
+        self.linger_s = 0.0  # when the last answer was sent, and only its arrival is waited for; 0: not so
         self.mask = 0  # what the loop waits for
         self.engine: object = None  # cheroot's connection, once it had one
         self.answered = 0  # requests

@@ -30,6 +30,7 @@ from store.errors import StoreError
 SWEEP_S: Final = 0.25  # between two looks at who has waited too long
 HEAD_S: Final = 1.0  # how long the rest of a request may take while draining
 FETCHERS: Final = 32  # threads that read cold pieces of files
+LINGER_S: Final = 1.0  # how long an end is waited for, so that a client that is still sending gets its answer
 EVICTED_S: Final = 1.0  # a connection idle for longer goes for a new one, where there are too many
 _ACCEPTS: Final = 64  # connections taken before the others have their turn
 _PIPELINED: Final = 64  # buffers owed from which on no further request of a client is looked at
@@ -230,8 +231,16 @@ class Loop:
         except BlockingIOError:
             return
         client.moved_s = time.monotonic()
-        if not more:  # what it has asked for wholly is answered already, or being answered
-            self._close(client)
+        if client.linger_s:
+            client.buffer = b""
+            if not more:
+                self._close(client)
+            return
+        if not more:  # what it has asked for wholly is answered already
+            if client.request is not None:  # a body that ends too early is a thread's to complain of
+                self._hand_on(client)
+            else:
+                self._close(client)
             return
         self._advance(client)
 
@@ -239,7 +248,7 @@ class Loop:
         """Send what a client is owed and answer what else it has asked for, until it has to be waited for."""
         while self._flush(client):
             if client.close_after:
-                self._close(client)
+                self._finish(client)
                 return
             step = self._take(client)
             if step is _Step.WAIT:
@@ -281,11 +290,9 @@ class Loop:
         client.began_s = 0.0
         self._handed.add(client)
         if not self._hand(client):
-            self._handed.discard(client)
-            with contextlib.suppress(OSError):
-                client.socket.setblocking(False)
-                client.socket.send(_refusal("503 Service Unavailable", self._ending(close=True)))
-            client.socket.close()
+            client.out.append(_refusal("503 Service Unavailable", self._ending(close=True)))
+            client.close_after = True
+            self._returned(client)
 
     def _returned(self, client: Client) -> None:
         self._handed.discard(client)
@@ -377,6 +384,19 @@ class Loop:
             with contextlib.suppress(OSError, ValueError, KeyError):
                 self._poll.unregister(fd)
 
+    def _finish(self, client: Client) -> None:
+        """Send no more; close when the client has seen it, for a close with bytes unread would take the answer back."""
+        client.linger_s, client.buffer, client.body = time.monotonic(), b"", None
+        client.socket.shutdown(socket.SHUT_WR)
+        self._await(client, _IN)
+
+    def _refuse(self, client: Client, status: str) -> None:
+        try:
+            client.socket.send(_refusal(status, self._ending(close=True)))
+            self._finish(client)
+        except OSError:
+            self._close(client)
+
     def _close(self, client: Client) -> None:
         self._drop(client)
         client.body = None
@@ -393,12 +413,14 @@ class Loop:
             if client.fetching:
                 continue
             still_s = now_s - client.moved_s
+            if client.linger_s:
+                if now_s - client.linger_s > LINGER_S:
+                    self._close(client)
+                continue
             if client.began_s:
                 late = still_s > limits.timeout_s or now_s - client.began_s > limits.patience_s
                 if late or (draining and now_s - self._drain_began_s > HEAD_S):
-                    with contextlib.suppress(OSError):
-                        client.socket.send(_refusal("408 Request Timeout", self._ending(close=True)))
-                    self._close(client)
+                    self._refuse(client, "408 Request Timeout")
             elif (draining and not client.owed) or still_s > limits.timeout_s:
                 self._close(client)
 

@@ -16,7 +16,6 @@ from typing import Any, Final
 
 from cheroot import makefile, server
 
-from dav.files import FileBody
 from gateway.web.client import Client
 
 PATIENCE_S: Final = 30.0
@@ -150,11 +149,9 @@ class HttpConnection(server.HTTPConnection):
         self.rfile = _Reader(self.incoming, io.DEFAULT_BUFFER_SIZE)
         self.client: Client
         self.gone: Callable[[Client], None]
-        self.content: FileBody | None = None  # what the loop has to send behind the head
 
     def begin(self, data: bytes) -> None:
         """Have the next request begin with what was received already."""
-        self.content = None
         self.incoming.give(data)
 
     def left(self) -> bytes:
@@ -164,10 +161,9 @@ class HttpConnection(server.HTTPConnection):
         return bytes(self.rfile.read(held)) + given
 
     def communicate(self) -> bool:
-        """Answer one request; return whether the connection goes back to the loop."""
-        goes_on = bool(super().communicate())  # type: ignore[no-untyped-call]  # cheroot's types stop here
-        self.client.close_after = not goes_on
-        return goes_on or self.content is not None
+        """Answer one request. The connection goes back to the loop, which also ends it."""
+        self.client.close_after = not super().communicate()  # type: ignore[no-untyped-call]  # cheroot's types stop here
+        return True
 
     def close(self) -> None:
         """Close it."""

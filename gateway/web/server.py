@@ -207,7 +207,7 @@ class _Gateway(wsgi.Gateway_10):
         response: Iterable[bytes | memoryview] = self.req.server.wsgi_app(self.env, self.start_response)
         if isinstance(response, FileBody):
             self.req.ensure_headers_sent()
-            self.req.conn.content = self.req.conn.client.body = response
+            self.req.conn.client.body = response
             return
         kept = self._kept()
         try:
