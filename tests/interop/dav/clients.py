@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -23,17 +24,18 @@ def run(home: Path, *command: str | Path, said: str | None = None) -> subprocess
         said: what is typed.
     """
     environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-    (home / "run").mkdir(mode=0o700, exist_ok=True)
-    environment |= {"HOME": str(home), "XDG_RUNTIME_DIR": str(home / "run"), "LC_ALL": "C.UTF-8"}
-    return subprocess.run(
-        [str(word) for word in command],
-        input=None if said is None else said.encode(),
-        stdin=subprocess.DEVNULL if said is None else None,
-        capture_output=True,
-        timeout=LONGEST_S,
-        cwd=home,
-        env=environment,
-    )
+    environment |= {"HOME": str(home), "LC_ALL": "C.UTF-8"}
+    # Sockets have short names, which the folder of a test may leave no room for.
+    with tempfile.TemporaryDirectory(prefix="run-", ignore_cleanup_errors=True) as runtime:
+        return subprocess.run(
+            [str(word) for word in command],
+            input=None if said is None else said.encode(),
+            stdin=subprocess.DEVNULL if said is None else None,
+            capture_output=True,
+            timeout=LONGEST_S,
+            cwd=home,
+            env=environment | {"XDG_RUNTIME_DIR": runtime},
+        )
 
 
 def rclone(

@@ -32,6 +32,10 @@ def test_curl_takes_a_compressed_listing(relay: Relay, tmp_path: Path) -> None:
     ask = ["-X", "PROPFIND", "-H", "Depth: 1", f"{relay.url}/webdav/geo/1.0.0/"]
     plain = curl(tmp_path, *ask)
     assert curl(tmp_path, "--compressed", *ask) == plain
+    first, second = (exchange.answer for exchange in relay.exchanges)
+    assert b"Content-Encoding: gzip" not in first
+    assert b"Content-Encoding: gzip" in second
+    assert len(second) < len(first) / 2
 
 
 def test_curl_follows_from_where_a_download_was_cut(relay: Relay, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """rclone's WebDAV client: it copies every byte, compares by MD5 without a download, and moves nothing twice."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -37,6 +38,14 @@ def test_rclone_checks_by_md5_without_a_download(relay: Relay, tmp_path: Path) -
     assert checked.returncode == 0, checked.stderr
     assert f"{len(seen(GEO))} matching files".encode() in checked.stderr
     assert b"hashes could not be checked" not in checked.stderr
+    assert {exchange.method for exchange in relay.exchanges} == {"PROPFIND"}
+
+
+def test_rclone_lists_md5_sums_without_a_download(relay: Relay, tmp_path: Path) -> None:
+    done = rclone(tmp_path, relay.url, "md5sum", ":webdav:/geo/1.0.0/names")
+    assert done.returncode == 0, done.stderr
+    sums = sorted(line.split(b" ")[0].decode() for line in done.stdout.splitlines())
+    assert sums == sorted(hashlib.md5(name).hexdigest() for name in HARD_NAMES)
     assert {exchange.method for exchange in relay.exchanges} == {"PROPFIND"}
 
 

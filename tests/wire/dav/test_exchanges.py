@@ -13,7 +13,7 @@ import pytest
 
 from gateway.web.app import make_fast_lane, make_wsgi_app
 from tests.interop.http.serving import Serving, serving
-from tests.support.exchanges import Recorded, read, take_answer
+from tests.support.exchanges import Recorded, read, take_answer, write
 from tests.support.relay import fields
 from tests.support.trees import Contents, File, Link, MemoryTree
 
@@ -78,6 +78,22 @@ def replay(running: Serving, exchanges: list[Recorded], piece: int | None = None
 
 def test_the_clients_that_matter_are_on_record() -> None:
     assert {"cadaver", "davfs2", "explorer", "finder", "gvfs", "rclone"} <= set(RECORDINGS)
+
+
+@pytest.mark.parametrize("client", RECORDINGS)
+def test_a_recording_is_read_and_written_without_loss(client: str, tmp_path: Path) -> None:
+    title, exchanges = read(HERE / f"{client}.txt")
+    write(tmp_path / "again", title, exchanges)
+    assert (tmp_path / "again").read_bytes() == (HERE / f"{client}.txt").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"\n", b"\n\n", b"a", b"a\n", b"\\x41\r\n\xff \n", b"\x00<D:response>" * 40, b"> #\n<+ "]
+)
+def test_a_recording_holds_bytes_of_every_kind(body: bytes, tmp_path: Path) -> None:
+    kept = [Recorded(("a note",), b"PUT / HTTP/1.1\r\nKeep-Alive: \r\n\r\n" + body, b"HTTP/1.1 200 OK\r\n\r\n" + body)]
+    write(tmp_path / "kept", "# title\n", kept)
+    assert read(tmp_path / "kept") == ("# title\n", kept)
 
 
 @pytest.mark.parametrize("lane", [True, False], ids=["lane", "threads"])
