@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from gateway.web.app import make_wsgi_app
 from tests.interop.dav.clients import RCLONE, below, run
 from tests.interop.dav.shown import MAPS, flat
 from tests.support.relay import Relay
+from tests.support.trees import MemoryTree
+from tests.unit.dav.calls import call
 from tests.unit.docs.pages import section
 
 BLOCKS = re.findall(
@@ -59,6 +62,17 @@ def test_programs_of_the_page_work(relay: Relay, tmp_path: Path, client: str, co
     found = below(tmp_path)
     got = found.get(b"world.db", found.get(b"maps/world.db"))
     assert got == flat(MAPS)[b"world.db"]
+
+
+def test_as_many_entries_as_the_page_says_fit_into_explorers_limit() -> None:
+    stated = re.search(r"about (\d+) bytes an entry: some ([\d,]+) entries", section("docs/webdav.md", "Clients"))
+    assert stated is not None
+    each, count = int(stated[1]), int(stated[2].replace(",", ""))
+    tree = MemoryTree()
+    tree.publish("geo", "1.0.0", {b"measured %06d.tif" % number: b"x" for number in range(count)})
+    headers = {"Depth": "1", "User-Agent": "Microsoft-WebDAV-MiniRedir/10.0.19045"}
+    answer = call(make_wsgi_app(tree), "PROPFIND", "/webdav/geo/1.0.0", headers)
+    assert 0.9 * each * count < len(answer.body) < 1_000_000
 
 
 def test_the_page_has_a_section_for_each_client() -> None:
