@@ -90,11 +90,20 @@ def disk_cache(settings: Settings) -> Path | None:
 
 def http_server(settings: Settings, listener: socket.socket) -> Server:
     """Build an HTTP worker's server."""
+    from gateway.web.access import AccessLog
     from gateway.web.app import make_fast_lane, make_wsgi_app
     from gateway.web.server import HttpServer
 
     tree, _ = build_tree(settings)
-    return HttpServer(listener, make_wsgi_app(tree), lane=make_fast_lane(tree))
+    access = None
+    if settings.http.access_log:
+        try:
+            access = AccessLog(settings.http.access_log, settings.http.access_format)
+        except OSError as error:
+            raise ConfigError(
+                f"http.access_log: {settings.http.access_log} cannot be written: {error.strerror}"
+            ) from error
+    return HttpServer(listener, make_wsgi_app(tree), lane=make_fast_lane(tree), access=access)
 
 
 def nfs_server(settings: Settings, listener: socket.socket) -> Server:

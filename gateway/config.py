@@ -26,7 +26,7 @@ KEY_VARIABLE: Final = "AETHERFS_KEY"  # the key of an encrypted store itself, wh
 FILE: Final = "file"
 KEYRING: Final = "keyring"
 SHORT_NAMES: Final = {"AETHERFS_STORE": "store.url", "AETHERFS_KEY_FILE": "store.key_file"}
-PATHS: Final = ("store.key_file", "cache.dir")  # given in a file, they start at that file's folder
+PATHS: Final = ("store.key_file", "cache.dir", "http.access_log")  # given in a file, they start at that file's folder
 _SIZE: Final = re.compile(r"(\d{1,18})(?:\.(\d{1,3}))?\s*([KMGT]i?)?B?", re.IGNORECASE | re.ASCII)
 _SWITCHES: Final = {
     **dict.fromkeys(("true", "yes", "on", "1", "t", "y"), True),
@@ -142,6 +142,17 @@ def read_key_place(value: object) -> str:
     return str(value)
 
 
+def read_access_format(value: object) -> str:
+    """Take the form of the access log.
+
+    Raises:
+        ValueError: anything but the two forms.
+    """
+    if value not in ("combined", "json"):
+        raise ValueError(f"{value!r} is neither 'combined' nor 'json'")
+    return str(value)
+
+
 def read_count(value: object) -> int:
     """Take how many of something there may be.
 
@@ -246,6 +257,10 @@ class HttpSettings:
     listen: str = _setting(
         read_listen, "127.0.0.1:8080", "HOST:PORT", "Where HTTP and WebDAV answer; port 0 picks one, off: not."
     )
+    access_log: str = _setting(
+        read_text, "", "path", "File that gets a line for each request; - is standard error. Empty: none is kept."
+    )
+    access_format: str = _setting(read_access_format, "combined", "combined or json", "Form of the access log's lines.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -446,7 +461,7 @@ def _from_file(file: Path) -> dict[str, tuple[object, str]]:
         if name not in known:
             raise ConfigError(f"{where}: there is no setting {name!r}{_nearest(name, known)}")
         value = entry.value
-        local = name in PATHS or (name == "store.url" and "://" not in str(value))
+        local = (name in PATHS and value != "-") or (name == "store.url" and "://" not in str(value))
         if local and isinstance(value, str) and value:
             value = str(file.absolute().parent / Path(value).expanduser())
         found[name] = (value, where)

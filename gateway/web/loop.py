@@ -22,7 +22,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from dav.fast import Answer, FastLane
+from dav.fast import Answer, FastLane, Request
 from dav.files import PIECE
 from gateway.web.client import Client
 from store.errors import StoreError
@@ -62,7 +62,7 @@ class _Step(enum.Enum):
     HAND_ON = enum.auto()
 
 
-Noted = Callable[[Client, bytes, Answer], None]
+Noted = Callable[[Client, Request, Answer], None]
 
 
 class Loop:
@@ -79,7 +79,7 @@ class Loop:
             lane: answers what needs no thread; `None`: every request is handed on.
             hand: gives a client to a thread; `False`: there is no room.
             limits: see `HttpLimits`.
-            noted: told of (client, head, answer) of every answer that no thread gave.
+            noted: told of every answer that no thread gave.
         """
         self._listener, self._lane, self._hand, self._limits, self._noted = listener, lane, hand, limits, noted
         self._poll: Any = select.epoll() if hasattr(select, "epoll") else select.poll()
@@ -282,7 +282,7 @@ class Loop:
             client.request, client.buffer, client.close_after = None, buffer[stop:], bool(self._ends_s)
             client.owe(answer, self._ending(close=client.close_after))
             if self._noted is not None:
-                self._noted(client, request.raw, answer)
+                self._noted(client, request, answer)
         return _Step.SEND if client.owed else _Step.HAND_ON
 
     def _hand_on(self, client: Client) -> None:

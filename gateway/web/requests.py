@@ -131,6 +131,15 @@ class Request(server.HTTPRequest):
             return self._refuse("HTTP/1.1 requires a Host header.")
         return True
 
+    def simple_response(self, status: str | int, msg: str = "") -> None:
+        """Refuse a request that no application has seen."""
+        super().simple_response(status, msg)
+        access = self.server.access
+        if access is not None:
+            known = vars(self)  # cheroot sets them as it reads them
+            method, target = (bytes(known.get(name) or b"-").decode("latin-1") for name in ("method", "uri"))
+            access.note(self.conn.remote_addr, method, target, int(str(status)[:3]), len(msg))
+
     def _refuse(self, why: str) -> bool:
         self.simple_response("400 Bad Request", why)
         return False

@@ -20,9 +20,10 @@ from cheroot import wsgi
 from cheroot.makefile import MakeFile
 from cheroot.workers import threadpool
 
-from dav.fast import LARGEST, FastLane
+from dav.fast import LARGEST, Answer, FastLane, Request
 from dav.files import FileBody
 from dav.reply import LASTING, WsgiApp
+from gateway.web.access import AccessLog
 from gateway.web.client import Client
 from gateway.web.loop import Loop
 from gateway.web.requests import PATIENCE_S, HttpConnection
@@ -51,7 +52,7 @@ class HttpServer:
 
     def __init__(
         self, listener: socket.socket, app: WsgiApp, *, lane: FastLane | None = None, threads: int = THREADS,
-        limits: HttpLimits | None = None,
+        limits: HttpLimits | None = None, access: AccessLog | None = None,
     ) -> None:  # fmt: skip
         """Serve on `listener`, which is bound and listening; it stays the caller's to close.
 
@@ -61,8 +62,9 @@ class HttpServer:
             lane: answers some without a thread, as `app` would.
             threads: most requests that run at a time.
             limits: bounds on what clients may make the server keep.
+            access: told of every request.
         """
-        self._engine = _Engine(listener, app, lane, threads, limits or HttpLimits())
+        self._engine = _Engine(listener, app, lane, threads, limits or HttpLimits(), access)
         self._engine.prepare()
 
     def serve_forever(self) -> None:
@@ -92,8 +94,9 @@ class _Engine(wsgi.Server):
     requests: Any
 
     def __init__(
-        self, listener: socket.socket, app: WsgiApp, lane: FastLane | None, threads: int, limits: HttpLimits
-    ) -> None:
+        self, listener: socket.socket, app: WsgiApp, lane: FastLane | None, threads: int, limits: HttpLimits,
+        access: AccessLog | None,
+    ) -> None:  # fmt: skip
         super().__init__(
             listener.getsockname()[:2],
             app,
@@ -104,14 +107,14 @@ class _Engine(wsgi.Server):
             accepted_queue_size=limits.waiting,
             accepted_queue_timeout=0,
         )
-        self.listener, self.limits, self.lane = listener, limits, lane
+        self.listener, self.limits, self.lane, self.access = listener, limits, lane, access
         self._finished = False  # what `drain` found
         self.gateway = _Gateway
         self.ConnectionClass = HttpConnection
         self.software = "AetherFS"
         self.max_request_header_size = limits.header_bytes
         self.max_request_body_size = limits.body_bytes
-        self.loop = Loop(listener, lane, self._hand, limits)
+        self.loop = Loop(listener, lane, self._hand, limits, noted=self._note if access else None)
 
     def prepare(self) -> None:
         """Take the listener instead of binding one.
@@ -151,6 +154,15 @@ class _Engine(wsgi.Server):
             return False
         return True
 
+    def _note(self, client: Client, request: Request, answer: Answer) -> None:
+        """Tell the access log of a request that no thread has answered."""
+        assert self.access is not None, "told of only where there is one"  # noqa: S101  # for the type checker
+        line, fields = request.line, request.fields.environ
+        self.access.note(
+            client.address, line.method.decode("ascii"), line.target.decode("ascii"), answer.status, answer.size,
+            fields.get("HTTP_REFERER", ""), fields.get("HTTP_USER_AGENT", ""),
+        )  # fmt: skip
+
     def put_conn(self, conn: Any) -> None:
         """Give a connection back to the loop. On the thread that has answered it."""
         conn.client.buffer = b"" if conn.client.close_after else conn.left()
@@ -181,6 +193,8 @@ class _Engine(wsgi.Server):
                     conn.socket.shutdown(socket.SHUT_RDWR)
         self._join(busy, time.monotonic() + CUT_S)
         self._finished = ended and not busy
+        if self.access is not None:
+            self.access.close()
         return self._finished
 
     @staticmethod
@@ -205,6 +219,7 @@ class _Gateway(wsgi.Gateway_10):
     def respond(self) -> None:
         """Run the application and send what it yields; the content of files is the loop's to send."""
         response: Iterable[bytes | memoryview] = self.req.server.wsgi_app(self.env, self.start_response)
+        self._note_access()
         if isinstance(response, FileBody):
             self.req.ensure_headers_sent()
             self.req.conn.client.body = response
@@ -224,6 +239,16 @@ class _Gateway(wsgi.Gateway_10):
             close: Callable[[], None] | None = getattr(response, "close", None)
             if close is not None:
                 close()
+
+    def _note_access(self) -> None:
+        access = self.req.server.access
+        if access is not None:
+            size = -1 if self.remaining_bytes_out is None else self.remaining_bytes_out
+            access.note(
+                self.env["REMOTE_ADDR"], self.env["REQUEST_METHOD"], self.env.get("REQUEST_URI", ""), self.status,
+                0 if self.req.method == b"HEAD" else size,
+                self.env.get("HTTP_REFERER", ""), self.env.get("HTTP_USER_AGENT", ""),
+            )  # fmt: skip
 
     def _kept(self) -> "_Kept | None":
         """Return where to keep an answer that says of itself that it lasts."""

@@ -7,17 +7,20 @@ from contextlib import contextmanager
 
 from dav.fast import FastLane
 from dav.reply import WsgiApp
+from gateway.web.access import AccessLog
 from gateway.web.server import HttpLimits, HttpServer
 
 
 class Serving:
     """A running server and where it listens."""
 
-    def __init__(self, app: WsgiApp, threads: int, limits: HttpLimits | None, lane: FastLane | None) -> None:
+    def __init__(
+        self, app: WsgiApp, threads: int, limits: HttpLimits | None, lane: FastLane | None, access: AccessLog | None
+    ) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self.server = HttpServer(self.listener, app, lane=lane, threads=threads, limits=limits)
+        self.server = HttpServer(self.listener, app, lane=lane, threads=threads, limits=limits, access=access)
         self.thread = threading.Thread(target=self.server.serve_forever)
         self.thread.start()
 
@@ -28,10 +31,15 @@ class Serving:
 
 @contextmanager
 def serving(
-    app: WsgiApp, *, threads: int = 8, limits: HttpLimits | None = None, lane: FastLane | None = None
+    app: WsgiApp,
+    *,
+    threads: int = 8,
+    limits: HttpLimits | None = None,
+    lane: FastLane | None = None,
+    access: AccessLog | None = None,
 ) -> Iterator[Serving]:
     """Serve until the block ends; then no thread of the server may be left."""
-    running = Serving(app, threads, limits, lane)
+    running = Serving(app, threads, limits, lane, access)
     try:
         yield running
     finally:

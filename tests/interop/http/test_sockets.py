@@ -1,17 +1,20 @@
 """The HTTP server over a real socket: what goes over the wire, limits, lost clients, the end."""
 
 import contextlib
+import json
 import re
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 from structlog.testing import capture_logs
 
 from dav.reply import Environ, StartResponse
+from gateway.web.access import AccessLog
 from gateway.web.app import make_fast_lane, make_wsgi_app
 from gateway.web.requests import LEAST_RATE, Incoming
 from gateway.web.server import HttpLimits, HttpServer
@@ -329,3 +332,45 @@ def test_heads_that_break_the_rules_are_answered_400_and_end_the_connection(runn
 
 def test_http_1_0_needs_no_host(running: Serving) -> None:
     assert exchange(running, b"GET /healthz HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+
+
+def test_every_request_is_told_to_the_access_log(tree: MemoryTree, tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    access = AccessLog(str(path), "json")
+    with serving(make_wsgi_app(tree), lane=make_fast_lane(tree), access=access) as running:
+        for request in (
+            b"GET /fs/geo/1.0.0/a.txt HTTP/1.1\r\nHost: x\r\nUser-Agent: me\r\n\r\n",
+            b"HEAD /fs/geo/1.0.0/a.txt HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"GET /fs/geo/1.0.0/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        ):
+            with running.connect() as sock:
+                sock.sendall(request)
+                assert sock.recv(100).startswith(b"HTTP/1.1 200 ")
+        assert exchange(running, b"PUT /webdav/x HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        assert exchange(running, b"GET /none\r\n\r\n")
+    told = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(line["method"], line["target"], line["status"]) for line in told[:4]] == [
+        ("GET", "/fs/geo/1.0.0/a.txt", 200),
+        ("HEAD", "/fs/geo/1.0.0/a.txt", 200),
+        ("GET", "/fs/geo/1.0.0/", 200),
+        ("PUT", "/webdav/x", 403),
+    ]
+    assert [line["size"] for line in told[:2]] == [6, 0]
+    assert told[0]["agent"] == "me"
+    assert told[4]["status"] == 400
+    assert {line["address"] for line in told} == {"127.0.0.1"}
+
+
+def test_clients_that_send_half_or_take_nothing_hold_no_thread(tree: MemoryTree) -> None:
+    with (
+        serving(make_wsgi_app(tree), lane=make_fast_lane(tree), threads=1) as running,
+        contextlib.ExitStack() as clients,
+    ):
+        for number in range(300):
+            sock = clients.enter_context(running.connect())
+            if number % 2:
+                sock.sendall(b"GET /healthz HTTP/1.1\r\nHo")
+            else:
+                sock.sendall(b"GET /fs/geo/2.0.0/large HTTP/1.1\r\nHost: x\r\n\r\n")
+        for path in ("/healthz", "/fs/geo/1.0.0/a.txt", "/fs/geo/1.0.0/"):  # the last one takes a thread
+            assert httpx.get(running.url + path, timeout=20).status_code == 200
