@@ -166,7 +166,8 @@ class Archives:
         key = (folder.place.manifest, folder.place.record, name)
         known = self._lengths.get(key)
         if known is None:
-            found = FORMATS[name].length(tree, folder)
+            many = folder.place.record == 0 and tree.usage(folder).files > COUNTED
+            found = None if many else FORMATS[name].length(tree, folder)
             known = -1 if found is None else found
             self._lengths.put(key, known, 0)
         return known if known >= 0 else None
