@@ -72,7 +72,15 @@ def _worker(supervisor: int, port: int) -> int:
             with contextlib.suppress(OSError):  # closed meanwhile
                 if os.readlink(held) == f"socket:[{inode}]":
                     return int(child)
-    raise RuntimeError("no worker serves NFS")
+    raise RuntimeError(f"no worker listens on port {port}")
+
+
+def worker_at(gateway: Gateway, port: int) -> int:
+    """Return the gateway's process that listens on a port."""
+    status = Path(f"/proc/{gateway.worker}/status").read_text(encoding="ascii", errors="replace")
+    above = re.search(r"PPid:\s+(\d+)", status)
+    assert above
+    return _worker(int(above[1]), port)
 
 
 def resident_mb(process: int) -> float:
