@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from dav.wire.paths import quote_name
-from store.vfs.tree import Entry, FileTree, Kind, Listing, Node, Space
+from store.vfs.tree import Entry, FileDigests, FileTree, Kind, Listing, Node, Space
 
 JSON_PAGE: Final = 1024  # entries read from the tree at a time
 KINDS: Final = {Kind.FILE: "file", Kind.FOLDER: "folder", Kind.LINK: "link"}
@@ -56,8 +56,10 @@ def json_body(tree: FileTree, folder: Node, href: str, path: str, first: Listing
     page, comma = first, ""
     while True:
         lines = []
+        files = [entry.node for entry in page.entries if entry.node.kind is Kind.FILE]
+        digests = iter(tree.digests_of(files))
         for entry in page.entries:
-            lines.append(f"{comma}\n{json.dumps(_described(tree, entry, href))}")
+            lines.append(f"{comma}\n{json.dumps(_described(tree, entry, href, digests))}")
             comma = ","
         yield "".join(lines).encode()
         if page.eof or not page.entries:
@@ -66,7 +68,7 @@ def json_body(tree: FileTree, folder: Node, href: str, path: str, first: Listing
     yield b"\n]}\n"
 
 
-def _described(tree: FileTree, entry: Entry, above: str) -> dict[str, Any]:
+def _described(tree: FileTree, entry: Entry, above: str, digests: Iterator[FileDigests]) -> dict[str, Any]:
     node = entry.node
     slash = "/" if node.kind is Kind.FOLDER else ""
     described: dict[str, Any] = {
@@ -77,7 +79,7 @@ def _described(tree: FileTree, entry: Entry, above: str) -> dict[str, Any]:
         "href": f"{above}{quote_name(entry.name)}{slash}",
     }
     if node.kind is Kind.FILE:
-        described |= {"executable": node.executable, "sha256": tree.digests(node).sha256.hex()}
+        described |= {"executable": node.executable, "sha256": next(digests).sha256.hex()}
     elif node.kind is Kind.LINK:
         target = tree.readlink(node)
         quoted = "/".join(quote_name(part) for part in target.split(b"/"))

@@ -233,7 +233,9 @@ class Endless(MemoryTree):
         self.publish("geo", "1.0.0", {b"f": bytes(1)})
         self.files, self.size, self.chunk = files, size, memoryview(b"\xa5" * (256 << 10))
 
-    def children(self, folder: Node, *, after: int = 0, limit: int = 1024, verifier: bytes = NO_VERIFIER) -> Listing:
+    def children(
+        self, folder: Node, *, after: int = 0, limit: int = 1024, verifier: bytes = NO_VERIFIER, passing: bool = False
+    ) -> Listing:
         if folder.place.record or folder.place.manifest == bytes(16):
             return super().children(folder, after=after, limit=limit, verifier=verifier)
         node = super().children(folder).entries[0].node._replace(size=self.size)
@@ -265,7 +267,9 @@ def test_memory_stays_flat_whatever_is_archived(form: str, files: int, size: int
 class Tall(MemoryTree):
     """Folders in folders without end, each of a thousand."""
 
-    def children(self, folder: Node, *, after: int = 0, limit: int = 1024, verifier: bytes = NO_VERIFIER) -> Listing:
+    def children(
+        self, folder: Node, *, after: int = 0, limit: int = 1024, verifier: bytes = NO_VERIFIER, passing: bool = False
+    ) -> Listing:
         entries = [Entry(i + 1, b"%d" % i, folder) for i in range(after, min(1000, after + limit))]
         return Listing(entries, after + limit >= 1000, NO_VERIFIER)
 
@@ -289,7 +293,13 @@ def test_a_tree_without_a_bottom_is_refused_in_flat_memory(monkeypatch: pytest.M
 def test_a_name_that_leads_out_of_the_folder_is_refused(name: bytes, form: str) -> None:
     class Hostile(MemoryTree):
         def children(
-            self, folder: Node, *, after: int = 0, limit: int = 1024, verifier: bytes = NO_VERIFIER
+            self,
+            folder: Node,
+            *,
+            after: int = 0,
+            limit: int = 1024,
+            verifier: bytes = NO_VERIFIER,
+            passing: bool = False,
         ) -> Listing:
             listing = super().children(folder, after=after, limit=limit, verifier=verifier)
             return listing._replace(entries=[entry._replace(name=name) for entry in listing.entries])
