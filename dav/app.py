@@ -22,7 +22,7 @@ from dav.clients import is_finder, is_mini_redirector
 from dav.files import cache_control, file_reply, lasting
 from dav.gzipped import LEAST, gzipped
 from dav.media import MediaTypes
-from dav.multistatus import Asked, Multistatus
+from dav.multistatus import LARGE, Asked, Multistatus
 from dav.probes import Probes, is_hint
 from dav.properties import Page
 from dav.provider import TreeProvider, prepare
@@ -196,7 +196,8 @@ class DavApp:
             page = Page(self._tree, self._media, names[-1:], [hint], digests=[_EMPTY])
             yield answer.begin() + answer.response(page, self._prefix + quote_path(names)) + END
             return
-        environ[LASTING] = names is not None and lasting(self._tree, found.state)
+        large = depth > 0 and found.node.size > LARGE  # not worth being kept
+        environ[LASTING] = names is not None and not large and lasting(self._tree, found.state)
         href = self._href(names, found)
         begun = answer.begin() + answer.response(self._page(names[-1] if names else b"", found), href)
         if not depth or found.node.kind is not Kind.FOLDER:

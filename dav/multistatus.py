@@ -17,8 +17,10 @@ from dav.wire.propfind import Mode, Propfind
 from store.errors import Missing
 from store.vfs.tree import Entry, FileTree, Kind, Node
 
-PAGE: Final = 1024  # entries rendered together
-PAGE_BYTES: Final = 1 << 20  # of them, about, where much is asked of each
+PAGE: Final = 256  # entries rendered together: more are no quicker, and take more memory
+WHOLE: Final = 512 << 10  # bytes that are gathered before the first are sent: most answers are whole by then
+PAGE_BYTES: Final = 256 << 10  # of them, about, where much is asked of each
+LARGE: Final = 100_000  # entries: what listing more of them takes would push everything else out of memory
 _ENTRY_BYTES: Final = 500  # of values, in an ordinary one
 
 _PROPERTIES: Final = {Kind.FILE: FILE_PROPERTIES, Kind.FOLDER: FOLDER_PROPERTIES}
@@ -60,25 +62,27 @@ class Multistatus:
         return "".join(self._filled(page, [href])).encode()
 
     def rest(self, begun: bytes, folder: Found, href: str) -> Iterator[bytes]:
-        """Yield a document to its end, a page of the folder's entries at a time.
+        """Yield a document to its end, a page of the folder's entries at a time but for the first piece.
 
         Args:
             begun: what comes before them.
             folder: it and where it is.
             href: its own, with the slash at its end.
         """
-        tree = self._tree
-        listing = tree.children(folder.node, limit=self._limit)
+        tree, passing, least = self._tree, folder.node.size > LARGE, WHOLE
+        listing = tree.children(folder.node, limit=self._limit, passing=passing)
         while True:
             entries = listing.entries
             begun += "".join(self._rendered(folder, href, entries)).encode()
             if listing.eof or not entries:
                 yield begun + END
                 return
-            yield begun
-            begun = b""
-            after = entries[-1].cookie
-            listing = tree.children(folder.node, after=after, limit=self._limit, verifier=listing.verifier)
+            if len(begun) >= least:
+                yield begun
+                begun, least = b"", 0
+            listing = tree.children(
+                folder.node, after=entries[-1].cookie, limit=self._limit, verifier=listing.verifier, passing=passing
+            )
 
     def _rendered(self, folder: Found, above: str, entries: Sequence[Entry]) -> Iterator[str]:
         names = [entry.name for entry in entries]
@@ -93,7 +97,13 @@ class Multistatus:
         rendered = {}
         for kind in _SHOWN:
             of_kind = [number for number, other in enumerate(kinds) if other is kind]
-            page = Page(self._tree, self._media, [names[n] for n in of_kind], [shown[n] for n in of_kind])
+            page = Page(
+                self._tree,
+                self._media,
+                [names[n] for n in of_kind],
+                [shown[n] for n in of_kind],
+                passing=folder.node.size > LARGE,
+            )
             slash = "/" if kind is Kind.FOLDER else ""
             rendered[kind] = self._filled(page, [f"{above}{segments[n]}{slash}" for n in of_kind])
         return (next(rendered[kind]) for kind in kinds)

@@ -36,15 +36,18 @@ class Page:
         nodes: Sequence[Node],
         *,
         digests: Sequence[FileDigests] | None = None,
+        passing: bool = False,
     ) -> None:
-        """Take nodes of `tree`, or (with their digests) made up ones."""
+        """Take nodes of `tree`, or (with their digests) made up ones; `passing` is as for `tree.children`."""
         self.media, self.names, self.nodes = media, names, nodes
-        self._tree, self._digests = tree, digests
+        self._tree, self._digests, self._passing = tree, digests, passing
 
     @cached_property
     def digests(self) -> Sequence[FileDigests]:
         """The digests of the nodes, which are files."""
-        return self._tree.digests_of(self.nodes) if self._digests is None else self._digests
+        if self._digests is not None:
+            return self._digests
+        return self._tree.digests_of(self.nodes, passing=self._passing)
 
     def dates(self, spell: Callable[[int], str]) -> list[str]:
         """Return the times of the nodes."""

@@ -50,7 +50,9 @@ class WarmTree:
     def following_warm(self, node: Node) -> Node | None:
         return self._tree.following_warm(node)
 
-    def children(self, folder: Node, *, after: int = 0, limit: int = 1024, verifier: bytes = NO_VERIFIER) -> Listing:
+    def children(
+        self, folder: Node, *, after: int = 0, limit: int = 1024, verifier: bytes = NO_VERIFIER, passing: bool = False
+    ) -> Listing:
         raise NotWarm  # a folder's page takes milliseconds to make, in which nobody else would be served
 
     def children_warm(
@@ -76,7 +78,7 @@ class WarmTree:
     def digests_warm(self, file: Node) -> FileDigests | None:
         return self._tree.digests_warm(file)
 
-    def digests_of(self, files: Sequence[Node]) -> list[FileDigests]:
+    def digests_of(self, files: Sequence[Node], *, passing: bool = False) -> list[FileDigests]:
         return [self.digests(file) for file in files]
 
     def usage(self, node: Node) -> Usage:

@@ -5,6 +5,7 @@ Any thread.
 
 from store.cache import ByteCache
 from store.catalogue.catalogue import Catalogue, Seen
+from store.manifest.pages import PassingCache
 from store.manifest.view import Manifest, PageCache, open_manifest
 from store.objects.base import ObjectStore
 from store.objects.measure import Measuring
@@ -36,6 +37,7 @@ class Repository:
         self.veil = veil if veil is not None or root.keys is None else Veil(root.keys.derived("local"))
         self.catalogue = Catalogue(self.objects, root, seen=seen)
         self._pages: PageCache = ByteCache(pages)
+        self._passing = PassingCache(self._pages)
         self._manifests: ByteCache[tuple[bytes, bytes], Manifest] = ByteCache(MANIFESTS)
 
     @classmethod
@@ -55,7 +57,7 @@ class Repository:
         """Open a manifest by its id and the digest of its table (32 bytes each), or return it from memory."""
         found = self.manifest_warm(id, root)
         if found is None:
-            found = open_manifest(self.objects, id, root, self._pages)
+            found = open_manifest(self.objects, id, root, self._pages, self._passing)
             self._manifests.put((id, root), found, found.cost)
         return found
 

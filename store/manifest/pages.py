@@ -1,10 +1,12 @@
 """Where a manifest's pages come from: the store, memory alone, or what was read a moment ago.
 
-Each page is held against its digest before it is decoded, and kept decoded in a cache that all manifests share.
+Each page is held against its digest before it is decoded, and kept decoded in a cache that all manifests share. Who
+goes through a large folder once has a small one for that: it would fill the other with what nobody asks for again.
 `StoredPages` and `WarmPages` may be used from any thread.
 """
 
 import contextlib
+import copy
 from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Protocol
@@ -19,7 +21,10 @@ from store.manifest.layout import Section, TableOfContents
 from store.objects.base import Buffer, ObjectStore
 
 PageCache = ByteCache[tuple[bytes, int], Buffer]
+PASSING = 8 << 20  # bytes of pages that are kept for who goes through large folders, all of them together
+PASSING_PAGES = 8  # of a group, for them: 1 MiB in each of four sections
 GROUP = 1 << 20  # stored bytes: what is read along with a page, one request either way
+GROUP_PAGES = 32  # and most pages, which is 4 MiB in plain: some groups are a hundred times that
 MERGE_LIMIT = 16 << 20  # most bytes read at once when a whole section is read
 MERGE_PAGES = 128  # and most pages: some claim much more than they take
 _NEAR = 16  # pages held by `NearPages`: the extents of a file lie in four sections
@@ -82,8 +87,22 @@ class WarmPages:
         return 0  # its twin is counted
 
 
+class PassingCache(ByteCache[tuple[bytes, int], Buffer]):
+    """Pages for who goes through a large folder, besides those that are in memory anyhow."""
+
+    def __init__(self, shared: PageCache, limit: int = PASSING) -> None:
+        super().__init__(limit)
+        self._shared = shared
+
+    def get(self, key: tuple[bytes, int]) -> Buffer | None:
+        found = super().get(key)
+        return self._shared.get(key) if found is None else found
+
+
 class StoredPages:
     """Fetches, verifies, decodes and keeps pages."""
+
+    _together = GROUP_PAGES
 
     def __init__(
         self, objects: ObjectStore, key: str, contents: TableOfContents, table: Table, cache: PageCache
@@ -96,6 +115,12 @@ class StoredPages:
         self._sections = sorted((s for s in contents.sections.values() if s.pages), key=lambda s: s.first)
         self._parts = _parts(contents)
 
+    def passing(self, cache: PageCache) -> "StoredPages":
+        """Return the same with another cache, a small one, of which no group of pages takes too much."""
+        twin = copy.copy(self)
+        twin._cache, twin._together, twin._flights = cache, PASSING_PAGES, SingleFlight()
+        return twin
+
     @property
     def cost(self) -> int:
         return 4_000 + len(self._tail) + 400 * len(self._contents.pages)
@@ -107,6 +132,9 @@ class StoredPages:
         if not 0 <= number < len(self._contents.pages):
             raise ObjectCorrupt(self._key, f"page {number} of {len(self._contents.pages)}")
         group = self._group(number)
+        if len(group) > self._together:
+            start = number - (number - group.start) % self._together
+            group = range(start, min(start + self._together, group.stop))
         found = self._flights.do(group.start, lambda: self._fetch(number, group))
         page = found.get(number)
         return page if page is not None else self._fetch(number, range(number, number + 1))[number]

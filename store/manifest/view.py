@@ -3,7 +3,7 @@
 Nothing is believed: an entry whose folder, name, order or block lies outside what the format allows is
 `ObjectCorrupt`, wherever it is met. `check` goes through everything, the id included. Opening reads one page,
 whatever the size of the manifest. A `Manifest` never changes and may be used from any thread; `warm` is the same
-manifest answering from memory alone.
+manifest answering from memory alone, `passing` the same for who goes through a large folder once.
 """
 
 import itertools
@@ -86,6 +86,7 @@ class Manifest:
         self._source = source
         self._page = source.page
         self.warm = self
+        self.passing = self
 
     # records
 
@@ -492,7 +493,9 @@ def plausible(name: bytes) -> bool:
     return bool(name) and name not in (b".", b"..") and b"/" not in name and b"\0" not in name
 
 
-def open_manifest(objects: ObjectStore, id: bytes, root: bytes | None, cache: PageCache) -> Manifest:
+def open_manifest(
+    objects: ObjectStore, id: bytes, root: bytes | None, cache: PageCache, passing: PageCache | None = None
+) -> Manifest:
     """Open a manifest with one request (two where its table is very large).
 
     Args:
@@ -501,13 +504,14 @@ def open_manifest(objects: ObjectStore, id: bytes, root: bytes | None, cache: Pa
         root: the digest in its trailer, as the tag has it. Where the first key has another, or nothing, the second key
             is tried; what has another root, or `None` was asked for, is held against the id, whole.
         cache: where decoded pages are kept, shared by all manifests.
+        passing: where those are kept that are met in passing, if not there as well.
 
     Raises:
         ObjectMissing, ObjectCorrupt, FeatureMissing, and what the object store raises.
     """
     first: Manifest | None = None
     try:
-        first = _open(objects, manifest_key(id.hex()), id, cache)
+        first = _open(objects, manifest_key(id.hex()), id, cache, passing)
     except ObjectMissing:
         if root is None:
             raise
@@ -515,7 +519,7 @@ def open_manifest(objects: ObjectStore, id: bytes, root: bytes | None, cache: Pa
         return first
     if root is not None:
         try:
-            return _open(objects, manifest_key(id.hex(), root.hex()), id, cache)
+            return _open(objects, manifest_key(id.hex(), root.hex()), id, cache, passing)
         except ObjectMissing:
             if first is None:
                 raise
@@ -524,11 +528,14 @@ def open_manifest(objects: ObjectStore, id: bytes, root: bytes | None, cache: Pa
     return first
 
 
-def _open(objects: ObjectStore, key: str, id: bytes, cache: PageCache) -> Manifest:
+def _open(objects: ObjectStore, key: str, id: bytes, cache: PageCache, passing: PageCache | None) -> Manifest:
     table = read_table(objects, key, MANIFEST_MAGIC, limit=layout.MAX_TABLE)
     contents = layout.decode_table(table.plain, key, table.size)
     if contents.id != id:
         raise ObjectCorrupt(key, f"it says of itself that it is {contents.id.hex()[:12]}")
-    manifest = Manifest(key, contents, table.digest, StoredPages(objects, key, contents, table, cache))
+    stored = StoredPages(objects, key, contents, table, cache)
+    manifest = Manifest(key, contents, table.digest, stored)
     manifest.warm = Manifest(key, contents, table.digest, WarmPages(table.digest, cache))
+    if passing is not None:
+        manifest.passing = Manifest(key, contents, table.digest, stored.passing(passing))
     return manifest

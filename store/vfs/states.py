@@ -87,6 +87,10 @@ class StateTree:
         self._waited_for = -GROUP  # the record of a small file that somebody had to wait for last
         self._along = -1  # the first record of the group that was fetched last
 
+    def manifest_for(self, *, passing: bool) -> Manifest:
+        """Return the manifest, for who goes through it once or not."""
+        return self.manifest.passing if passing else self.manifest
+
     def place(self, number: int) -> Place:
         return Place(Space.STATE, self.dataset, self.tag, self.prefix, number)
 

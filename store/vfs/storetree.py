@@ -32,6 +32,7 @@ from store.errors import (
 )
 from store.kinds import Kind
 from store.layout import pack_key
+from store.manifest.view import Manifest
 from store.objects.cached import PIECE
 from store.pack import Block
 from store.repository import Repository
@@ -328,16 +329,19 @@ class StoreTree:
 
     # listings
 
-    def children(self, folder: Node, *, after: int = 0, limit: int = 1024, verifier: bytes = NO_VERIFIER) -> Listing:
+    def children(
+        self, folder: Node, *, after: int = 0, limit: int = 1024, verifier: bytes = NO_VERIFIER, passing: bool = False
+    ) -> Listing:
         place = folder.place
         if folder.kind != Kind.FOLDER:
             raise NotAFolder("")
         match place.space:
             case Space.STATE:
-                return _state_listing(self._state(place), place.record, after, limit)
+                state = self._state(place)
+                return _state_listing(state, state.manifest_for(passing=passing), place.record, after, limit)
             case Space.FOLLOWING:
                 state = self._current(self._view(self._name(place)), place.tag, verifier)
-                return _state_listing(state, 0, after, limit)
+                return _state_listing(state, state.manifest_for(passing=passing), 0, after, limit)
             case Space.DATASET:
                 view = self._view(self._name(place))
                 return tag_page(view, after, limit, lambda tags: self._pool.map(partial(self._listed_tag, view), tags))
@@ -362,7 +366,7 @@ class StoreTree:
                 state, number = self._current_warm(place, verifier), 0
             case _:
                 return self._page_warm(place, after, limit)
-        return _warm(state, lambda s: _state_listing(s, number, after, limit, warm=True))
+        return _warm(state, lambda s: _state_listing(s, s.manifest.warm, number, after, limit))
 
     def _page_warm(self, place: Place, after: int, limit: int) -> Listing | None:
         try:
@@ -539,14 +543,14 @@ class StoreTree:
 
         return _warm(self._state_warm(file.place), digests)
 
-    def digests_of(self, files: Sequence[Node]) -> list[FileDigests]:
+    def digests_of(self, files: Sequence[Node], *, passing: bool = False) -> list[FileDigests]:
         if any(file.kind != Kind.FILE for file in files):
             raise IsAFolder("")
         found: list[FileDigests] = []
         for _, together in itertools.groupby(files, key=_state_of):
             places = [file.place for file in together]
-            pairs = self._state(places[0]).manifest.digests([place.record for place in places])
-            found.extend(map(FileDigests._make, pairs))
+            manifest = self._state(places[0]).manifest_for(passing=passing)
+            found.extend(map(FileDigests._make, manifest.digests([place.record for place in places])))
         return found
 
     def usage(self, node: Node) -> Usage:
@@ -575,8 +579,8 @@ def _warm(state: StateTree | None, answer: Callable[[StateTree], T]) -> T | None
         return None
 
 
-def _state_listing(state: StateTree, number: int, after: int, limit: int, *, warm: bool = False) -> Listing:
-    entries, eof = state.entries(state.manifest.warm if warm else state.manifest, number, after, limit)
+def _state_listing(state: StateTree, manifest: Manifest, number: int, after: int, limit: int) -> Listing:
+    entries, eof = state.entries(manifest, number, after, limit)
     return Listing(entries, eof, state.prefix[:8])
 
 

@@ -141,8 +141,12 @@ class FileTree(Protocol):
         """Do as `following`, from memory alone."""
         ...
 
-    def children(self, folder: Node, *, after: int = 0, limit: int = 1024, verifier: bytes = NO_VERIFIER) -> Listing:
+    def children(
+        self, folder: Node, *, after: int = 0, limit: int = 1024, verifier: bytes = NO_VERIFIER, passing: bool = False
+    ) -> Listing:
         """Return up to `limit` entries whose cookies are above `after`, in the order of cookies.
+
+        Where the caller goes through a large folder once (`passing`), what that takes does not stay in memory.
 
         Raises:
             NotAFolder, StaleNode.
@@ -187,8 +191,10 @@ class FileTree(Protocol):
         """Do as `digests`, from memory alone."""
         ...
 
-    def digests_of(self, files: Sequence[Node]) -> list[FileDigests]:
+    def digests_of(self, files: Sequence[Node], *, passing: bool = False) -> list[FileDigests]:
         """Return the digests of many files, in their order: those of a page of a folder by a few looks at the manifest.
+
+        `passing` is as for `children`.
 
         Raises:
             IsAFolder: one of them is no file.

@@ -116,6 +116,7 @@ class TreeCases:
         for path in ("", "maps", "maps/1.0.0", "maps/1.0.0/names", "maps/1.0.0/sub/empty"):
             folder = resolve(stage.tree, path)
             assert whole(stage.tree, folder, page=page).entries == whole(stage.tree, folder).entries
+            assert stage.tree.children(folder, limit=page, passing=True) == stage.tree.children(folder, limit=page)
 
     def test_after_the_last_entry_a_page_is_empty_and_at_the_end(self, stage: Stage) -> None:
         stage.publish("maps", "1.0.0", SAMPLE)
@@ -299,6 +300,7 @@ class TreeCases:
         other = resolve(tree, "maps/2.0.0/other")
         for some in ([], files, files[::-1], files[:1] + files[-1:], [*files[:3], other, *files[3:9], files[0]]):
             assert tree.digests_of(some) == [tree.digests(file) for file in some]
+            assert tree.digests_of(some, passing=True) == tree.digests_of(some)
         for folder in (resolve(tree, "maps/1.0.0"), resolve(tree, "maps")):
             with pytest.raises(IsAFolder):
                 tree.digests_of([other, folder])

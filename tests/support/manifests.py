@@ -4,6 +4,7 @@ Pure but for `opened`, which stores one; one thread each.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from hashlib import md5, sha256
 
@@ -85,7 +86,8 @@ def contents_of(files: Sequence[Item], table: BlockTable) -> FileContents:
 def build(top: Item) -> Built:
     """Encode a tree, all of whose files have their content."""
     (tree, files), table = tree_of(top), BlockTable()
-    return building.build(tree, contents_of(files, table), table)
+    with closing(contents_of(files, table)) as contents:
+        return building.build(tree, contents, table)
 
 
 def block_of(data: bytes, *, pack: PackId = PACK, offset: int = 64) -> Block:

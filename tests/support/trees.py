@@ -220,7 +220,9 @@ class MemoryTree:
     def following_warm(self, node: Node) -> Node | None:
         return None if self.cold else self.following(node)
 
-    def children(self, folder: Node, *, after: int = 0, limit: int = 1024, verifier: bytes = NO_VERIFIER) -> Listing:
+    def children(
+        self, folder: Node, *, after: int = 0, limit: int = 1024, verifier: bytes = NO_VERIFIER, passing: bool = False
+    ) -> Listing:
         self._blocking("children")
         return self._children(folder, after, limit, verifier)
 
@@ -257,7 +259,7 @@ class MemoryTree:
     def digests_warm(self, file: Node) -> FileDigests | None:
         return None if self.cold else self.digests(file)
 
-    def digests_of(self, files: Sequence[Node]) -> list[FileDigests]:
+    def digests_of(self, files: Sequence[Node], *, passing: bool = False) -> list[FileDigests]:
         return [self.digests(file) for file in files]
 
     def usage(self, node: Node) -> Usage:

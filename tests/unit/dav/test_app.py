@@ -241,9 +241,9 @@ def test_a_large_folder_is_sent_while_it_is_read_and_a_small_one_has_its_length(
     tree.blocking_calls.clear()
     body = iter(app(environ_for("PROPFIND", "/webdav/geo/1.0.0/large", {"Depth": "1"}, b""), lambda *_: None))
     next(body)
-    assert tree.blocking_calls["children"] == 1
-    assert sum(1 for _ in body) > 3
-    assert tree.blocking_calls["children"] == 5
+    assert tree.blocking_calls["children"] < 10
+    assert sum(1 for _ in body) > 10
+    assert tree.blocking_calls["children"] == 20
 
 
 def test_times_and_names_that_xml_and_dates_cannot_spell_do_not_break_a_listing() -> None:
