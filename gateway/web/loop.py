@@ -182,9 +182,14 @@ class Loop:
             sock.setblocking(False)
             host, port = (str(address[0]), int(address[1])) if isinstance(address, tuple) else ("local", 0)
             client = Client(sock, host, port, time.monotonic())
-            self._clients[sock.fileno()] = client
             client.mask = _IN
-            self._poll.register(sock, _IN)
+            try:
+                self._poll.register(sock, _IN)
+            except OSError as error:  # the system watches no more
+                _log.error("connection failed", detail=str(error))
+                sock.close()
+                continue
+            self._clients[sock.fileno()] = client
 
     def _pause_accepting(self) -> None:
         self._poll.modify(self._listener, _NOTHING)
@@ -214,14 +219,15 @@ class Loop:
                 self._received(client)
             else:  # it is gone
                 self._close(client)
-        except OSError:
-            self._close(client)
-        except StoreError as error:  # content that cannot be read any more: the answer ends short
+        except Exception as error:  # the shell: said once, the others go on
+            self._failed(client, error)
+
+    def _failed(self, client: Client, error: Exception) -> None:
+        if isinstance(error, StoreError):  # content that cannot be read any more: the answer ends short
             _log.error("content broke off", error=str(error), address=client.address)
-            self._close(client)
-        except Exception:  # the shell: said once, the others go on
-            _log.exception("connection failed", address=client.address)
-            self._close(client)
+        elif not isinstance(error, OSError):  # else it is gone
+            _log.error("connection failed", address=client.address, exc_info=error)
+        self._close(client)
 
     # Requests
 
@@ -298,18 +304,13 @@ class Loop:
         self._handed.discard(client)
         try:
             client.socket.setblocking(False)
-            fd = client.socket.fileno()
-            client.moved_s, client.request = time.monotonic(), None
-            self._clients[fd] = client
-            client.mask = _IN
-            self._poll.register(fd, _IN)
+            client.moved_s, client.request, client.mask = time.monotonic(), None, _IN
+            self._poll.register(client.socket, _IN)
+            self._clients[client.socket.fileno()] = client
             client.close_after = client.close_after or bool(self._ends_s)
             self._advance(client)
-        except (OSError, ValueError):  # it is gone
-            self._close(client)
-        except StoreError as error:
-            _log.error("content broke off", error=str(error), address=client.address)
-            self._close(client)
+        except Exception as error:  # as in `_served`
+            self._failed(client, error)
 
     def _ending(self, *, close: bool) -> bytes:
         """Return the end of a head."""
@@ -361,14 +362,8 @@ class Loop:
                 raise views
             client.take(views)
             self._advance(client)
-        except OSError:
-            self._close(client)
-        except StoreError as error:
-            _log.error("content broke off", error=str(error), address=client.address)
-            self._close(client)
-        except Exception:  # as in `_served`
-            _log.exception("connection failed", address=client.address)
-            self._close(client)
+        except Exception as error:  # as in `_served`
+            self._failed(client, error)
 
     # Waiting and ending
 
