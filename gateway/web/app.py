@@ -60,8 +60,10 @@ class HttpApp:
         """Answer one request; raises nothing, except where a body breaks off while it is sent."""
 
         def start(status: str, headers: Headers) -> None:
-            # Clients that are still sending miss an answer that comes with a reset.
-            close = [] if discard_body(environ) else [("Connection", "close")]
+            # Clients that are still sending miss an answer that comes with a reset. One that waits to be asked for its
+            # body is not asked.
+            held_back = "HTTP_EXPECT" in environ
+            close = [] if not held_back and discard_body(environ) else [("Connection", "close")]
             start_response(status, [*headers, *close])
 
         try:

@@ -21,6 +21,8 @@ from gateway.web.client import Client
 PATIENCE_S: Final = 30.0
 LEAST_RATE: Final = 16 * 1024  # bytes a second that a client must send on average, once its patience is used up
 
+WITH_BODY: Final = frozenset((b"PROPFIND", b"PROPPATCH"))  # methods whose bodies are read
+
 _NOT_ASCII: Final = re.compile(rb"[\x80-\xff]")
 
 
@@ -101,6 +103,8 @@ class Request(server.HTTPRequest):
     def __init__(self, owner: Any, connection: Any) -> None:
         # What cheroot calls proxy mode is the absolute form, which every server must take (section 3.2.2).
         super().__init__(owner, connection, proxy_mode=True)
+        self.header_reader = self._read_fields
+        self._expects = b""
 
     def parse_request(self) -> None:
         """Read and check the head; a refusal is sent at once."""
@@ -129,7 +133,22 @@ class Request(server.HTTPRequest):
             return self._refuse("Content-Length must be a number.")
         if self.request_protocol == b"HTTP/1.1" and b"Host" not in self.inheaders:
             return self._refuse("HTTP/1.1 requires a Host header.")
+        if self._expects == b"100-continue":
+            self._invite()
         return True
+
+    def _read_fields(self, lines: Any, fields: dict[bytes, bytes]) -> None:
+        """Read the field lines, and keep `Expect` from cheroot, which would ask for any body at once."""
+        server.HTTPRequest.header_reader(lines, fields)
+        self._expects = fields.pop(b"Expect", b"").lower()
+
+    def _invite(self) -> None:
+        """Ask for the body that a client holds back, if it will be read (RFC 9110 section 10.1.1)."""
+        if self.method in WITH_BODY:
+            self.conn.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        else:  # what is refused need not be sent
+            self.inheaders[b"Expect"] = self._expects
+            self.close_connection = True
 
     def simple_response(self, status: str | int, msg: str = "") -> None:
         """Refuse a request that no application has seen."""

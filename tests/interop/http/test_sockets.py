@@ -361,6 +361,28 @@ def test_every_request_is_told_to_the_access_log(tree: MemoryTree, tmp_path: Pat
     assert {line["address"] for line in told} == {"127.0.0.1"}
 
 
+def test_an_upload_that_is_held_back_is_not_asked_for(running: Serving) -> None:
+    with running.connect() as sock:
+        sock.sendall(b"PUT /webdav/x HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\nExpect: 100-continue\r\n\r\n")
+        received = bytearray()
+        while piece := sock.recv(65536):
+            received += piece
+    assert received.startswith(b"HTTP/1.1 403 ")
+    assert b"Connection: close" in received
+
+
+def test_a_body_that_is_held_back_and_wanted_is_asked_for(running: Serving) -> None:
+    body = b'<D:propfind xmlns:D="DAV:"><D:allprop/></D:propfind>'
+    with running.connect() as sock:
+        sock.sendall(
+            b"PROPFIND /webdav/ HTTP/1.1\r\nHost: x\r\nDepth: 0\r\nConnection: close\r\nExpect: 100-continue\r\n"
+            b"Content-Length: %d\r\n\r\n" % len(body)
+        )
+        assert sock.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        sock.sendall(body)
+        assert sock.recv(100).startswith(b"HTTP/1.1 207 ")
+
+
 def test_clients_that_send_half_or_take_nothing_hold_no_thread(tree: MemoryTree) -> None:
     with (
         serving(make_wsgi_app(tree), lane=make_fast_lane(tree), threads=1) as running,
