@@ -16,6 +16,7 @@ it is where it fits, else in a record behind `hdrcharset=BINARY`.
 """
 
 import struct
+from functools import lru_cache
 from typing import Final
 
 from store.vfs.tree import Kind
@@ -60,8 +61,7 @@ def header(path: bytes, kind: Kind, *, size: int, mtime_ns: int, executable: boo
     if not records:
         return own
     text_of_records = b"".join(records)
-    before = _block(b"././@PaxHeader", b"x", 0o644, len(text_of_records), 0, b"")
-    return before + text_of_records + bytes(-len(text_of_records) % BLOCK) + own
+    return _before(len(text_of_records)) + text_of_records + bytes(-len(text_of_records) % BLOCK) + own
 
 
 def padding(size: int) -> memoryview:
@@ -95,6 +95,12 @@ def _decimal(ns: int) -> bytes:
     whole, fraction = divmod(abs(ns), 1_000_000_000)
     digits = f"{fraction:09d}".rstrip("0")
     return f"{'-' if ns < 0 else ''}{whole}{'.' if digits else ''}{digits}".encode()
+
+
+@lru_cache(256)
+def _before(size: int) -> bytes:
+    """Return the header of a pax header of `size` bytes."""
+    return _block(b"././@PaxHeader", b"x", 0o644, size, 0, b"")
 
 
 def _block(name: bytes, kind: bytes, mode: int, size: int, seconds: int, target: bytes) -> bytes:
