@@ -40,7 +40,8 @@ from dav.reply import (
     text_reply,
 )
 from dav.resolve import Found, split_scope, start
-from dav.wire.conditions import http_date, strong_etag
+from dav.wire.conditions import strong_etag
+from dav.wire.dates import http_date
 from dav.wire.errors import BodyTooLarge, DepthRefused
 from dav.wire.multistatus import END
 from dav.wire.paths import quote_path, split_target

@@ -12,7 +12,8 @@ from typing import Final
 
 from dav.media import MediaTypes, is_active
 from dav.reply import SHOWN, Buffer, Environ, Headers, Reply, header
-from dav.wire.conditions import Conditions, Outcome, Validators, evaluate, http_date, range_applies, strong_etag
+from dav.wire.conditions import Conditions, Outcome, Validators, evaluate, range_applies, strong_etag
+from dav.wire.dates import http_date
 from dav.wire.disposition import attachment
 from dav.wire.ranges import ByteRange, Multipart, Unsatisfiable, content_range, parse_ranges
 from store.vfs.tree import FileTree, Node

@@ -321,7 +321,10 @@ class TreeReadOnly(Refused):
     """Published states never change."""
 
     def __init__(self) -> None:
-        super().__init__("published states are read-only; publish a new one with `aetherfs push`")
+        super().__init__(
+            "this tree is read-only: published states never change; to publish another one: "
+            "aetherfs push FOLDER -t NAME:TAG"
+        )
 
 
 # Unusable

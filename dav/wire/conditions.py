@@ -3,14 +3,11 @@
 import enum
 import re
 from datetime import UTC, datetime
-from email.utils import formatdate
 from typing import Final, NamedTuple
 
 _ENTITY_TAG = re.compile(r'[ \t]*(W/)?("[\x21\x23-\x7e\x80-\xff]*")[ \t]*(?:,[ \t,]*|$)')
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _IMF_DATE = re.compile(r"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT")
-_LATEST_S: Final = 253402300799  # 9999-12-31T23:59:59Z: a date in HTTP has four digits for the year
-_EARLIEST_S: Final = -62135596800  # 0001-01-01T00:00:00Z
 
 
 class Validators(NamedTuple):
@@ -42,11 +39,6 @@ class Outcome(enum.Enum):
 def strong_etag(sha256: bytes) -> str:
     """Return the entity tag of a file: the digest of its bytes in hexadecimal, quoted (section 8.8.3)."""
     return f'"{sha256.hex()}"'
-
-
-def http_date(seconds: int) -> str:
-    """Spell a time (seconds since 1970) as IMF-fixdate (section 5.6.7); times that it cannot spell are clamped."""
-    return formatdate(min(max(seconds, _EARLIEST_S), _LATEST_S), usegmt=True)
 
 
 def parse_http_date(text: str) -> int | None:

@@ -164,7 +164,10 @@ def test_propfind_without_a_finite_depth_is_refused_by_name(app: WsgiApp, depth:
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "MKCOL", "COPY", "MOVE", "POST", "PATCH"])
 def test_writers_get_403_whatever_they_name(app: WsgiApp, method: str) -> None:
     for target in ("/webdav/geo/1.0.0/a.txt", "/webdav/new", "/webdav/geo/1.0.0/new/"):
-        assert call(app, method, target, {}, b"x" * 100_000).status == 403
+        answer = call(app, method, target, {}, b"x" * 100_000)
+        assert answer.status == 403
+        assert b"read-only" in answer.body
+        assert b"aetherfs push" in answer.body
 
 
 @pytest.mark.parametrize("method", ["LOCK", "UNLOCK", "REPORT"])

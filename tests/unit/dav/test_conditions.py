@@ -7,12 +7,12 @@ from dav.wire.conditions import (
     Outcome,
     Validators,
     evaluate,
-    http_date,
     matches,
     parse_http_date,
     range_applies,
     strong_etag,
 )
+from dav.wire.dates import http_date
 
 NOW = Validators('"abc"', 1_700_000_000)
 SAME, EARLIER, LATER = http_date(1_700_000_000), http_date(1_699_999_999), http_date(1_700_000_001)
