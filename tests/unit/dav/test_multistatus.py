@@ -1,6 +1,7 @@
 """PROPFIND's answers as documents: what each entry says, and that they are XML whatever names and requests come."""
 
 import gzip
+import re
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dav.properties import FILE_PROPERTIES, FOLDER_PROPERTIES
 from dav.reply import WsgiApp
 from dav.wire.multistatus import display_names, hrefs
 from dav.wire.paths import quote_name
@@ -20,6 +22,7 @@ from store.vfs.tree import NO_VERIFIER, Entry, FileDigests, Kind, Listing, Node
 from tests.conformance.tree_cases import SAMPLE
 from tests.support.trees import Contents, File, Link, MemoryTree
 from tests.unit.dav.calls import Answer, call, environ_for
+from tests.unit.docs.pages import section
 
 NAMES = st.binary(min_size=1, max_size=255).filter(
     lambda n: b"/" not in n and b"\0" not in n and n not in (b".", b"..")
@@ -152,6 +155,21 @@ def test_locks_quota_and_location_are_properties_of_nothing() -> None:
         assert list(of(propfind(app, path, asked(*names), depth="0"))) == ["404"]
         for body in (b"", b'<propfind xmlns="DAV:"><propname/></propfind>'):
             assert not set(names) & set(of(propfind(app, path, body, depth="0"))["200"])
+
+
+def test_the_page_names_all_properties_there_are() -> None:
+    stated: dict[Kind, set[tuple[str, bool]]] = {Kind.FILE: set(), Kind.FOLDER: set()}
+    for line in section("docs/webdav.md", "Properties").splitlines():
+        cells = line.split("|")
+        if len(cells) != 6 or "`" not in line:
+            continue
+        space = cells[2].strip(" `")
+        for name in re.findall(r"`(\w+)`", cells[1]):
+            for kind, word in ((Kind.FILE, "files"), (Kind.FOLDER, "folders")):
+                if word in cells[3]:
+                    stated[kind].add((f"{{{space}}}{name}", cells[4].strip() == "yes"))
+    tables = {Kind.FILE: FILE_PROPERTIES, Kind.FOLDER: FOLDER_PROPERTIES}
+    assert stated == {kind: {(name, name.startswith("{DAV:}")) for name in table} for kind, table in tables.items()}
 
 
 def test_the_checksums_are_one_element_that_rclone_reads() -> None:
