@@ -6,14 +6,14 @@ Names that are not text, and control characters, show as escapes. Threads: any; 
 import base64
 import hashlib
 import re
-from datetime import timedelta
 from importlib import resources
 from typing import Final, NamedTuple
 
 from jinja2 import Environment, StrictUndefined
 
+from dav.wire.dates import date_time
 from dav.wire.paths import quote_name
-from gateway.web.listing import EPOCH, KINDS, tag_kind
+from gateway.web.listing import KINDS, tag_kind
 from gateway.web.order import SORTABLE, TAGS, Page
 from store.errors import printable
 from store.vfs.tree import Entry, FileTree, Kind, Node, Space
@@ -164,7 +164,7 @@ def _row(tree: FileTree, entry: Entry, above: str, tag: str, state: str) -> Row:
     node = entry.node
     slash = "/" if node.kind is Kind.FOLDER else ""
     is_file = node.kind is Kind.FILE
-    when = EPOCH + timedelta(seconds=node.mtime_ns // 1_000_000_000)
+    when = date_time(node.mtime_ns // 1_000_000_000)
     return Row(
         name=printable(entry.name) + slash,
         href=f"{above}{quote_name(entry.name)}{slash}",
@@ -174,6 +174,6 @@ def _row(tree: FileTree, entry: Entry, above: str, tag: str, state: str) -> Row:
         target=printable(tree.readlink(node)) if node.kind is Kind.LINK else "",
         size=human_size(node.size) if is_file else "",
         bytes=f"{node.size:,}" if is_file and node.size >= 1024 else "",
-        mtime=f"{when:%Y-%m-%d %H:%M}",
-        exact=f"{when:%Y-%m-%dT%H:%M:%SZ}",
+        mtime=when[:16].replace("T", " "),
+        exact=when,
     )

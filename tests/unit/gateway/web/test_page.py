@@ -2,6 +2,7 @@
 
 import json
 import re
+import tracemalloc
 from html import unescape
 from html.parser import HTMLParser
 from urllib.parse import unquote
@@ -13,7 +14,8 @@ from gateway.web import order
 from gateway.web.app import make_wsgi_app
 from gateway.web.page import human_size
 from tests.support.trees import Contents, File, Link, MemoryTree
-from tests.unit.dav.calls import Answer, call
+from tests.unit.dav.calls import Answer, call, environ_for
+from tests.unit.gateway.web.test_archive import Endless
 
 SECOND = 10**9
 FILES: Contents = {
@@ -220,3 +222,19 @@ def test_names_that_are_no_text_show_as_escapes(tree: MemoryTree, app: WsgiApp) 
 )
 def test_sizes_are_spelt_for_people(size: int, text: str) -> None:
     assert human_size(size) == text
+
+
+def test_a_json_listing_of_any_length_takes_flat_memory() -> None:
+    app = make_wsgi_app(Endless(60_000, 100))
+    environ = environ_for("GET", "/fs/geo/1.0.0/", {"Accept": "application/json"}, b"")
+    body, sent = iter(app(environ, lambda _status, _headers: None)), 0
+    next(body)
+    tracemalloc.start()
+    try:
+        for piece in body:
+            sent += len(piece)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert sent > 60_000 * 100
+    assert peak < 4 << 20
