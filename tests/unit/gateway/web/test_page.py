@@ -238,3 +238,22 @@ def test_a_json_listing_of_any_length_takes_flat_memory() -> None:
         tracemalloc.stop()
     assert sent > 60_000 * 100
     assert peak < 4 << 20
+
+
+@pytest.mark.parametrize("tag", ["1.0.0", "latest"])
+def test_what_is_not_open_to_all_is_kept_by_no_cache_on_the_way(
+    tree: MemoryTree, app: WsgiApp, monkeypatch: pytest.MonkeyPatch, tag: str
+) -> None:
+    tree.publish("geo", "latest", FILES)
+    monkeypatch.setattr("dav.files.open_to_all", lambda _tree, _state: False)
+    json_wanted = {"Accept": "application/json"}
+    asked = [
+        ("/fs/{}/a", {}),
+        ("/webdav/{}/a", {}),
+        ("/fs/{}/", {}),
+        ("/fs/{}/", json_wanted),
+        ("/fs/{}/?archive=zip", {}),
+    ]
+    for target, headers in asked:
+        answer = call(app, "GET", target.format(f"geo/{tag}"), headers)
+        assert (answer.status, answer.headers["cache-control"]) == (200, "private, no-cache"), target
