@@ -28,6 +28,8 @@ from store.pack import Block, sizes_fit
 Row = tuple[int, int, int, int, int, int, int, int]  # of NODES, as `layout` has it
 
 _FILE, _FOLDER, _LINK = int(Kind.FILE), int(Kind.FOLDER), int(Kind.LINK)
+_MAX_FILE: Final = layout.MAX_FILE
+_DOTS: Final = (b".", b"..")
 _NAMES_TOGETHER: Final = 1 << 20  # bytes
 _EXTENT: Final = layout.EXTENT.size
 _TOGETHER: Final = 4096  # blocks looked at together
@@ -150,17 +152,22 @@ class Manifest:
         rows = list(NODE.iter_unpack(self._bytes(Section.NODES, start * NODE.size, (stop - start) * NODE.size)))
         at, end = rows[0][4], rows[-1][4] + rows[-1][5]  # names of neighbours stand together, unless somebody lies
         names = self._bytes(Section.NAMES, at, end - at) if at <= end <= at + _NAMES_TOGETHER else b""
-        origin = at
+        origin, files, all_names = at, self.files, self._names
+        clean = b"/" not in names and b"\0" not in names
         for number, row in enumerate(rows, start):
             name_at, name_end = row[4], row[4] + row[5]
             if name_at == at and name_end <= origin + len(names):
                 name = names[name_at - origin : name_end - origin]
+                good = clean and name not in _DOTS  # as `plausible` has it: what comes after another is not empty
             else:
                 name = self._bytes(Section.NAMES, name_at, row[5])
+                good = False
             at = name_end
-            if not self._possible(number, row):
+            # As `_possible` has it for files, without the call; so for the name.
+            usual = row[6] == _FILE and row[2] < files and row[0] <= _MAX_FILE and name_end <= all_names
+            if not ((usual and row[3] < number) or self._possible(number, row)):
                 raise ObjectCorrupt(self.key, f"record {number} is {row}")
-            if row[3] != folder_number or name <= previous or not plausible(name):
+            if row[3] != folder_number or name <= previous or not (good or plausible(name)):
                 raise ObjectCorrupt(
                     self.key, f"record {number}, {name[:80]!r}, does not belong into folder {folder_number}"
                 )

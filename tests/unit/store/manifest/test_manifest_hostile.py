@@ -2,9 +2,12 @@
 
 import struct
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from store.cache import ByteCache
 from store.codec import Coding
@@ -14,7 +17,7 @@ from store.layout import manifest_key
 from store.manifest import layout
 from store.manifest.build import Built
 from store.manifest.layout import BLOCK, EXTENT, HOLE, NODE, PageRow, Pages, Section
-from store.manifest.view import Manifest, open_manifest
+from store.manifest.view import Manifest, Record, open_manifest, plausible
 from store.objects.memory import MemoryStore
 from tests.support.manifests import build, item_of, tampered, with_table
 from tests.support.trees import Link
@@ -147,6 +150,54 @@ def test_looking_names_up_finds_something_sound_or_nothing(harm: str) -> None:
             if found is not None:
                 assert found[1].parent == folder
                 assert wanted not in (b".", b"..", b"/", b"\0")
+
+
+def one_by_one(manifest: Manifest, number: int, folder: Record) -> list[tuple[int, bytes, Record]]:
+    """List a folder as `entries` does, looking at each record for itself."""
+    found: list[tuple[int, bytes, Record]] = []
+    for child in range(folder.first, folder.first + folder.size):
+        record = manifest.record(child)
+        named = manifest.name(record)
+        if record.parent != number or not plausible(named) or (found and named <= found[-1][1]):
+            raise ObjectCorrupt(manifest.key, f"record {child}")
+        found.append((child, named, record))
+    return found
+
+
+def at_once(manifest: Manifest, number: int, folder: Record) -> list[tuple[int, bytes, Record]]:
+    return list(manifest.entries(number, folder, 0, folder.size))
+
+
+def outcome(look: Callable[[], list[tuple[int, bytes, Record]]]) -> list[tuple[int, bytes, Record]] | None:
+    try:
+        return look()
+    except ObjectCorrupt:
+        return None
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([Section.NODES, Section.NAMES]), st.integers(0, 255), st.sampled_from(b"\0\1./xy\xff")
+        ),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_a_listing_gives_and_refuses_what_its_records_one_by_one_do(changes: list[tuple[Section, int, int]]) -> None:
+    def change(sections: dict[int, bytearray]) -> None:
+        for kind, at, value in changes:
+            sections[kind][at % len(sections[kind])] = value
+
+    manifest = tampered(BUILT, change)
+    for number in (0, 2, 3):
+        try:
+            folder = manifest.record(number)
+        except ObjectCorrupt:
+            continue
+        if folder.kind is Kind.FOLDER:
+            listed = outcome(partial(at_once, manifest, number, folder))
+            assert listed == outcome(partial(one_by_one, manifest, number, folder))
 
 
 def test_doubled_names_on_two_pages_of_a_listing_are_noticed() -> None:
