@@ -39,8 +39,8 @@ PATHS = (
     "/webdav/geo/._x",
 )
 HEADERS = (
-    "Depth", "Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "Prefer", "Brief", "Accept-Encoding",
-    "Destination", "Overwrite", "Timeout", "If", "Lock-Token", "User-Agent",
+    "Depth", "Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "Prefer", "Brief",
+    "Accept-Encoding", "Destination", "Overwrite", "Timeout", "If", "Lock-Token", "User-Agent",
 )  # fmt: skip
 METHODS = ("GET", "HEAD", "OPTIONS", "PROPFIND", "PROPPATCH", "PUT", "LOCK", "MOVE", "odd")
 
