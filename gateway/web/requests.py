@@ -17,6 +17,7 @@ from typing import Any, Final
 from cheroot import makefile, server
 
 from gateway.web.client import Client
+from gateway.web.framing import FieldLines, coding_fault, wants_close
 
 PATIENCE_S: Final = 30.0
 LEAST_RATE: Final = 16 * 1024  # bytes a second that a client must send on average, once its patience is used up
@@ -121,6 +122,8 @@ class Request(server.HTTPRequest):
         self.rfile = _RequestLine(lines)
         try:
             return bool(super().read_request_line())  # type: ignore[no-untyped-call]  # cheroot's types stop here
+        except ValueError:  # an authority that is none
+            return self._refuse("Malformed Request-URI")
         finally:
             self.rfile = lines
 
@@ -133,13 +136,17 @@ class Request(server.HTTPRequest):
             return self._refuse("Content-Length must be a number.")
         if self.request_protocol == b"HTTP/1.1" and b"Host" not in self.inheaders:
             return self._refuse("HTTP/1.1 requires a Host header.")
+        fault = coding_fault(self.inheaders, self.request_protocol)
+        if fault:
+            return self._refuse(fault)
+        self.close_connection = self.close_connection or wants_close(self.inheaders)
         if self._expects == b"100-continue":
             self._invite()
         return True
 
     def _read_fields(self, lines: Any, fields: dict[bytes, bytes]) -> None:
         """Read the field lines, and keep `Expect` from cheroot, which would ask for any body at once."""
-        server.HTTPRequest.header_reader(lines, fields)
+        server.HTTPRequest.header_reader(FieldLines(lines), fields)
         self._expects = fields.pop(b"Expect", b"").lower()
 
     def _invite(self) -> None:

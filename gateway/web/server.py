@@ -27,6 +27,7 @@ from gateway.web.access import AccessLog
 from gateway.web.client import Client
 from gateway.web.loop import Loop
 from gateway.web.requests import PATIENCE_S, HttpConnection
+from store.errors import StoreError
 
 _SHUTDOWN: Final[object] = vars(threadpool)["_SHUTDOWNREQUEST"]  # cheroot's mark for "no more", not in its types
 CUT_S: Final = 1.0  # how long a thread may take to notice that its connection was cut
@@ -235,6 +236,11 @@ class _Gateway(wsgi.Gateway_10):
             self.req.ensure_headers_sent()
             if self.remaining_bytes_out and self.req.method != b"HEAD":
                 self.req.close_connection = True  # the only way left to say that the body is short
+        except StoreError as error:  # what is sent already can't be taken back: it ends short of its end
+            if not self.req.sent_headers:
+                raise
+            _log.error("content broke off", error=str(error), address=self.env["REMOTE_ADDR"])
+            self.req.close_connection, self.req.chunked_write = True, False
         finally:
             close: Callable[[], None] | None = getattr(response, "close", None)
             if close is not None:

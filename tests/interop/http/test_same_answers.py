@@ -114,6 +114,8 @@ CORPUS: Final = {
     "an unknown method": get(FILE, method=b"BREW"),
     "an absolute target": get(b"http://x" + FILE),
     "another slash": get(b"//webdav//geo/1.0.0/a.txt") + get(b"/webdav/geo/1.0.0/a.txt/"),
+    "an authority": get(b"//x" + FILE) + get(b"//[x]" + FILE),
+    "an authority that is none": get(b"//[") + get(FILE),
     "dots": get(b"/fs/geo/1.0.0/../1.0.0/a.txt") + get(b"/fs/geo/1.0.0/%2e%2e/a.txt"),
     "escapes": get(b"/fs/geo/1%2E0.0/%61.txt") + get(b"/fs/geo/1.0.0/%zz") + get(b"/fs/geo/1.0.0/%00"),
     "a fragment": get(FILE + b"#x"),

@@ -324,10 +324,37 @@ def test_a_target_may_be_absolute(running: Serving) -> None:
         b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: -4\r\n\r\n",
         b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: +4\r\n\r\nabcd",
         b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1_0\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nContent-Length: 0\r\n\r\nabcd",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n 0\r\n\r\nabcd",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length : 4\r\n\r\nabcd",
+        b"GET /healthz HTTP/1.1\r\n Host: x\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: a\rContent-Length: 4\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: a\0b\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding:\r\n\r\n0\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+        b"GET /healthz HTTP/1.0\r\nConnection: Keep-Alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"GET //[ HTTP/1.1\r\nHost: x\r\n\r\n",
     ],
 )
 def test_heads_that_break_the_rules_are_answered_400_and_end_the_connection(running: Serving, head: bytes) -> None:
-    assert exchange(running, head).startswith(b"HTTP/1.1 400 ")
+    after = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    with capture_logs() as logs:
+        received = exchange(running, head + after)
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert logs == []
+
+
+@pytest.mark.parametrize("options", [b"close", b"Close", b"TE, close"])
+def test_close_is_an_option_in_any_case_and_among_others(running: Serving, options: bytes) -> None:
+    head = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: %s\r\n\r\n" % options
+    received = exchange(running, head + head)
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert b"Connection: close" in received
 
 
 def test_http_1_0_needs_no_host(running: Serving) -> None:

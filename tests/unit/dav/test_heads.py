@@ -1,5 +1,7 @@
 """The strict subset of request heads: what is read, what is left to others, and that nothing else ever comes out."""
 
+import time
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -30,6 +32,7 @@ def test_a_head_is_taken_apart() -> None:
         b"GET / HTTP/1.0",
         b"GET  / HTTP/1.1",
         b"GET a HTTP/1.1",
+        b"GET //a HTTP/1.1",
         b"GET * HTTP/1.1",
         b"GET http://x/ HTTP/1.1",
         b"GET /# HTTP/1.1",
@@ -112,3 +115,12 @@ def test_what_is_read_is_what_was_sent(sent: list[tuple[str, str]]) -> None:
     assert len({name.lower() for name, _ in sent}) == len(sent)
     for name, value in sent:
         assert fields.environ["HTTP_" + name.upper().replace("-", "_")] == value.strip(" ")
+
+
+@pytest.mark.parametrize(
+    "field", [b"X:" + b" " * 60_000, b"X: a" + b" " * 60_000, b"X: " + b"a " * 30_000, b"x" * 60_000]
+)
+def test_what_is_no_field_is_known_for_it_at_once(field: bytes) -> None:
+    began = time.perf_counter()
+    assert read_fields(HOST + b"\r\n" + field + b"\x80") is None
+    assert time.perf_counter() - began < 1  # seconds, where every way to divide spaces takes nine
