@@ -344,7 +344,7 @@ def test_heads_that_break_the_rules_are_answered_400_and_end_the_connection(runn
     with capture_logs() as logs:
         received = exchange(running, head + after)
     assert received.startswith(b"HTTP/1.1 400 ")
-    assert received.count(b"HTTP/1.1 ") == 1
+    assert len(re.findall(rb"HTTP/1\.1 [0-9]", received)) == 1
     assert logs == []
 
 

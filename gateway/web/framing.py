@@ -1,0 +1,55 @@
+"""Heads that all readers take apart alike: what some proxy could read otherwise than cheroot does is refused.
+
+cheroot strips what stands around a name, goes on from folded lines with the last of them, and of a field that comes
+twice takes the last: each a way to hide one request in another (RFC 9112 section 11.2). Pure; any thread.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+_FIELD: Final = re.compile(rb"([A-Za-z0-9!#$%&'*+.^_`|~-]++):[\t -~\x80-\xff]*+\r\n")
+_ONCE: Final = frozenset((b"host", b"content-length", b"transfer-encoding"))
+
+
+class FieldLines:
+    """The lines of a head behind its first, each known to be one field line (RFC 9112 section 5)."""
+
+    def __init__(self, lines: Any) -> None:
+        self._lines = lines
+        self._seen: set[bytes] = set()
+
+    def readline(self) -> bytes:
+        """Return the next line.
+
+        Raises:
+            ValueError: it is folded, has a space in its name or a control character in its value, or repeats a field
+                that decides where the request ends or whom it is for.
+        """
+        line: bytes = self._lines.readline()
+        if line == b"\r\n" or not line.endswith(b"\r\n"):  # the end, or cut off, which cheroot refuses
+            return line
+        found = _FIELD.fullmatch(line)
+        if found is None:
+            raise ValueError("Illegal header line.")
+        name = found[1].lower()
+        if name in _ONCE:
+            if name in self._seen:
+                raise ValueError("A field that may come once came twice.")
+            self._seen.add(name)
+        return line
+
+
+def coding_fault(fields: Mapping[bytes, bytes], protocol: bytes) -> str:
+    """Tell what is wrong with a Transfer-Encoding; nothing: it is `chunked`, or absent (RFC 9112 section 6.1)."""
+    coding = fields.get(b"Transfer-Encoding")
+    if coding is None:
+        return ""
+    if protocol != b"HTTP/1.1":
+        return "Transfer-Encoding is of HTTP/1.1."
+    return "" if coding.lower() == b"chunked" else "The one transfer coding is chunked, applied once."
+
+
+def wants_close(fields: Mapping[bytes, bytes]) -> bool:
+    """Tell whether `close` is among the connection options, whose case is of no meaning (RFC 9110 section 7.6.1)."""
+    return b"close" in (option.strip().lower() for option in fields.get(b"Connection", b"").split(b","))
