@@ -26,6 +26,7 @@ from store.vfs.tree import FileTree, Node
 
 KEPT_S: Final = 10.0
 ANSWERS: Final = 32 << 20  # bytes of whole answers
+SMALL: Final = 8 << 10  # bytes of a file up to which its answers are kept whole
 LARGEST: Final = 8 << 20  # bytes of one
 FILES: Final = 8 << 20  # bytes of heads of files
 BLOCKS: Final = 1 << 20  # bytes of field lines that were read
@@ -57,10 +58,12 @@ class _File(NamedTuple):
     lines: bytes  # the field lines of a 200, without Content-Length
 
 
-class _Whole(NamedTuple):
+class Whole(NamedTuple):
+    """An answer to the very same bytes as before."""
+
     until_s: float
-    status: int
-    head: bytes
+    request: Request
+    answer: Answer  # with its whole body in `first`
     body: bytes
 
 
@@ -78,7 +81,7 @@ class FastLane:
         self._tree, self._app, self._clock = tree, app, clock
         self._blocks: ByteCache[bytes, Fields] = ByteCache(BLOCKS)
         self._files: ByteCache[bytes, _File] = ByteCache(FILES)
-        self._answers: ByteCache[bytes, _Whole] = ByteCache(ANSWERS)
+        self._answers: ByteCache[bytes, Whole] = ByteCache(ANSWERS)
 
     def read(self, head: bytes) -> Request | None:
         """Read a head (without its empty line), if it is one of the plain kind."""
@@ -95,6 +98,11 @@ class FastLane:
             return None
         return Request(head, line, fields)
 
+    def known(self, data: bytes) -> Whole | None:
+        """Return what was answered to these bytes, one request from its first to its last, if that still holds."""
+        whole = self._answers.get(data)
+        return whole if whole is not None and whole.until_s > self._clock() else None
+
     def answer(self, request: Request, body: bytes, address: str) -> Answer | None:
         """Answer a request whose body is whole, from `address`; `None`: not here."""
         line, fields = request.line, request.fields
@@ -102,21 +110,28 @@ class FastLane:
         if fields.harmless and not body:
             known = self._files.get(line.target)
             if known is not None and known.until_s > now_s and line.method in (b"GET", b"HEAD"):
-                return self._file(known, line)
-        whole = self._answers.get(request.raw + b"\0" + body)
-        if whole is not None and whole.until_s > now_s:
-            return Answer(whole.status, whole.head, (whole.body,), None, len(whole.body))
+                answer = self._file(known, line)
+                if answer is not None and answer.rest is None and answer.size <= SMALL:
+                    self._keep(request, b"", answer, known.until_s)
+                return answer
+        whole = self.known(b"%s\r\n\r\n%s" % (request.raw, body))
+        if whole is not None:
+            return whole.answer
         return self._asked(request, body, address)
 
     def remember(self, request: Request, body: bytes, status: int, head: bytes, answer: bytes) -> None:
         """Keep what an application answered that said of it that it lasts."""
-        whole = _Whole(self._clock() + KEPT_S, status, head, answer)
-        self._answers.put(request.raw + b"\0" + body, whole, len(request.raw) + len(body) + len(head) + len(answer))
+        self._keep(request, body, Answer(status, head, (answer,), None, len(answer)), self._clock() + KEPT_S)
 
     def forget(self) -> None:
         """Drop everything that was kept: a dataset was removed, or rules have changed."""
         self._files.clear()
         self._answers.clear()
+
+    def _keep(self, request: Request, body: bytes, answer: Answer, until_s: float) -> None:
+        key, content = b"%s\r\n\r\n%s" % (request.raw, body), b"".join(answer.first)
+        whole = Whole(until_s, request, answer._replace(first=(content,)), content)
+        self._answers.put(key, whole, 1000 + 2 * len(key) + len(answer.head) + len(content))
 
     # The ways
 
