@@ -24,7 +24,7 @@ import structlog
 
 from dav.fast import Answer, FastLane, Request, Whole
 from dav.files import PIECE
-from gateway.web.client import Client
+from gateway.web.client import JOINED, Client
 from store.errors import StoreError
 
 SWEEP_S: Final = 0.25  # between two looks at who has waited too long
@@ -94,6 +94,7 @@ class Loop:
         self._tail, self._tail_s = b"", 0
         self._ends_s = 0.0  # monotonic, when all must be over; 0: not draining
         self._drain_began_s = 0.0
+        self._paused = False  # no connection is accepted until the next sweep
         self._finished = threading.Event()
 
     # For other threads
@@ -137,7 +138,8 @@ class Loop:
         swept_s = 0.0
         try:
             while not self._over():
-                for fd, event in self._poll.poll((SWEEP_S if self._clients or self._ends_s else 60) * self._unit):
+                longest_s = SWEEP_S if self._clients or self._ends_s or self._paused else 60
+                for fd, event in self._poll.poll(longest_s * self._unit):
                     client = self._clients.get(fd)
                     if client is not None:
                         self._served(client, event)
@@ -173,8 +175,10 @@ class Loop:
             except (BlockingIOError, ConnectionError):  # another process was faster, or the client is gone
                 return
             except OSError as error:  # no descriptors left: those that wait are met again soon
-                _log.error("connection failed", detail=str(error))
-                self._pause_accepting()
+                if not self._make_room():
+                    _log.error("connection failed", detail=str(error))
+                    self._paused = True
+                    self._poll.modify(self._listener, _NOTHING)
                 return
             if len(self._clients) >= self._limits.idle and not self._make_room():
                 sock.close()
@@ -190,15 +194,6 @@ class Loop:
                 sock.close()
                 continue
             self._clients[sock.fileno()] = client
-
-    def _pause_accepting(self) -> None:
-        self._poll.modify(self._listener, _NOTHING)
-
-        def again() -> None:
-            time.sleep(SWEEP_S)
-            self._later(lambda: None if self._ends_s else self._poll.modify(self._listener, _IN))
-
-        self._fetchers.submit(again)
 
     def _make_room(self) -> bool:
         """Close the connection that is idle for longest, if it is so for long enough."""
@@ -249,6 +244,7 @@ class Loop:
             return
         if not more:  # what it has asked for wholly is answered already
             if client.request is not None:  # a body that ends too early is a thread's to complain of
+                client.request = None  # its answer is none to a body that came whole
                 self._hand_on(client)
             else:
                 self._close(client)
@@ -295,7 +291,8 @@ class Loop:
                 client.request = request
             stop = end + 4 + request.fields.length if request is not None else 0
             if request is None or self._lane is None or len(buffer) < stop:
-                client.began_s = (client.began_s or client.moved_s) if buffer else 0.0
+                # While it reads, it is the answer that is waited for, and not what it may ask next.
+                client.began_s = (client.began_s or client.moved_s) if buffer and not client.owed else 0.0
                 return _Step.SEND if client.owed else _Step.WAIT
             client.asked_body, client.began_s = buffer[end + 4 : stop], 0.0
             answer = self._lane.answer(request, client.asked_body, client.address)
@@ -305,6 +302,8 @@ class Loop:
             client.owe(answer, self._ending(close=client.close_after))
             if self._noted is not None:
                 self._noted(client, request, answer)
+            if answer.size > JOINED:  # not kept for long: it is sent before others are looked at
+                break
         return _Step.SEND if client.owed else _Step.HAND_ON
 
     def _hand_on(self, client: Client) -> None:
@@ -420,6 +419,9 @@ class Loop:
         if draining:
             with contextlib.suppress(OSError, ValueError, KeyError):
                 self._poll.unregister(self._listener)
+        elif self._paused:
+            self._paused = False
+            self._poll.modify(self._listener, _IN)
         for client in list(self._clients.values()):
             if client.fetching:
                 continue

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import resource
 import socket
 import threading
 import time
@@ -16,6 +17,7 @@ from structlog.testing import capture_logs
 from dav.reply import Environ, StartResponse
 from gateway.web.access import AccessLog
 from gateway.web.app import make_fast_lane, make_wsgi_app
+from gateway.web.loop import EVICTED_S
 from gateway.web.requests import LEAST_RATE, Incoming
 from gateway.web.server import HttpLimits, HttpServer
 from store.errors import StoreUnavailable
@@ -423,3 +425,74 @@ def test_clients_that_send_half_or_take_nothing_hold_no_thread(tree: MemoryTree)
                 sock.sendall(b"GET /fs/geo/2.0.0/large HTTP/1.1\r\nHost: x\r\n\r\n")
         for path in ("/healthz", "/fs/geo/1.0.0/a.txt", "/fs/geo/1.0.0/"):  # the last one takes a thread
             assert httpx.get(running.url + path, timeout=20).status_code == 200
+
+
+def test_a_request_that_has_only_begun_ends_no_answer_that_is_still_read(tree: MemoryTree) -> None:
+    tree.publish("geo", "3.0.0", {b"page": bytes(1_000_000)})
+    request = b"GET /fs/geo/3.0.0/page HTTP/1.1\r\nHost: x\r\n\r\n"
+    limits = HttpLimits(patience_s=0.3)
+    with serving(make_wsgi_app(tree), lane=make_fast_lane(tree), limits=limits) as running:
+        running.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            sock.settimeout(20)
+            sock.connect(("127.0.0.1", running.port))
+            sock.sendall(request * 3 + b"GET /half")
+            received = bytearray()
+            for _ in range(8):  # longer than a head is waited for, and less than the answers
+                time.sleep(0.1)
+                received += sock.recv(50_000)
+            while piece := sock.recv(1 << 20):
+                received += piece
+    answers = received.split(b"HTTP/1.1 ")[1:]
+    assert [answer[:3] for answer in answers] == [b"200", b"200", b"200", b"408"]
+    assert all(answer.endswith(b"\r\n\r\n" + bytes(1_000_000)) for answer in answers[:3])
+
+
+def test_the_answer_to_half_a_body_is_not_given_to_a_whole_one(tree: MemoryTree) -> None:
+    asked = b'<D:propfind xmlns:D="DAV:"><D:prop><D:getetag/></D:prop></D:propfind>'
+    other = b'<D:propfind xmlns:D="DAV:"><D:prop><D:other/></D:prop></D:propfind>'
+    head = b"PROPFIND /webdav/geo/1.0.0/ HTTP/1.1\r\nHost: x\r\nDepth: 1\r\nContent-Length: %d\r\n\r\n" % len(asked)
+    with serving(make_wsgi_app(tree), lane=make_fast_lane(tree)) as running:
+        for request in (head + asked + head + other, head + asked):
+            with running.connect() as sock:
+                sock.sendall(request)
+                sock.shutdown(socket.SHUT_WR)
+                received = bytearray()
+                while piece := sock.recv(65536):
+                    received += piece
+    assert b"getetag" in received
+    assert b"other" not in received
+
+
+def test_what_one_client_is_owed_has_a_bound(tree: MemoryTree) -> None:
+    """Whoever asks for much at once and reads nothing keeps no more in memory than an answer."""
+    tree.publish("geo", "3.0.0", {b"page": bytes(1_000_000)})
+    request = b"GET /fs/geo/3.0.0/page HTTP/1.1\r\nHost: x\r\n\r\n"
+    with serving(make_wsgi_app(tree), lane=make_fast_lane(tree)) as running:
+        running.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+        with running.connect() as sock:
+            sock.sendall(request * 60)
+            time.sleep(0.5)
+            (client,) = vars(vars(running.server)["_engine"].loop)["_clients"].values()
+            assert 0 < sum(map(len, client.out)) <= 1_010_000
+
+
+def test_without_descriptors_an_idle_connection_goes_and_new_ones_are_met(tree: MemoryTree) -> None:
+    with serving(make_wsgi_app(tree), lane=make_fast_lane(tree)) as running:
+        was = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with contextlib.ExitStack() as idle:
+            for _ in range(20):
+                idle.enter_context(running.connect())
+            assert httpx.get(f"{running.url}/healthz", timeout=20).status_code == 200
+            time.sleep(EVICTED_S + 0.1)
+            asking = socket.socket()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (asking.fileno() + 1, was[1]))
+            try:
+                with asking:
+                    asking.settimeout(5)
+                    asking.connect(("127.0.0.1", running.port))
+                    asking.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                    assert asking.recv(100).startswith(b"HTTP/1.1 200 ")
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, was)
