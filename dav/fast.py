@@ -64,7 +64,6 @@ class Whole(NamedTuple):
     until_s: float
     request: Request
     answer: Answer  # with its whole body in `first`
-    body: bytes
 
 
 class FastLane:
@@ -130,7 +129,7 @@ class FastLane:
 
     def _keep(self, request: Request, body: bytes, answer: Answer, until_s: float) -> None:
         key, content = b"%s\r\n\r\n%s" % (request.raw, body), b"".join(answer.first)
-        whole = Whole(until_s, request, answer._replace(first=(content,)), content)
+        whole = Whole(until_s, request, answer._replace(first=(content,)))
         self._answers.put(key, whole, 1000 + 2 * len(key) + len(answer.head) + len(content))
 
     # The ways

@@ -254,13 +254,11 @@ class Loop:
     def _repeat(self, client: Client, whole: Whole) -> None:
         """Answer the very request that was answered so before, and nothing of which is left."""
         client.buffer = b""
-        client.answered += 1
-        answer = whole.answer
-        client.out.append(b"".join((answer.head, self._ending(close=False), whole.body)))
+        client.owe(whole.answer, self._ending(close=False))
         if not client.send():
             self._await(client, _OUT)
         if self._noted is not None:
-            self._noted(client, whole.request, answer)
+            self._noted(client, whole.request, whole.answer)
 
     def _advance(self, client: Client) -> None:
         """Send what a client is owed and answer what else it has asked for, until it has to be waited for."""

@@ -7,6 +7,7 @@ import resource
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -496,3 +497,28 @@ def test_without_descriptors_an_idle_connection_goes_and_new_ones_are_met(tree: 
                     assert asking.recv(100).startswith(b"HTTP/1.1 200 ")
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, was)
+
+
+def test_clients_that_take_nothing_share_the_answer_that_was_given_before(tree: MemoryTree) -> None:
+    tree.publish("geo", "3.0.0", {b"%05d" % number: b"" for number in range(5000)})
+    request = b"GET /fs/geo/3.0.0/ HTTP/1.1\r\nHost: x\r\nAccept: application/json\r\n\r\n"
+    with (
+        serving(make_wsgi_app(tree), lane=make_fast_lane(tree)) as running,
+        contextlib.ExitStack() as clients,
+    ):
+        running.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+        with running.connect() as first:
+            first.sendall(request)
+            first.shutdown(socket.SHUT_WR)
+            size = sum(iter(lambda: len(first.recv(1 << 20)), 0))
+        assert size > 500_000
+        tracemalloc.start()
+        try:
+            for _ in range(30):
+                clients.enter_context(running.connect()).sendall(request)
+            assert httpx.get(f"{running.url}/healthz", timeout=20).status_code == 200
+            time.sleep(0.3)
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert kept < 10 * size
