@@ -6,7 +6,8 @@ client is handed to a thread, that one's alone.
 
 import socket
 from collections import deque
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final
 
 from dav.fast import Answer, Request
 from dav.files import PIECE, FileBody
@@ -16,6 +17,7 @@ READ: Final = 64 << 10  # bytes received at a time
 JOINED: Final = 16 << 10  # bytes: an answer up to here leaves as one buffer
 PARTS: Final = 64  # buffers of one `sendmsg`
 TURN: Final = 4 << 20  # bytes sent to one client before the others have their turn
+HELD: Final = 256 << 20  # bytes that clients who take nothing may keep from being freed, in all
 
 
 class Client:
@@ -130,3 +132,26 @@ class Client:
         body.at += sum(map(len, views))
         if body.at >= body.stop or not views:
             self.body = None
+
+
+def beyond(clients: Iterable[Client], limit: int) -> list[Client]:
+    """Return whose owed buffers would have to go for all others' to hold no more than `limit` bytes of memory.
+
+    What several are owed counts once, and a view as what it is a view of. Who took something last stays first.
+    """
+    held: set[int] = set()
+    size, found = 0, []
+    for client in sorted(clients, key=lambda client: client.moved_s, reverse=True):
+        kept = {id(whole): len(whole) for whole in map(_whole, client.out) if id(whole) not in held}
+        if size + sum(kept.values()) > limit:
+            found.append(client)
+            continue
+        size += sum(kept.values())
+        held.update(kept)
+    return found
+
+
+def _whole(buffer: Buffer) -> Any:
+    """Return what stays in memory for a buffer."""
+    whole: Any = buffer.obj if isinstance(buffer, memoryview) else buffer  # its types say less than it is
+    return whole

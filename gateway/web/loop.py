@@ -24,7 +24,7 @@ import structlog
 
 from dav.fast import Answer, FastLane, Request, Whole
 from dav.files import PIECE
-from gateway.web.client import JOINED, Client
+from gateway.web.client import HELD, JOINED, Client, beyond
 from store.errors import StoreError
 
 SWEEP_S: Final = 0.25  # between two looks at who has waited too long
@@ -32,6 +32,7 @@ HEAD_S: Final = 1.0  # how long the rest of a request may take while draining
 FETCHERS: Final = 32  # threads that read cold pieces of files
 LINGER_S: Final = 1.0  # how long an end is waited for, so that a client that is still sending gets its answer
 EVICTED_S: Final = 1.0  # a connection idle for longer goes for a new one, where there are too many
+STALLED_S: Final = 1.0  # who takes nothing for longer goes, where all that do keep too much memory
 _ACCEPTS: Final = 64  # connections taken before the others have their turn
 _PIPELINED: Final = 64  # buffers owed from which on no further request of a client is looked at
 _IN: Final = select.EPOLLIN if hasattr(select, "EPOLLIN") else select.POLLIN
@@ -434,6 +435,9 @@ class Loop:
                     self._refuse(client, "408 Request Timeout")
             elif (draining and not client.owed) or still_s > limits.timeout_s:
                 self._close(client)
+        stalled = [client for client in self._clients.values() if client.out and now_s - client.moved_s > STALLED_S]
+        for client in beyond(stalled, HELD):
+            self._close(client)
 
 
 def _refusal(status: str, ending: bytes) -> bytes:

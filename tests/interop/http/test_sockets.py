@@ -16,9 +16,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from dav.reply import Environ, StartResponse
+from gateway.web import loop
 from gateway.web.access import AccessLog
 from gateway.web.app import make_fast_lane, make_wsgi_app
-from gateway.web.loop import EVICTED_S
 from gateway.web.requests import LEAST_RATE, Incoming
 from gateway.web.server import HttpLimits, HttpServer
 from store.errors import StoreUnavailable
@@ -60,6 +60,15 @@ def exchange(running: Serving, request: bytes) -> bytes:
             while piece := sock.recv(65536):
                 received += piece
         return bytes(received)
+
+
+def taken(sock: socket.socket) -> int:
+    """Read to the end, however that comes; return how many bytes there were."""
+    size = 0
+    with contextlib.suppress(ConnectionResetError):
+        while piece := sock.recv(1 << 20):
+            size += len(piece)
+    return size
 
 
 def test_hard_names_are_read_by_their_hrefs(client: httpx.Client) -> None:
@@ -486,7 +495,7 @@ def test_without_descriptors_an_idle_connection_goes_and_new_ones_are_met(tree: 
             for _ in range(20):
                 idle.enter_context(running.connect())
             assert httpx.get(f"{running.url}/healthz", timeout=20).status_code == 200
-            time.sleep(EVICTED_S + 0.1)
+            time.sleep(loop.EVICTED_S + 0.1)
             asking = socket.socket()
             resource.setrlimit(resource.RLIMIT_NOFILE, (asking.fileno() + 1, was[1]))
             try:
@@ -510,7 +519,7 @@ def test_clients_that_take_nothing_share_the_answer_that_was_given_before(tree: 
         with running.connect() as first:
             first.sendall(request)
             first.shutdown(socket.SHUT_WR)
-            size = sum(iter(lambda: len(first.recv(1 << 20)), 0))
+            size = taken(first)
         assert size > 500_000
         tracemalloc.start()
         try:
@@ -522,3 +531,21 @@ def test_clients_that_take_nothing_share_the_answer_that_was_given_before(tree: 
         finally:
             tracemalloc.stop()
     assert kept < 10 * size
+
+
+def test_of_those_who_take_nothing_some_go_when_they_keep_too_much(
+    tree: MemoryTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "HELD", 1_500_000)
+    tree.publish("geo", "3.0.0", {b"1": b"1" * 1_000_000, b"2": b"2" * 1_000_000})
+    with (
+        serving(make_wsgi_app(tree), lane=make_fast_lane(tree)) as running,
+    ):
+        running.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+        with running.connect() as early, running.connect() as late:
+            for sock, name in ((early, b"1"), (late, b"2")):
+                sock.sendall(b"GET /fs/geo/3.0.0/%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % name)
+                time.sleep(0.2)
+            time.sleep(loop.STALLED_S + 1)
+            sizes = [taken(sock) for sock in (early, late)]
+        assert sizes[0] < 1_000_000 < sizes[1]
