@@ -181,7 +181,7 @@ class Loop:
                     self._paused = True
                     self._poll.modify(self._listener, _NOTHING)
                 return
-            if len(self._clients) >= self._limits.idle and not self._make_room():
+            if len(self._clients) + len(self._handed) >= self._limits.idle and not self._make_room():
                 sock.close()
                 continue
             sock.setblocking(False)
