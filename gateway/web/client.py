@@ -16,7 +16,8 @@ from dav.reply import Buffer
 READ: Final = 64 << 10  # bytes received at a time
 JOINED: Final = 16 << 10  # bytes: an answer up to here leaves as one buffer
 PARTS: Final = 64  # buffers of one `sendmsg`
-TURN: Final = 4 << 20  # bytes sent to one client before the others have their turn
+TURN: Final = 4 << 20  # bytes sent to all clients that take more, before others are looked at again
+LEAST: Final = 64 << 10  # of these to each
 HELD: Final = 256 << 20  # bytes that clients who take nothing may keep from being freed, in all
 
 
@@ -85,27 +86,37 @@ class Client:
         self.out.extend(answer.first)
         self.body = answer.rest
 
-    def send(self) -> bool:
-        """Send what the socket takes, up to a turn's share; return whether it took all of `out`.
+    def send(self, share: int) -> bool:
+        """Send what the socket takes, up to about `share` bytes; return whether it took all of `out`.
 
         Raises:
             OSError: the connection is lost.
         """
-        out, sent = self.out, 0
-        while out and sent < TURN:
+        out, left = self.out, share
+        while out and left > 0:
             try:
-                if len(out) == 1:
-                    count = self.socket.send(out[0])
+                if len(out) == 1 or len(out[0]) >= left:
+                    count = self.socket.send(out[0] if len(out[0]) <= left else memoryview(out[0])[:left])
                 else:
-                    count = self.socket.sendmsg([out[at] for at in range(min(len(out), PARTS))])
+                    count = self.socket.sendmsg(self._parts(left))
             except BlockingIOError:
                 return False
-            sent += count
+            left -= count
             while out and count >= len(out[0]):
                 count -= len(out.popleft())
             if count:
                 out[0] = memoryview(out[0])[count:]
         return not out
+
+    def _parts(self, most: int) -> list[Buffer]:
+        """Return the first of what is to be sent, up to some bytes and the first part that goes beyond them."""
+        parts: list[Buffer] = []
+        for part in self.out:
+            if most <= 0 or len(parts) == PARTS:
+                break
+            parts.append(part)
+            most -= len(part)
+        return parts
 
     def next_piece(self) -> bool:
         """Move the next piece of the body to `out`, if memory has it.

@@ -24,7 +24,7 @@ import structlog
 
 from dav.fast import Answer, FastLane, Request, Whole
 from dav.files import PIECE
-from gateway.web.client import HELD, JOINED, Client, beyond
+from gateway.web.client import HELD, JOINED, LEAST, TURN, Client, beyond
 from store.errors import StoreError
 
 SWEEP_S: Final = 0.25  # between two looks at who has waited too long
@@ -93,6 +93,7 @@ class Loop:
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
         self._tail, self._tail_s = b"", 0
+        self._share = TURN  # bytes that each client may be sent in this pass
         self._ends_s = 0.0  # monotonic, when all must be over; 0: not draining
         self._drain_began_s = 0.0
         self._paused = False  # no connection is accepted until the next sweep
@@ -140,16 +141,25 @@ class Loop:
         try:
             while not self._over():
                 longest_s = SWEEP_S if self._clients or self._ends_s or self._paused else 60
-                for fd, event in self._poll.poll(longest_s * self._unit):
+                events = self._poll.poll(longest_s * self._unit)
+                self._share = max(LEAST, TURN // max(1, len(events)))
+                takers = []  # of more of what they are owed: after those who ask, for whom little is to be done
+                for fd, event in events:
                     client = self._clients.get(fd)
                     if client is not None:
-                        self._served(client, event)
+                        if event & _OUT:
+                            takers.append(client)
+                        else:
+                            self._served(client, event)
                     elif fd == listener:
                         self._accept()
                     elif fd == wake:
                         with contextlib.suppress(BlockingIOError):
                             self._wake_in.recv(4096)
-                while self._done:
+                for client in takers:
+                    if client.mask == _OUT:  # else it went meanwhile
+                        self._served(client, _OUT)
+                for _ in range(len(self._done)):
                     self._done.popleft()()
                 now_s = time.monotonic()
                 if now_s - swept_s >= SWEEP_S:
@@ -256,7 +266,7 @@ class Loop:
         """Answer the very request that was answered so before, and nothing of which is left."""
         client.buffer = b""
         client.owe(whole.answer, self._ending(close=False))
-        if not client.send():
+        if not client.send(self._share):
             self._await(client, _OUT)
         if self._noted is not None:
             self._noted(client, whole.request, whole.answer)
@@ -344,7 +354,7 @@ class Loop:
                     self._fetch(client)
                 if client.fetching:
                     return False
-            if not client.send() or client.body is not None:  # the others have their turn between two pieces
+            if not client.send(self._share) or client.body is not None:  # the others have their turn between two pieces
                 self._await(client, _OUT)
                 return False
         return True
@@ -388,7 +398,7 @@ class Loop:
 
     def _drop(self, client: Client) -> None:
         """Own a client no more."""
-        fd = client.socket.fileno()
+        fd, client.mask = client.socket.fileno(), _NOTHING
         if self._clients.pop(fd, None) is not None:
             with contextlib.suppress(OSError, ValueError, KeyError):
                 self._poll.unregister(fd)
