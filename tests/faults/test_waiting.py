@@ -122,6 +122,6 @@ def test_a_store_that_falls_silent_though_it_takes_connections_ends_a_command_wi
     said = capsys.readouterr().err
     assert STANDARD.give_up_s < now_s[0] <= 180
     assert "Traceback" not in said
-    assert said.count("trying again") >= 2
+    assert "trying again" in said  # once at least: of several threads that wait at once, one tells
     asked = {seen.key.partition("/")[2] for seen in proxy.spoilt if seen.method == "GET"}  # by several threads, perhaps
     assert not asked or any(f"'{key}'" in said for key in asked)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import resource
 import socket
@@ -488,6 +489,15 @@ def test_what_one_client_is_owed_has_a_bound(tree: MemoryTree) -> None:
             assert 0 < sum(map(len, client.out)) <= 1_010_000
 
 
+def highest_descriptor(opened: contextlib.ExitStack) -> socket.socket:
+    """Open sockets until one has a number above all others: below it none is free then."""
+    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+    while True:
+        sock = opened.enter_context(socket.socket())
+        if sock.fileno() > highest:
+            return sock
+
+
 def test_without_descriptors_an_idle_connection_goes_and_new_ones_are_met(tree: MemoryTree) -> None:
     with serving(make_wsgi_app(tree), lane=make_fast_lane(tree)) as running:
         was = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -496,7 +506,7 @@ def test_without_descriptors_an_idle_connection_goes_and_new_ones_are_met(tree: 
                 idle.enter_context(running.connect())
             assert httpx.get(f"{running.url}/healthz", timeout=20).status_code == 200
             time.sleep(loop.EVICTED_S + 0.1)
-            asking = socket.socket()
+            asking = highest_descriptor(idle)
             resource.setrlimit(resource.RLIMIT_NOFILE, (asking.fileno() + 1, was[1]))
             try:
                 with asking:

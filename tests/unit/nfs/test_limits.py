@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from nfs.export import Export
 from nfs.fhandle import WHOLE_TREE
-from nfs.limits import InFlight, Limits
+from nfs.limits import InFlight, Limits, affordable
 from nfs.pool import FairPool
 from nfs.seldom import Seldom
 from nfs.wire import nfs3
@@ -312,8 +312,8 @@ def test_a_server_keeps_descriptors_for_the_store_and_for_new_clients(tree: Memo
     with socket.socket() as probe:
         descriptors = 200 + 4 * probe.fileno()  # so many that those of the tests are a quarter at most
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, before[1]))
-    most = descriptors // 2 // 3
     try:
+        most = affordable(10_000)
         with serving(tree, limits=Limits(idle_s=0.0)) as (server, port), contextlib.ExitStack() as stack:
             for _ in range(most + 10):
                 stack.enter_context(NfsClient(port)).call("NULL")
