@@ -102,7 +102,7 @@ class Bench:
         for measure, field in DISK:
             with serving(tool, AETHERFS_CACHE_MEMORY="2GiB") as gateway:
                 load = Load(self.nfsload, gateway, "/data/v1.0.0", **names)
-                found[measure, _RESTARTED] = load.value(measure, field, reps=3)
+                found[measure, _RESTARTED] = load.value(measure, field, seconds=2.0, reps=3)
         for kind in (_DISK_ALONE, _RESTARTED):
             for measure, field in DISK:
                 warm, disk = found[measure, "memory"], found[measure, kind]

@@ -6,13 +6,14 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
 
 from nfs.export import Export
 from nfs.fhandle import WHOLE_TREE
-from nfs.limits import InFlight, Limits, affordable
+from nfs.limits import InFlight, Limits
 from nfs.pool import FairPool
 from nfs.seldom import Seldom
 from nfs.wire import nfs3
@@ -307,19 +308,19 @@ def test_a_limit_that_is_reached_by_nobody_any_more_refuses_nobody(tree: MemoryT
         client.call("NULL")
 
 
-def test_a_server_keeps_descriptors_for_the_store_and_for_new_clients(tree: MemoryTree) -> None:
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with socket.socket() as probe:
-        descriptors = 200 + 4 * probe.fileno()  # so many that those of the tests are a quarter at most
-    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, before[1]))
-    try:
-        most = affordable(10_000)
-        with serving(tree, limits=Limits(idle_s=0.0)) as (server, port), contextlib.ExitStack() as stack:
-            for _ in range(most + 10):
-                stack.enter_context(NfsClient(port)).call("NULL")
-            assert server.connections == most
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+def test_a_server_keeps_descriptors_for_the_store_and_for_new_clients(
+    tree: MemoryTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = SimpleNamespace(
+        getrlimit=lambda _which: (90, 4096),
+        RLIMIT_NOFILE=resource.RLIMIT_NOFILE,
+        RLIM_INFINITY=resource.RLIM_INFINITY,
+    )
+    monkeypatch.setattr("nfs.limits.resource", few)  # a real limit would be that of the tests' own process
+    with serving(tree, limits=Limits(idle_s=0.0)) as (server, port), contextlib.ExitStack() as stack:
+        for _ in range(25):
+            stack.enter_context(NfsClient(port)).call("NULL")
+        assert server.connections == 15  # three descriptors each, of a half
 
 
 def test_clients_that_are_refused_do_not_fill_the_log(tree: MemoryTree) -> None:
