@@ -90,10 +90,10 @@ class FastLane:
         fields = self._blocks.get(line.fields)
         if fields is None:
             fields = read_fields(line.fields)
-            if fields is None or (line.wanted and "HTTP_RANGE" in fields.environ):
+            if fields is None:
                 return None
             self._blocks.put(line.fields, fields, 1000 + 4 * len(line.fields))
-        elif line.wanted and "HTTP_RANGE" in fields.environ:
+        if line.wanted and "HTTP_RANGE" in fields.environ:  # two of them
             return None
         return Request(head, line, fields)
 
@@ -122,11 +122,6 @@ class FastLane:
         """Keep what an application answered that said of it that it lasts."""
         self._keep(request, body, Answer(status, head, (answer,), None, len(answer)), self._clock() + KEPT_S)
 
-    def forget(self) -> None:
-        """Drop everything that was kept: a dataset was removed, or rules have changed."""
-        self._files.clear()
-        self._answers.clear()
-
     def _keep(self, request: Request, body: bytes, answer: Answer, until_s: float) -> None:
         key, content = b"%s\r\n\r\n%s" % (request.raw, body), b"".join(answer.first)
         whole = Whole(until_s, request, answer._replace(first=(content,)))
@@ -145,9 +140,7 @@ class FastLane:
                 return None
             start, stop = wanted
             status, head = 206, _PARTIAL % (known.lines, start, stop - 1, size, stop - start)
-        if line.method == b"HEAD":
-            return Answer(status, head, (), None, 0)
-        if stop == start:
+        if line.method == b"HEAD" or stop == start:
             return Answer(status, head, (), None, 0)
         length = min(PIECE, stop - start)
         views = self._tree.read_warm(known.node, start, length)

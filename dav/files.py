@@ -155,7 +155,8 @@ _CONDITIONAL: Final = ("If-Match", "If-None-Match", "If-Modified-Since", "If-Unm
 class FileBody:
     """A range of a file as a body: read from the tree in pieces while it is sent.
 
-    A server that waits for many clients at once does not iterate but takes `pieces`, by `tree.read_warm` where it can.
+    A server that waits for many clients at once does not iterate: it takes `first`, and then pieces from `at` to `stop`
+    by `tree.read_warm` where it can, which is why it may look at all of them.
     """
 
     __slots__ = ("at", "file", "first", "stop", "tree")

@@ -51,12 +51,6 @@ class ByteCache(Generic[K, V]):
                 _, (_, freed) = self._entries.popitem(last=False)
                 self._used -= freed
 
-    def clear(self) -> None:
-        """Drop everything."""
-        with self._lock:
-            self._entries.clear()
-            self._used = 0
-
     def drop(self, key: K) -> None:
         with self._lock:
             old = self._entries.pop(key, None)

@@ -26,7 +26,6 @@ class Client:
 
     __slots__ = (
         "address",
-        "answered",
         "asked_body",
         "began_s",
         "body",
@@ -58,7 +57,6 @@ class Client:
         self.linger_s = 0.0  # when the last answer was sent, and only its arrival is waited for; 0: not so
         self.mask = 0  # what the loop waits for
         self.engine: object = None  # cheroot's connection, once it had one
-        self.answered = 0  # requests
 
     @property
     def owed(self) -> bool:
@@ -78,7 +76,6 @@ class Client:
 
     def owe(self, answer: Answer, tail: bytes) -> None:
         """Put an answer behind what is to be sent; `tail` ends its head."""
-        self.answered += 1
         if answer.rest is None and answer.size <= JOINED:
             self.out.append(b"".join((answer.head, tail, *answer.first)))
             return

@@ -17,13 +17,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from email.utils import formatdate
 from typing import Any, Final, Protocol
 
 import structlog
 
 from dav.fast import Answer, FastLane, Request, Whole
 from dav.files import PIECE
+from dav.wire.dates import http_date
 from gateway.web.client import HELD, JOINED, LEAST, TURN, Client, beyond
 from store.errors import StoreError
 
@@ -169,7 +169,8 @@ class Loop:
             self._fetchers.shutdown(wait=False, cancel_futures=True)
             for client in list(self._clients.values()):
                 client.socket.close()
-            self._poll.close() if hasattr(self._poll, "close") else None
+            if hasattr(self._poll, "close"):  # that of epoll holds a descriptor
+                self._poll.close()
             self._finished.set()
 
     def _over(self) -> bool:
@@ -340,8 +341,7 @@ class Loop:
         """Return the end of a head."""
         now_s = int(time.time())
         if now_s != self._tail_s:
-            date = formatdate(now_s, usegmt=True).encode("ascii")
-            self._tail_s, self._tail = now_s, b"Date: %s\r\nServer: AetherFS\r\n" % date
+            self._tail_s, self._tail = now_s, f"Date: {http_date(now_s)}\r\nServer: AetherFS\r\n".encode("ascii")
         return self._tail + (b"Connection: close\r\n\r\n" if close else b"\r\n")
 
     # Sending

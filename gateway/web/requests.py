@@ -6,7 +6,6 @@ request for `PATIENCE_S` in all, however they trickle in, and gets that time bac
 Threads: a connection is used by one at a time.
 """
 
-import contextlib
 import io
 import re
 import socket
@@ -110,11 +109,7 @@ class Request(server.HTTPRequest):
     def parse_request(self) -> None:
         """Read and check the head; a refusal is sent at once."""
         self.conn.incoming.begin()
-        self.conn.reading_head = True
-        try:
-            super().parse_request()
-        finally:
-            self.conn.reading_head = False
+        super().parse_request()
 
     def read_request_line(self) -> bool:
         """Read the request line; return whether it is one."""
@@ -175,7 +170,6 @@ class HttpConnection(server.HTTPConnection):
     """One connection."""
 
     RequestHandlerClass = Request
-    reading_head = False  # a request has begun to arrive, and nothing of it was asked of the application
 
     def __init__(self, owner: Any, sock: socket.socket, makefile: Any) -> None:
         super().__init__(owner, sock, makefile)
@@ -204,9 +198,3 @@ class HttpConnection(server.HTTPConnection):
         """Close it."""
         super().close()
         self.gone(self.client)
-
-    def leave_head(self) -> None:
-        """End the wait for the rest of a head, if that is what a thread does. May be called from any other thread."""
-        if self.reading_head:
-            with contextlib.suppress(OSError):
-                self.socket.shutdown(socket.SHUT_RD)

@@ -98,14 +98,6 @@ def test_a_listing_is_left_to_a_thread_and_given_again_for_a_while(world: World)
     assert world.lane.answer(request, PROPFIND, "192.0.2.1") is None
 
 
-def test_everything_kept_can_be_dropped(world: World) -> None:
-    head = b"GET /fs/geo/1.0.0/a.txt" + HOST
-    assert content(world.ask(head)) == b"hello\n"
-    world.lane.forget()
-    world.tree.cold = True
-    assert world.ask(head) is None
-
-
 def test_conditions_reach_the_application(world: World) -> None:
     first = world.ask(b"GET /fs/geo/1.0.0/a.txt" + HOST)
     assert first is not None
