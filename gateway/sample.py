@@ -9,6 +9,7 @@ published is the folder of data inside. Everything is done by the commands that 
 import datetime
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -99,6 +100,7 @@ def serve() -> int:
     """Serve on loopback; say how to mount as soon as it is ready."""
     program = [sys.executable, "-P", "-m", "gateway.cli", "serve", "--http", free("8080"), "--nfs", free("2049")]
     with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as server:
+        signal.signal(signal.SIGTERM, lambda *_: server.terminate())  # a gateway that stayed would hold the ports
         try:
             if server.stdout is not None:
                 for line in server.stdout:

@@ -1,6 +1,9 @@
 """The parts of `make run` that need no network, and the lines that it prints for mounting."""
 
 import os
+import socket
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -73,3 +76,19 @@ def test_unpacking_again_gives_the_same_times_so_that_the_same_is_published(tmp_
         seen.append({path.relative_to(data): path.stat().st_mtime_ns for path in [data, *data.rglob("*")]})
     assert seen[0] == seen[1]
     assert seen[0][Path()] == seen[0][Path("proj.db")] == 1_709_528_768_000_000_000
+
+
+def test_the_gateway_ends_with_what_has_started_it(tmp_path: Path) -> None:
+    environ = {**os.environ, "AETHERFS_STORE": str(tmp_path / "store")}
+    environ |= {f"XDG_{kind}_HOME": str(tmp_path / kind.lower()) for kind in ("CONFIG", "STATE", "CACHE", "DATA")}
+    program = [sys.executable, "-c", "import sys; from gateway import sample; sys.exit(sample.serve())"]
+    with subprocess.Popen(program, env=environ, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as started:
+        assert started.stdout is not None
+        http, _ = sample.read_ready(started.stdout.readline())
+        assert http is not None
+        with socket.create_connection(http, timeout=20):
+            pass
+        started.terminate()
+        assert started.wait(20) == 0
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(http, timeout=20)
