@@ -78,11 +78,13 @@ def test_unpacking_again_gives_the_same_times_so_that_the_same_is_published(tmp_
     assert seen[0][Path()] == seen[0][Path("proj.db")] == 1_709_528_768_000_000_000
 
 
-def test_the_gateway_ends_with_what_has_started_it(tmp_path: Path) -> None:
-    environ = {**os.environ, "AETHERFS_STORE": str(tmp_path / "store")}
-    environ |= {f"XDG_{kind}_HOME": str(tmp_path / kind.lower()) for kind in ("CONFIG", "STATE", "CACHE", "DATA")}
+def test_the_gateway_ends_with_what_has_started_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AETHERFS_STORE", str(tmp_path / "store"))
+    for kind in ("CONFIG", "STATE", "CACHE", "DATA"):
+        monkeypatch.setenv(f"XDG_{kind}_HOME", str(tmp_path / kind.lower()))
+    sample.aetherfs("init")
     program = [sys.executable, "-c", "import sys; from gateway import sample; sys.exit(sample.serve())"]
-    with subprocess.Popen(program, env=environ, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as started:
+    with subprocess.Popen(program, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as started:
         assert started.stdout is not None
         http, _ = sample.read_ready(started.stdout.readline())
         assert http is not None
