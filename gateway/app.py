@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from gateway.config import Address, ConfigError, Settings, parse_address
-from gateway.lifecycle import Server, bound, listen, require_loopback
+from gateway.lifecycle import Server, affordable, bound, listen, require_loopback
 from gateway.supervisor import Group, Supervisor
 from store.objects.retry import Backoff
 from store.root import StoreRoot
@@ -92,7 +92,7 @@ def http_server(settings: Settings, listener: socket.socket) -> Server:
     """Build an HTTP worker's server."""
     from gateway.web.access import AccessLog
     from gateway.web.app import make_fast_lane, make_wsgi_app
-    from gateway.web.server import HttpServer
+    from gateway.web.server import HttpLimits, HttpServer
 
     tree, _ = build_tree(settings)
     access = None
@@ -103,17 +103,18 @@ def http_server(settings: Settings, listener: socket.socket) -> Server:
             raise ConfigError(
                 f"http.access_log: {settings.http.access_log} cannot be written: {error.strerror}"
             ) from error
-    return HttpServer(listener, make_wsgi_app(tree), lane=make_fast_lane(tree), access=access)
+    limits = HttpLimits(idle=affordable(HttpLimits().idle, each=1))
+    return HttpServer(listener, make_wsgi_app(tree), lane=make_fast_lane(tree), limits=limits, access=access)
 
 
 def nfs_server(settings: Settings, listener: socket.socket) -> Server:
     """Build an NFS worker's server."""
-    from nfs.limits import Limits
+    from nfs.limits import DESCRIPTORS, Limits
     from nfs.server import NfsServer
 
     tree, handle_key = build_tree(settings)
     limits = Limits(
-        connections=settings.nfs.connections,
+        connections=affordable(settings.nfs.connections, each=DESCRIPTORS),
         in_flight_bytes=settings.nfs.in_flight,
         record_s=settings.nfs.record_time,
         patience_s=settings.nfs.patience,

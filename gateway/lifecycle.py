@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import errno
 import ipaddress
+import logging
 import os
 import resource
 import signal
@@ -23,6 +24,9 @@ BACKLOG: Final = 1024  # connections that wait in the kernel while no worker acc
 BIND_PATIENCE_S: Final = 1.5  # a gateway that was killed a moment ago leaves workers that take some ms to die
 BIND_PAUSE_S: Final = 0.05
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+SPARED: Final = 512  # descriptors that connections leave to the store, or half of them where there are fewer
+
+_log = logging.getLogger(__name__)
 
 
 class ServeError(Exception):
@@ -164,6 +168,24 @@ def allow_descriptors() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):  # a system that refuses what it calls its limit: what is there stays
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def affordable(connections: int, *, each: int) -> int:
+    """Return how many connections, at most `connections`, the descriptors suffice for that this process may open.
+
+    Where these ran out, clients that are idle would keep new ones out, and the store could not be read.
+
+    Args:
+        connections: as many as are wanted.
+        each: descriptors that one takes.
+    """
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most == resource.RLIM_INFINITY:
+        return connections
+    found = min(connections, max(1, (most - min(SPARED, most // 2)) // each))
+    if found < connections:
+        _log.info("%d connections instead of %d, for want of descriptors", found, connections)
+    return found
 
 
 def close_all(descriptors: Iterable[int]) -> None:

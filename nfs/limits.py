@@ -3,7 +3,6 @@
 Threads: `Limits` is a value; the rest may be called from any thread.
 """
 
-import resource
 import threading
 from typing import Final, NamedTuple
 
@@ -32,18 +31,6 @@ LEAST_BYTES = RTMAX  # of replies that a connection may have in flight at any ti
 
 
 DESCRIPTORS: Final = 3  # of a connection: its socket, and two to wake its thread
-RESERVED: Final = 256  # descriptors for the store, or half of all where these are few
-
-
-def affordable(connections: int) -> int:
-    """Return how many connections, at most `connections`, the descriptors suffice for that this process may open.
-
-    Where these ran out, clients that are idle would keep new ones out, and the store could not be read.
-    """
-    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if descriptors == resource.RLIM_INFINITY:
-        return connections
-    return min(connections, max(1, (descriptors - min(RESERVED, descriptors // 2)) // DESCRIPTORS))
 
 
 class InFlight:

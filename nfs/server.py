@@ -19,7 +19,7 @@ import structlog
 from nfs.connection import Connection
 from nfs.export import Export
 from nfs.hot import Replies
-from nfs.limits import InFlight, Limits, affordable
+from nfs.limits import InFlight, Limits
 from nfs.pool import FairPool
 from nfs.seldom import Seldom
 from store.vfs.tree import FileTree
@@ -64,9 +64,6 @@ class NfsServer:
         """
         listener.setblocking(False)  # another process may be faster than this one between `poll` and `accept`
         self._listener, self._limits = listener, limits if limits is not None else Limits()
-        self._most = affordable(self._limits.connections)
-        if self._most < self._limits.connections:
-            _log.info("fewer connections than configured, for want of descriptors", limit=self._most)
         self._export = Export(tree, handle_key=handle_key, uid=uid, gid=gid, small_fileids=small_fileids)
         self._replies = Replies()
         self._pool = FairPool(self._limits.pool_threads, name="nfs-blocking")
@@ -155,7 +152,7 @@ class NfsServer:
             self._pause(_PAUSE_MS)
             return
         host = str(address[0]) if isinstance(address, tuple) else "local"
-        if len(self._connections) >= self._most and not self._make_room(host.encode()):
+        if len(self._connections) >= self._limits.connections and not self._make_room(host.encode()):
             sock.close()  # clients try again by themselves
             return
         self._start(sock, host)

@@ -9,7 +9,6 @@ Threads: `serve_forever` owns one, the loop's; requests run on a pool of `thread
 
 import contextlib
 import queue
-import resource
 import socket
 import threading
 import time
@@ -33,7 +32,6 @@ from store.errors import StoreError
 _SHUTDOWN: Final[object] = vars(threadpool)["_SHUTDOWNREQUEST"]  # cheroot's mark for "no more", not in its types
 CUT_S: Final = 1.0  # how long a thread may take to notice that its connection was cut
 THREADS: Final = 64
-SPARED: Final = 512  # descriptors that connections leave to the store, or half of them where there are fewer
 
 _log = structlog.stdlib.get_logger("aetherfs.http")
 
@@ -48,14 +46,6 @@ class HttpLimits(NamedTuple):
     patience_s: float = PATIENCE_S  # longest wait for the bytes of one request in all, however they trickle in
     waiting: int = 1024  # connections with a request that waits for a thread; the next gets 503
     idle: int = 4096  # connections open without a request; a new one over it is closed, a used one not kept
-
-
-def affordable(limits: HttpLimits) -> HttpLimits:
-    """Return limits under which connections leave descriptors for what they ask for."""
-    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if most == resource.RLIM_INFINITY:
-        return limits
-    return limits._replace(idle=min(limits.idle, max(most - SPARED, most // 2)))
 
 
 class HttpServer:
@@ -75,7 +65,7 @@ class HttpServer:
             limits: bounds on what clients may make the server keep.
             access: told of every request.
         """
-        self._engine = _Engine(listener, app, lane, threads, affordable(limits or HttpLimits()), access)
+        self._engine = _Engine(listener, app, lane, threads, limits or HttpLimits(), access)
         self._engine.prepare()
 
     def serve_forever(self) -> None:

@@ -21,7 +21,7 @@ from gateway.web import loop
 from gateway.web.access import AccessLog
 from gateway.web.app import make_fast_lane, make_wsgi_app
 from gateway.web.requests import LEAST_RATE, Incoming
-from gateway.web.server import HttpLimits, HttpServer, affordable
+from gateway.web.server import HttpLimits, HttpServer
 from store.errors import StoreUnavailable
 from tests.conformance.tree_cases import BIG, HARD_NAMES, SAMPLE
 from tests.interop.http.serving import Serving, serving
@@ -559,14 +559,3 @@ def test_of_those_who_take_nothing_some_go_when_they_keep_too_much(
             time.sleep(loop.STALLED_S + 1)
             sizes = [taken(sock) for sock in (early, late)]
         assert sizes[0] < 1_000_000 < sizes[1]
-
-
-@pytest.mark.parametrize(("descriptors", "idle"), [(64, 32), (1024, 512), (4096, 3584), (65536, 4096)])
-def test_connections_leave_descriptors_to_the_store(descriptors: int, idle: int) -> None:
-    was = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(descriptors, was[1]), was[1]))
-    try:
-        assert affordable(HttpLimits()).idle == idle
-        assert affordable(HttpLimits(idle=3)).idle == 3
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, was)

@@ -1,12 +1,10 @@
 """What a slow store, a slow client or a hostile one costs the others: nothing."""
 
 import contextlib
-import resource
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
@@ -306,21 +304,6 @@ def test_who_is_taking_replies_does_not_make_room_as_a_silent_one_does(tree: Mem
 def test_a_limit_that_is_reached_by_nobody_any_more_refuses_nobody(tree: MemoryTree) -> None:
     with serving(tree, limits=Limits(connections=0)) as (_, port), NfsClient(port) as client:
         client.call("NULL")
-
-
-def test_a_server_keeps_descriptors_for_the_store_and_for_new_clients(
-    tree: MemoryTree, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    few = SimpleNamespace(
-        getrlimit=lambda _which: (90, 4096),
-        RLIMIT_NOFILE=resource.RLIMIT_NOFILE,
-        RLIM_INFINITY=resource.RLIM_INFINITY,
-    )
-    monkeypatch.setattr("nfs.limits.resource", few)  # a real limit would be that of the tests' own process
-    with serving(tree, limits=Limits(idle_s=0.0)) as (server, port), contextlib.ExitStack() as stack:
-        for _ in range(25):
-            stack.enter_context(NfsClient(port)).call("NULL")
-        assert server.connections == 15  # three descriptors each, of a half
 
 
 def test_clients_that_are_refused_do_not_fill_the_log(tree: MemoryTree) -> None:
