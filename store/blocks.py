@@ -18,7 +18,7 @@ from store.codec import Undecodable, decode
 from store.digest import Digest, chunk_digest
 from store.errors import BlockCorrupt, Corrupt, ObjectCorrupt, StoreError, StoreUnavailable
 from store.layout import pack_key
-from store.objects.base import Buffer, ObjectStore
+from store.objects.base import AtHand, Buffer, ObjectStore
 from store.pack import Block
 
 GAP: Final = 64 << 10  # bytes between two blocks that are read along rather than asked for apart
@@ -26,7 +26,6 @@ RANGE: Final = 4 << 20  # most bytes of one request
 PARALLEL: Final = 16  # requests under way for one process
 
 Forget = Callable[[str, int, int], None]
-AtHand = Callable[[str, int, int], Buffer | None]
 Flight = Future[dict[Block, bytes | StoreError]]  # of the blocks of one run
 
 

@@ -26,7 +26,7 @@ from store import jsondoc
 from store.commit import Operations, compare_and_set, remember
 from store.errors import FeatureMissing, KeyNeeded, ObjectCorrupt, ObjectMissing, Replayed, StoreMissing
 from store.layout import ROOT_KEY
-from store.objects.base import Buffer, ObjectStore
+from store.objects.base import AtHand, ObjectStore
 from store.secret import Secret
 
 if TYPE_CHECKING:  # what ciphers need takes long to import, and a store that is not encrypted does without
@@ -116,7 +116,7 @@ class Through(NamedTuple):
     objects: ObjectStore
     forget: Callable[[str, int, int], None]  # (key, offset, size) of a range that is damaged: the cache drops it
     below: Callable[[str, int, int], tuple[str, int, int]]  # the range of the cache that a range lies in
-    at_hand: Callable[[str, int, int], Buffer | None]  # a range that is on this machine and takes no waiting
+    at_hand: AtHand  # a range that is on this machine and takes no waiting
 
 
 def in_plain_through(cached: "CachedObjects", root: StoreRoot) -> Through:

@@ -89,9 +89,10 @@ def warm(
             raise OSError(f"the cache in {cache_dir} cannot be used: {error}") from error
         opened.callback(pieces.close)
         cached = CachedObjects(measured, pieces)
-        plain, forget, below, _ = in_plain_through(cached, root)
+        through = in_plain_through(cached, root)
+        plain, below = through.objects, through.below
         manifest = _read_manifest(plain, root, state)
-        reader = BlockReader(plain, STEP, id_key=root.id_key, forget=forget)
+        reader = BlockReader(plain, STEP, id_key=root.id_key, forget=through.forget)
         opened.callback(reader.close)
         counters.phase, counters.bytes_total = "chunks", 0 if path else state.content.size
         wanted: set[tuple[str, int]] = set()  # (object, number of the piece)

@@ -6,12 +6,13 @@ Keys are `/`-separated ASCII paths without empty, `.` or `..` parts. Methods may
 Every method may raise `StoreUnavailable`, `StoreDenied` or `StoreFull`; other errors are named at each.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple, Protocol
 
 from store.errors import ObjectCorrupt
 
 Buffer = bytes | bytearray | memoryview
+AtHand = Callable[[str, int, int], Buffer | None]  # the range (key, offset, size) if a cache has it without waiting
 
 FETCH_LIMIT: Final = (4 << 20) + (64 << 10)  # bytes of an object that is compared and set: `gc/state`, sealed
 

@@ -19,9 +19,7 @@ from store.objects.wrapper import Wrapper
 
 PIECE: Final = 1 << 20
 REQUEST: Final = 10  # most pieces of one request
-RECENT: Final = 16 * (
-    PIECE + 1000
-)  # bytes: pieces that came last, of which another part is likely to be asked for next
+RECENT: Final = 16 * (PIECE + 1000)  # bytes: pieces that came last, of which more is likely to be asked for next
 
 
 class CachedObjects(Wrapper):

@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 
 from store.errors import ObjectCorrupt, ObjectMissing, OutcomeUnknown, PreconditionFailed
 from store.layout import ROOT_KEY
-from store.objects.base import Buffer, Fetched, ObjectInfo, ObjectStore
+from store.objects.base import AtHand, Buffer, Fetched, ObjectInfo, ObjectStore
 from store.objects.keys import check_prefix, check_range
 from store.objects.wrapper import Wrapper
 from store.sealing.names import Names, kind_of
@@ -44,7 +44,6 @@ _NEAR: Final = 4 * SEGMENT  # a range that begins before this takes the header a
 
 T = TypeVar("T")
 Forget = Callable[[str, int, int], None]
-AtHand = Callable[[str, int, int], Buffer | None]
 
 
 class Sealed(Wrapper):

@@ -313,19 +313,19 @@ class StoreTree:
         place = node.place
         if place.space != Space.STATE or place.record or not place.tag:
             return node
-        view = self._view(self._name(place))
-        tag = view.by_n.get(place.tag)
-        return self._changing.follower(view, place.tag) if tag is not None and tag.kind == TagKind.CHANNEL else node
+        return self._followed(self._view(self._name(place)), node)
 
     def following_warm(self, node: Node) -> Node | None:
         place = node.place
         if place.space != Space.STATE or place.record or not place.tag:
             return node
         view = self._view_warm(place)
-        if view is None:
-            return None
-        tag = view.by_n.get(place.tag)
-        return self._changing.follower(view, place.tag) if tag is not None and tag.kind == TagKind.CHANNEL else node
+        return self._followed(view, node) if view else None
+
+    def _followed(self, view: View, node: Node) -> Node:
+        tag = view.by_n.get(node.place.tag)
+        moves = tag is not None and tag.kind == TagKind.CHANNEL
+        return self._changing.follower(view, node.place.tag) if moves else node
 
     # listings
 
@@ -516,32 +516,20 @@ class StoreTree:
     def _near(self, runs: list[Run], first: Block) -> bytes | None:
         """Decode what is missing of some runs, if that is not much and needs no waiting; return the first."""
         warm = self._blocks.warm
-        missing = [block for block, _, _ in runs if block is not None and warm(block.digest) is None]
+        missing = dict.fromkeys(block for block, _, _ in runs if block is not None and warm(block.digest) is None)
         if sum(block.plain for block in missing) > NEAR:
             return None
-        chunk = self._blocks.near(first)
-        for block in missing:
-            if chunk is None or (block is not first and self._blocks.near(block) is None):
-                return None
-        return chunk
+        return warm(first.digest) if all(self._blocks.near(block) is not None for block in missing) else None
 
     def digests(self, file: Node) -> FileDigests:
         if file.kind != Kind.FILE:
             raise IsAFolder("")
-        manifest = self._state(file.place).manifest
-        number = manifest.record(file.place.record).first
-        return FileDigests(manifest.sha256(number), manifest.md5(number))
+        return _digests(self._state(file.place).manifest, file.place.record)
 
     def digests_warm(self, file: Node) -> FileDigests | None:
         if file.kind != Kind.FILE:
             raise IsAFolder("")
-
-        def digests(state: StateTree) -> FileDigests:
-            manifest = state.manifest.warm
-            number = manifest.record(file.place.record).first
-            return FileDigests(manifest.sha256(number), manifest.md5(number))
-
-        return _warm(self._state_warm(file.place), digests)
+        return _warm(self._state_warm(file.place), lambda s: _digests(s.manifest.warm, file.place.record))
 
     def digests_of(self, files: Sequence[Node], *, passing: bool = False) -> list[FileDigests]:
         if any(file.kind != Kind.FILE for file in files):
@@ -582,6 +570,11 @@ def _warm(state: StateTree | None, answer: Callable[[StateTree], T]) -> T | None
 def _state_listing(state: StateTree, manifest: Manifest, number: int, after: int, limit: int) -> Listing:
     entries, eof = state.entries(manifest, number, after, limit)
     return Listing(entries, eof, state.prefix[:8])
+
+
+def _digests(manifest: Manifest, record: int) -> FileDigests:
+    number = manifest.record(record).first
+    return FileDigests(manifest.sha256(number), manifest.md5(number))
 
 
 def _state_of(node: Node) -> tuple[int, int, bytes]:
