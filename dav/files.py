@@ -67,11 +67,6 @@ def moved_s(tree: FileTree, state: Node | None) -> int | None:
     return None if follower == state else -(-follower.mtime_ns // 1_000_000_000)
 
 
-def validators(tree: FileTree, file: Node) -> Validators:
-    """Return a file's validators: equal in headers and in properties."""
-    return Validators(strong_etag(tree.digests(file).sha256), file.mtime_ns // 1_000_000_000)
-
-
 def file_reply(
     tree: FileTree,
     file: Node,
@@ -99,9 +94,9 @@ def file_reply(
     Raises:
         Corrupt, Unavailable: the content could not be read from its start.
     """
-    current = validators(tree, file)._replace(moved_s=moved_s(tree, state))
-    digest = tree.digests(file).sha256
-    common: Headers = [("ETag", current.etag), ("Last-Modified", http_date(current.modified_s or 0)), *headers]
+    digest, modified_s = tree.digests(file).sha256, file.mtime_ns // 1_000_000_000
+    current = Validators(strong_etag(digest), modified_s, moved_s(tree, state))
+    common: Headers = [("ETag", current.etag), ("Last-Modified", http_date(modified_s)), *headers]
     conditions, refusal = check(environ, current, common)
     if refusal is not None:
         return refusal

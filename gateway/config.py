@@ -131,26 +131,15 @@ def read_listen(value: object) -> str:
     return text
 
 
-def read_key_place(value: object) -> str:
-    """Take where the key of the disk cache lies.
+def read_one_of(*words: str) -> Callable[[object], str]:
+    """Return what takes one of a few words, and raises a ValueError for anything else."""
 
-    Raises:
-        ValueError: anything but the two places.
-    """
-    if value not in (FILE, KEYRING):
-        raise ValueError(f"{value!r} is neither {FILE!r} nor {KEYRING!r}")
-    return str(value)
+    def read(value: object) -> str:
+        if value not in words:
+            raise ValueError(f"{value!r} is not one of {', '.join(map(repr, words))}")
+        return str(value)
 
-
-def read_access_format(value: object) -> str:
-    """Take the form of the access log.
-
-    Raises:
-        ValueError: anything but the two forms.
-    """
-    if value not in ("combined", "json"):
-        raise ValueError(f"{value!r} is neither 'combined' nor 'json'")
-    return str(value)
+    return read
 
 
 def read_count(value: object) -> int:
@@ -242,7 +231,7 @@ class CacheSettings:
         parse_size, "10GiB", "bytes", "Most disk for stored blocks, shared by all workers. 0: no disk cache."
     )
     key: str = _setting(
-        read_key_place,
+        read_one_of(FILE, KEYRING),
         FILE,
         "file or keyring",
         "Where the key lies that seals the disk cache of a store that is not encrypted itself: aetherfs/local.key in "
@@ -260,7 +249,9 @@ class HttpSettings:
     access_log: str = _setting(
         read_text, "", "path", "File that gets a line for each request; - is standard error. Empty: none is kept."
     )
-    access_format: str = _setting(read_access_format, "combined", "combined or json", "Form of the access log's lines.")
+    access_format: str = _setting(
+        read_one_of("combined", "json"), "combined", "combined or json", "Form of the access log's lines."
+    )
 
 
 @dataclasses.dataclass(frozen=True)

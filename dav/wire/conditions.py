@@ -3,10 +3,11 @@
 import enum
 import re
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import NamedTuple
+
+from dav.wire.dates import MONTHS
 
 _ENTITY_TAG = re.compile(r'[ \t]*(W/)?("[\x21\x23-\x7e\x80-\xff]*")[ \t]*(?:,[ \t,]*|$)')
-_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _IMF_DATE = re.compile(r"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT")
 
 
@@ -47,11 +48,11 @@ def parse_http_date(text: str) -> int | None:
     The two obsolete forms are not read: no client of the last decades sends them, and an unreadable date is ignored.
     """
     found = _IMF_DATE.fullmatch(text.strip())
-    if found is None or found[2] not in _MONTHS:
+    if found is None or found[2] not in MONTHS:
         return None
     day, year, hour, minute, second = (int(found[i]) for i in (1, 3, 4, 5, 6))
     try:
-        when = datetime(year, _MONTHS.index(found[2]) + 1, day, hour, minute, min(second, 59), tzinfo=UTC)
+        when = datetime(year, MONTHS.index(found[2]) + 1, day, hour, minute, min(second, 59), tzinfo=UTC)
     except ValueError:  # 31 February
         return None
     return int(when.timestamp())

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Final
 
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _LATEST_S: Final = 253402300799  # 9999-12-31T23:59:59Z
 _EARLIEST_S: Final = -62135596800  # 0001-01-01T00:00:00Z
 _EPOCH: Final = date(1970, 1, 1).toordinal()
@@ -39,4 +39,4 @@ def _spellable(seconds: int) -> int:
 def _day(days: int) -> tuple[str, str]:
     """Return a day in both forms, up to the time of day."""
     day = date.fromordinal(_EPOCH + days)
-    return f"{_DAYS[day.weekday()]}, {day.day:02} {_MONTHS[day.month - 1]} {day.year:04} ", f"{day.isoformat()}T"
+    return f"{_DAYS[day.weekday()]}, {day.day:02} {MONTHS[day.month - 1]} {day.year:04} ", f"{day.isoformat()}T"

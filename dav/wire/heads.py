@@ -8,7 +8,7 @@ keep-alive. Pure functions; any thread.
 import re
 from typing import Final, NamedTuple
 
-MAX_BODY: Final = 64 << 10  # bytes of a PROPFIND's body
+from dav.wire.propfind import MAX_BODY
 
 # Two slashes could begin an authority, of which cheroot has an opinion.
 _LINE: Final = re.compile(rb"(GET|HEAD|OPTIONS|PROPFIND) (/(?!/)[!\"$-~]*) HTTP/1\.1\r\n")

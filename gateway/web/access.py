@@ -16,6 +16,9 @@ from typing import Final, NamedTuple
 
 import structlog
 
+from dav.wire.dates import MONTHS
+from gateway.web.listing import iso_time
+
 COMBINED: Final = "combined"
 JSON: Final = "json"
 WAITING: Final = 50_000  # lines
@@ -23,13 +26,12 @@ EVERY_S: Final = 0.2
 STDERR: Final = "-"
 
 _log = structlog.stdlib.get_logger("aetherfs.http")
-_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 class Access(NamedTuple):
     """One request and its answer."""
 
-    time_s: float  # since 1970
+    time_ns: int  # since 1970
     address: str
     method: str
     target: str
@@ -68,7 +70,7 @@ class AccessLog:
         if len(self._waiting) >= WAITING:
             self._dropped += 1
             return
-        self._waiting.append(Access(time.time(), address, method, target, status, size, referer, agent))
+        self._waiting.append(Access(time.time_ns(), address, method, target, status, size, referer, agent))
 
     def close(self) -> None:
         """Write what waits."""
@@ -121,8 +123,8 @@ class AccessLog:
 
 def combined_line(access: Access) -> str:
     """Return a line as Apache's "combined" has it."""
-    at = datetime.fromtimestamp(access.time_s, UTC)
-    day = f"{at.day:02}/{_MONTHS[at.month - 1]}/{at.year}:{at:%H:%M:%S} +0000"
+    at = datetime.fromtimestamp(access.time_ns // 1_000_000_000, UTC)
+    day = f"{at.day:02}/{MONTHS[at.month - 1]}/{at.year}:{at:%H:%M:%S} +0000"
     request = f"{access.method} {access.target} HTTP/1.1"
     size = access.size if access.size >= 0 else "-"
     asked = f'{access.address} - - [{day}] "{_quoted(request)}" {access.status} {size}'
@@ -131,9 +133,8 @@ def combined_line(access: Access) -> str:
 
 def json_line(access: Access) -> str:
     """Return a JSON document on a line of its own."""
-    at = datetime.fromtimestamp(access.time_s, UTC)
     told = {
-        "time": f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z",
+        "time": iso_time(access.time_ns),
         "address": access.address,
         "method": access.method,
         "target": access.target,

@@ -19,14 +19,14 @@ from collections.abc import Callable, Iterator
 from hashlib import sha256
 from typing import Final, Protocol
 
+from dav.files import PIECE
 from dav.reply import Buffer
-from dav.wire.conditions import Validators
+from dav.wire.conditions import Validators, strong_etag
 from gateway.web import tarformat, zipformat
 from gateway.web.members import Member, walk
 from store.cache import ByteCache
 from store.vfs.tree import FileTree, Kind, Node
 
-PIECE: Final = 1 << 20  # bytes asked of the tree at a time
 RUNNING: Final = 16  # archives sent at once by one process: each holds a thread for as long as its reader takes
 COUNTED: Final = 20_000  # members that are walked before the first byte, to tell the length
 _FORM: Final = b"aetherfs archive 1"  # to be changed with the bytes of archives
@@ -151,7 +151,7 @@ def validators(folder: Node, name: str) -> Validators:
     """Return the strong entity tag of a folder's archive in a format. It has no date: no file's time says enough."""
     place = folder.place
     digest = sha256(b"%s %s %s %d" % (_FORM, name.encode(), place.manifest.hex().encode(), place.record))
-    return Validators(f'"{digest.hexdigest()}"', None)
+    return Validators(strong_etag(digest.digest()), None)
 
 
 class Archives:

@@ -16,7 +16,7 @@ from dav.files import SHIELD, cache_control, check, file_reply, lasting
 from dav.media import MediaTypes
 from dav.reply import LASTING, Buffer, Environ, Headers, Reply, StartResponse, header, send, target_of, text_reply
 from dav.resolve import Found, resolve, split_scope
-from dav.wire.conditions import Validators
+from dav.wire.conditions import Validators, strong_etag
 from dav.wire.disposition import attachment
 from dav.wire.paths import quote_path, split_target
 from gateway.web import archive
@@ -120,8 +120,9 @@ class FilesApp:
         if found.state is not None:
             place = found.node.place
             known = sha256(b"json 1 %s %d %s" % (place.manifest.hex().encode(), place.record, href.encode()))
-            headers.append(("ETag", f'"{known.hexdigest()}"'))
-            _, refusal = check(environ, Validators(f'"{known.hexdigest()}"', None), headers)
+            current = Validators(strong_etag(known.digest()), None)
+            headers.append(("ETag", current.etag))
+            _, refusal = check(environ, current, headers)
             if refusal is not None:
                 return refusal
         return Reply(200, [*headers, ("Content-Type", "application/json")], body)
@@ -160,7 +161,7 @@ class FilesApp:
 
 def _whole(environ: Environ, body: bytes, media_type: str, headers: Headers) -> Reply:
     """Answer with a body that is at hand, or that the client has it already."""
-    current = Validators(f'"{sha256(body).hexdigest()}"', None)
+    current = Validators(strong_etag(sha256(body).digest()), None)
     headers = [("ETag", current.etag), *headers]
     _, refusal = check(environ, current, headers)
     if refusal is not None:

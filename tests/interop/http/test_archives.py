@@ -91,6 +91,17 @@ def sh(script: str, folder: Path) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(["bash", "-o", "pipefail", "-c", script], cwd=folder, capture_output=True, timeout=120)
 
 
+def fail_after(tree: MemoryTree, *, reads: int) -> None:
+    """Have the store go away after so many reads."""
+    left = iter(range(reads))
+
+    def fail(operation: str) -> None:
+        if operation == "read" and next(left, None) is None:
+            raise StoreUnavailable("s3://bucket", "no route")
+
+    tree.on_blocking = fail
+
+
 CURL = "curl --disable --silent --show-error --fail --noproxy '*' --max-time 100"
 
 
@@ -149,15 +160,7 @@ def test_curl_notices_an_archive_that_breaks_off(
     running: Serving, tree: MemoryTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, counted: int
 ) -> None:
     monkeypatch.setattr(archive, "COUNTED", counted)
-    reads = 0
-
-    def fail(operation: str) -> None:
-        nonlocal reads
-        reads += operation == "read"
-        if reads > 4:
-            raise StoreUnavailable("s3://bucket", "no route")
-
-    tree.on_blocking = fail
+    fail_after(tree, reads=4)
     done = sh(f"{CURL} -D head -o a '{running.url}/fs/geo/1.0.0/?archive={form}'", tmp_path)
     assert done.returncode == 18, done  # partial file
     assert b"200 OK" in (tmp_path / "head").read_bytes()
@@ -176,15 +179,7 @@ def test_an_http_1_0_client_sees_no_end_of_an_archive_that_breaks_off(
             return b"".join(iter(lambda: sock.recv(65536), b""))
 
     assert ask().endswith(bytes(1024))
-    reads = 0
-
-    def fail(operation: str) -> None:
-        nonlocal reads
-        reads += operation == "read"
-        if reads > 4:
-            raise StoreUnavailable("s3://bucket", "no route")
-
-    tree.on_blocking = fail
+    fail_after(tree, reads=4)
     broken = ask()
     assert b"200 OK" in broken
     assert not broken.endswith(bytes(1024))

@@ -1,12 +1,13 @@
 """Calls of a WSGI application as a server would make them: the target as sent, headers, a body."""
 
 import io
-from collections.abc import Mapping
+import tracemalloc
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 from wsgiref.util import setup_testing_defaults
 
-from dav.reply import Environ, Headers, WsgiApp
+from dav.reply import Buffer, Environ, Headers, WsgiApp
 
 
 class Answer(NamedTuple):
@@ -48,3 +49,13 @@ def call(app: WsgiApp, method: str, target: str, headers: Mapping[str, str] | No
     lowered = {name.lower(): value for name, value in fields}
     assert len(lowered) == len(fields), f"a header came twice: {fields}"
     return Answer(int(status[:3]), lowered, content)
+
+
+def traced(body: Iterator[Buffer]) -> tuple[int, int]:
+    """Take the rest of a body; return its bytes, and the most memory that was allocated meanwhile."""
+    tracemalloc.start()
+    try:
+        size = sum(map(len, body))
+        return size, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()

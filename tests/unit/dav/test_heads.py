@@ -6,7 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dav.wire.heads import MAX_BODY, read_fields, read_line
+from dav.wire.heads import read_fields, read_line
+from dav.wire.propfind import MAX_BODY
 
 HOST = b"\r\nHost: x"
 

@@ -233,5 +233,5 @@ def test_a_keyring_that_fails_or_never_answers_is_not_waited_for(
 
 
 def test_the_setting_takes_two_words_alone() -> None:
-    with pytest.raises(ConfigError, match=r"cache\.key: 'vault' is neither 'file' nor 'keyring'"):
+    with pytest.raises(ConfigError, match=r"cache\.key: 'vault' is not one of 'file', 'keyring'"):
         load(flags={"cache.key": "vault"}, environ={})

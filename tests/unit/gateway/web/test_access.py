@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.web import access
 from gateway.web.access import Access, AccessLog, combined_line, json_line
 
-SEEN = Access(1_764_072_307.25, "192.0.2.7", "GET", "/fs/geo/1.0.0/a%20b", 206, 42, "http://x/", "curl/8.1")
+SEEN = Access(1_764_072_307_250_000_000, "192.0.2.7", "GET", "/fs/geo/1.0.0/a%20b", 206, 42, "http://x/", "curl/8.1")
 COMBINED = re.compile(
     r'[^ ]+ - - \[[^]]+\] "(?:[^"\\]|\\x[0-9a-f]{2})*" \d{3} (?:\d+|-) "(?:[^"\\]|\\x..)*" "(?:[^"\\]|\\x..)*"\n'
 )
@@ -27,8 +27,8 @@ def test_the_combined_form_is_apaches() -> None:
 
 def test_json_has_a_field_for_each() -> None:
     assert json.loads(json_line(SEEN)) == {
-        "time": "2025-11-25T12:05:07.250Z", "address": "192.0.2.7", "method": "GET", "target": "/fs/geo/1.0.0/a%20b",
-        "status": 206, "size": 42, "referer": "http://x/", "agent": "curl/8.1",
+        "time": "2025-11-25T12:05:07.250000000Z", "address": "192.0.2.7", "method": "GET",
+        "target": "/fs/geo/1.0.0/a%20b", "status": 206, "size": 42, "referer": "http://x/", "agent": "curl/8.1",
     }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from store.errors import ObjectCorrupt, StoreUnavailable
 from store.vfs.tree import NO_VERIFIER, Entry, Kind, Listing, Node
 from tests.conformance.tree_cases import BIG, SAMPLE
 from tests.support.trees import Contents, File, Link, MemoryTree
-from tests.unit.dav.calls import Answer, call, environ_for
+from tests.unit.dav.calls import Answer, call, environ_for, traced
 
 LARGE = bytes(range(256)) * (5 * 4096 + 17)  # over what a zip archive holds as it is, and no multiple of anything
 MIXED: Contents = {**SAMPLE, b"large": LARGE, b"deep": {b"er": {b"x" * 200: {b"leaf": Link(b"../" * 40)}}}}
@@ -253,13 +253,8 @@ def test_memory_stays_flat_whatever_is_archived(form: str, files: int, size: int
     app = make_wsgi_app(Endless(files, size))
     body = iter(begin(app, form))
     sent = len(next(body))
-    tracemalloc.start()
-    try:
-        for piece in body:
-            sent += len(piece)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    more, peak = traced(body)
+    sent += more
     assert sent > files * size
     assert peak < 8 << 20
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import tracemalloc
 from html import unescape
 from html.parser import HTMLParser
 from urllib.parse import unquote
@@ -14,7 +13,7 @@ from gateway.web import order
 from gateway.web.app import make_wsgi_app
 from gateway.web.page import human_size
 from tests.support.trees import Contents, File, Link, MemoryTree
-from tests.unit.dav.calls import Answer, call, environ_for
+from tests.unit.dav.calls import Answer, call, environ_for, traced
 from tests.unit.gateway.web.test_archive import Endless
 
 SECOND = 10**9
@@ -229,13 +228,8 @@ def test_a_json_listing_of_any_length_takes_flat_memory() -> None:
     environ = environ_for("GET", "/fs/geo/1.0.0/", {"Accept": "application/json"}, b"")
     body, sent = iter(app(environ, lambda _status, _headers: None)), 0
     next(body)
-    tracemalloc.start()
-    try:
-        for piece in body:
-            sent += len(piece)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    more, peak = traced(body)
+    sent += more
     assert sent > 60_000 * 100
     assert peak < 4 << 20
 
