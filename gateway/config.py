@@ -26,7 +26,12 @@ KEY_VARIABLE: Final = "AETHERFS_KEY"  # the key of an encrypted store itself, wh
 FILE: Final = "file"
 KEYRING: Final = "keyring"
 SHORT_NAMES: Final = {"AETHERFS_STORE": "store.url", "AETHERFS_KEY_FILE": "store.key_file"}
-PATHS: Final = ("store.key_file", "cache.dir", "http.access_log")  # given in a file, they start at that file's folder
+PATHS: Final = (  # given in a file, they start at that file's folder
+    "store.key_file", "cache.dir", "http.access_log", "http.tls_cert", "http.tls_key", "http.client_ca", "nfs.tls_cert",
+    "nfs.tls_key", "nfs.client_ca", "auth.policy", "auth.audit_log", "auth.certificates", "auth.basic.htpasswd",
+    "auth.oidc.client_secret_file",
+)  # fmt: skip
+_WORDS: Final = {"http.access_log": "-", "auth.audit_log": "-", "auth.policy": "store"}  # that are no paths there
 _SIZE: Final = re.compile(r"(\d{1,18})(?:\.(\d{1,3}))?\s*([KMGT]i?)?B?", re.IGNORECASE | re.ASCII)
 _SWITCHES: Final = {
     **dict.fromkeys(("true", "yes", "on", "1", "t", "y"), True),
@@ -166,6 +171,18 @@ def read_seconds(value: object) -> float:
     return seconds
 
 
+def read_hours(value: object) -> float:
+    """Take a time in hours.
+
+    Raises:
+        ValueError: anything but a number from 0.1 to 720, a month.
+    """
+    hours = _number(value)
+    if not 0.1 <= hours <= 720:
+        raise ValueError(f"{value!r} is not a number of hours from 0.1 to 720")
+    return hours
+
+
 def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError(f"input should be a number, got {value!r}")
@@ -252,6 +269,28 @@ class HttpSettings:
     access_format: str = _setting(
         read_one_of("combined", "json"), "combined", "combined or json", "Form of the access log's lines."
     )
+    tls_cert: str = _setting(
+        read_text,
+        "",
+        "path",
+        "File with the certificate (PEM), followed by those that lead to its root. Empty: no TLS. Read again when it "
+        "changes.",
+    )
+    tls_key: str = _setting(read_text, "", "path", "File with the certificate's private key (PEM), not encrypted.")
+    client_ca: str = _setting(
+        read_text,
+        "",
+        "path",
+        "File with the certificates (PEM) of those who may vouch for clients, which then may log in by a certificate "
+        "of their own. Empty: they may not.",
+    )
+    public_url: str = _setting(
+        read_text,
+        "",
+        "URL",
+        "Where browsers reach this gateway, such as https://data.example.org: what a login provider sends them back "
+        "to. Empty: the address that they asked.",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -303,6 +342,78 @@ class NfsSettings:
         "seconds",
         "How long a call may wait for the store before its client is told to come again (NFS3ERR_JUKEBOX).",
     )
+    tls: str = _setting(
+        read_one_of(OFF, "allow", "require"),
+        OFF,
+        "off, allow or require",
+        "RPC-with-TLS (RFC 9289): not offered, taken by those clients that ask for it, or needed for every file.",
+    )
+    tls_cert: str = _setting(read_text, "", "path", "As http.tls_cert, for NFS.")
+    tls_key: str = _setting(read_text, "", "path", "As http.tls_key, for NFS.")
+    client_ca: str = _setting(read_text, "", "path", "As http.client_ca, for NFS.")
+
+
+@dataclasses.dataclass(frozen=True)
+class AuthSettings:
+    """Who may see what. With any of these, or those of the sections below, only what a policy allows is allowed."""
+
+    policy: str = _setting(
+        read_text,
+        "",
+        "path, or store",
+        "File with the policy, or `store`: the one that `aetherfs policy set` keeps in the bucket. Empty: none, which "
+        "with login allows nothing. Read again when it changes.",
+    )
+    audit_log: str = _setting(
+        read_text,
+        "",
+        "path",
+        "File that gets a line of JSON for each login, refusal and change; - is standard error. Empty: none is kept.",
+    )
+    audit_reads: bool = _setting(read_switch, False, "true or false", "Have the audit log tell of every read too.")
+    certificates: str = _setting(
+        read_text,
+        "",
+        "path",
+        "File that says whose client certificates are, a line each: sha256:FINGERPRINT or a subject alternative name "
+        "such as email:ada@example.org, then the user. Empty: the certificate's own first e-mail address, URI or DNS "
+        "name is the user.",
+    )
+    session_time: float = _setting(
+        read_hours, 12.0, "hours", "How long a browser stays logged in, from 0.1 to 720; then it has to log in again."
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class BasicSettings:
+    """Users with passwords."""
+
+    htpasswd: str = _setting(
+        read_text,
+        "",
+        "path",
+        "File with users and hashes of their passwords (bcrypt or argon2id), which `aetherfs user` writes. Empty: "
+        "none. Read again when it changes.",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class OidcSettings:
+    """Users of an OpenID provider."""
+
+    issuer: str = _setting(read_text, "", "URL", "The provider, as it calls itself. Empty: none.")
+    client_id: str = _setting(read_text, "", "text", "How the provider knows this gateway and its commands.")
+    client_secret_file: str = _setting(
+        read_text, "", "path", "File with the secret that goes with it, where the provider wants one."
+    )
+    audience: str = _setting(
+        read_text, "", "text", "Whom access tokens must be meant for. Empty: the client_id, as in ID tokens."
+    )
+    user_claim: str = _setting(read_text, "sub", "claim", "Which claim names the user.")
+    groups_claim: str = _setting(read_text, "groups", "claim", "Which claim lists the user's groups.")
+    scopes: str = _setting(
+        read_text, "openid profile email offline_access", "words", "What is asked of the provider at login."
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -313,6 +424,14 @@ class Settings:
     cache: CacheSettings = CacheSettings()
     http: HttpSettings = HttpSettings()
     nfs: NfsSettings = NfsSettings()
+    auth: AuthSettings = AuthSettings()
+    auth_basic: BasicSettings = BasicSettings()  # section auth.basic
+    auth_oidc: OidcSettings = OidcSettings()
+
+    @property
+    def login(self) -> bool:
+        """Tell whether anybody has to say who they are, so that a policy decides."""
+        return bool(self.auth.policy or self.auth_basic.htpasswd or self.auth_oidc.issuer or self.http.client_ca)
 
     @property
     def store_address(self) -> str:
@@ -391,17 +510,19 @@ def table() -> Iterator[Setting]:
     for section, kind in _sections().items():
         for entry in dataclasses.fields(kind):
             more = entry.metadata
-            yield Setting(f"{section}.{entry.name}", more["written"], more["unit"], more["help"], more["read"])
+            yield Setting(
+                f"{section.replace('_', '.')}.{entry.name}", more["written"], more["unit"], more["help"], more["read"]
+            )
 
 
 def spelled(settings: Settings) -> dict[str, dict[str, object]]:
     """Return all settings by section and key, each as it is written in a file."""
     found: dict[str, dict[str, object]] = dataclasses.asdict(settings)
     for setting in table():
-        section, _, key = setting.name.partition(".")
+        section, _, key = setting.name.rpartition(".")
         if setting.read is parse_size:
             found[section][key] = spell_size(getattr(getattr(settings, section), key))
-    return found
+    return {section.replace("_", "."): values for section, values in found.items()}
 
 
 def load(
@@ -452,7 +573,7 @@ def _from_file(file: Path) -> dict[str, tuple[object, str]]:
         if name not in known:
             raise ConfigError(f"{where}: there is no setting {name!r}{_nearest(name, known)}")
         value = entry.value
-        local = (name in PATHS and value != "-") or (name == "store.url" and "://" not in str(value))
+        local = (name in PATHS and value != _WORDS.get(name)) or (name == "store.url" and "://" not in str(value))
         if local and isinstance(value, str) and value:
             value = str(file.absolute().parent / Path(value).expanduser())
         found[name] = (value, where)
@@ -476,9 +597,9 @@ def _validate(found: Mapping[str, tuple[object, str]]) -> Settings:
     for name, (value, where) in found.items():
         if name not in readers:
             raise ConfigError(f"{where}: there is no setting {name!r}{_nearest(name, list(readers))}")
-        section, _, key = name.partition(".")
+        section, _, key = name.rpartition(".")
         try:
-            values[section][key] = readers[name](value)
+            values[section.replace(".", "_")][key] = readers[name](value)
         except ValueError as error:
             raise ConfigError(f"{where}: {name}: {error}") from error
     return Settings(**{section: kind(**values[section]) for section, kind in sections.items()})

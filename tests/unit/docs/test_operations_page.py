@@ -68,7 +68,7 @@ def test_settings_and_defaults_are_those_of_the_table() -> None:
     assert list(shown) == [setting.name for setting in table()]
     spelt = spelled(Settings())
     for setting in table():
-        section_name, _, key = setting.name.partition(".")
+        section_name, _, key = setting.name.rpartition(".")
         default = spelt[section_name][key]
         if default != "":
             assert shown[setting.name] == (str(default).lower() if isinstance(default, bool) else str(default))

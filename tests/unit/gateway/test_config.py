@@ -25,6 +25,7 @@ from gateway.config import (
     spelled,
     table,
 )
+from gateway.config_file import read_config_file
 from gateway.worker import Order
 
 PROJECT = Path(__file__).parents[3]
@@ -42,8 +43,7 @@ def written(tmp_path: Path, text: str) -> Path:
 
 
 def test_sample_file_holds_every_setting_at_its_default() -> None:
-    sample = tomllib.loads((PROJECT / "conf" / "aetherfs.toml").read_text(encoding="utf-8"))
-    flat = {f"{section}.{key}": value for section, keys in sample.items() for key, value in keys.items()}
+    flat = {entry.name: entry.value for entry in read_config_file(PROJECT / "conf" / "aetherfs.toml")}
     assert flat == {setting.name: setting.default for setting in table()}
     assert check_file(PROJECT / "conf" / "aetherfs.toml").http == Settings().http
 

@@ -192,6 +192,7 @@ from store.objects.local import FolderStore
 from store.repository import Repository
 
 module._MANY = 1000  # so that other processes make the small files
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who starts the tests in the background has it ignored
 limit, phase, number = int(sys.argv[4]), sys.argv[5], int(sys.argv[6])
 
 class Killing(module.PullCounters):
