@@ -34,13 +34,8 @@ SHIELD: Final = (
 
 
 def open_to_all(tree: FileTree, state: Node | None) -> bool:
-    """Tell whether anybody may read a state, so that caches on the way may give it to anybody.
-
-    There is no login yet: what is served is served to all. Once a policy decides, it is to be asked here, for what
-    anonymous clients may read; all that depends on it (Cache-Control) asks this.
-    """
-    del tree, state
-    return True
+    """Tell whether anybody may read a state (`None`: the catalogue): then caches may give it to anybody."""
+    return tree.open_to_all(state if state is not None else tree.root())
 
 
 def cache_control(tree: FileTree, state: Node | None, *, keep: bool = True) -> str:

@@ -84,6 +84,9 @@ class WarmTree:
     def usage(self, node: Node) -> Usage:
         raise NotWarm
 
+    def open_to_all(self, node: Node) -> bool:
+        return self._tree.open_to_all(node)
+
 
 def _warm(answer: T | None) -> T:
     """Return what memory had; an empty answer is one."""

@@ -96,6 +96,10 @@ class LiveCatalogue:
         """Return the snapshot of names if it is fresh."""
         return self._names if self._clock() - self._names_at <= FRESH_S else None
 
+    def names_known(self) -> Names:
+        """Return the last snapshot of names, however old."""
+        return self._names
+
     def names(self) -> Names:
         """Return a fresh snapshot of names, or the last one while the store is away."""
         return self._snapshot("/", self.names_warm(), self._list, self._names, self._names_at)

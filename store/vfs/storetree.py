@@ -7,7 +7,7 @@ have in memory: fresh snapshots, decoded manifest pages, plain chunks. Any threa
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, TypeVar
@@ -74,8 +74,8 @@ class StoreTree:
         self.handle_key = repository.root.handle_key.reveal()
         self._repository = repository
         self._fsid = int(repository.root.store[:16], 16) or 1
-        self._changing = ChangingFolders(self._fsid)
-        self._live = LiveCatalogue(repository.objects, repository.catalogue, clock=clock)
+        self.changing = ChangingFolders(self._fsid)
+        self.live = LiveCatalogue(repository.objects, repository.catalogue, clock=clock)
         self._caches = Caches()
         self._states: ByteCache[tuple[int, int, bytes], StateTree] = ByteCache(STATES)
         self._by_digest: ByteCache[tuple[int, int, bytes], tuple[int, int, bytes]] = ByteCache(_DIGESTS)
@@ -103,54 +103,54 @@ class StoreTree:
     # nodes
 
     def root(self) -> Node:
-        return self._changing.root(self._live.outline_known())
+        return self.changing.root(self.live.outline_known())
 
     def node(self, place: Place) -> Node:
         match place.space:
             case Space.ROOT:
-                return self._changing.root(self._live.outline())
+                return self.changing.root(self.live.outline())
             case Space.STATE:
                 return self._state(place).found(place.record)
             case Space.SCOPE:
-                names = self._live.names()
-                return self._changing.scope(names, self._name(place))
+                names = self.live.names()
+                return self.changing.scope(names, self._name(place))
             case _:
                 view = self._view(self._name(place))
-                return self._changing.of(view, place)
+                return self.changing.of(view, place)
 
     def node_warm(self, place: Place) -> Node | None:
         match place.space:
             case Space.ROOT:
-                outline = self._live.outline_warm()
-                return self._changing.root(outline) if outline else None
+                outline = self.live.outline_warm()
+                return self.changing.root(outline) if outline else None
             case Space.STATE:
                 return _warm(self._state_warm(place), lambda s: s.found(place.record, warm=True))
             case Space.SCOPE:
-                names = self._live.names_warm()
+                names = self.live.names_warm()
                 name = names.name_of(place.dataset) if names else None
-                return self._changing.scope(names, name) if names and name else None
+                return self.changing.scope(names, name) if names and name else None
             case _:
                 view = self._view_warm(place)
-                return self._changing.of(view, place) if view else None
+                return self.changing.of(view, place) if view else None
 
     # what places mean
 
     def _name(self, place: Place) -> str:
-        name = self._live.name_of(place.dataset)
+        name = self.live.name_of(place.dataset)
         if name is None:
             raise StaleNode("its dataset")
         return name
 
     def _view(self, name: str) -> View:
         try:
-            return self._live.view(name)
+            return self.live.view(name)
         except (DatasetMissing, BadName) as error:  # or the digest is a scope's, and no dataset has such a name
-            self._live.forget(name)
+            self.live.forget(name)
             raise StaleNode(name) from error
 
     def _view_warm(self, place: Place) -> View | None:
-        name = self._live.name_known(place.dataset)
-        return self._live.view_warm(name) if name else None
+        name = self.live.name_known(place.dataset)
+        return self.live.view_warm(name) if name else None
 
     def _open(self, dataset: int, tag: int, content: Content) -> StateTree:
         id = bytes.fromhex(content.manifest)
@@ -215,25 +215,25 @@ class StoreTree:
             case Space.DATASET:
                 return self._lookup_tag(self._view(self._name(place)), name)
             case Space.SCOPE:
-                return self._lookup_dataset(f"{self._name(place)}/{_text(name)}")
+                return self._lookup_dataset(f"{self._name(place)}/{text_of(name)}")
             case Space.ROOT:
-                text = _text(name)
+                text = text_of(name)
                 return self._scope_named(text) if text.startswith("@") else self._lookup_dataset(text)
 
     def _scope_named(self, scope: str) -> Node:
-        names = self._live.names()
+        names = self.live.names()
         if scope not in names.scopes:
             raise PathMissing(scope)
-        return self._changing.scope(names, scope)
+        return self.changing.scope(names, scope)
 
     def _lookup_dataset(self, name: str) -> Node:
         try:
-            return self._changing.dataset(self._live.view(name))
+            return self.changing.dataset(self.live.view(name))
         except (DatasetMissing, BadName) as error:
             raise PathMissing(name) from error
 
     def _lookup_tag(self, view: View, name: bytes) -> Node:
-        text = _text(name)
+        text = text_of(name)
         tag = view.tags.get(text)
         if tag is not None:
             return self._open(view.digest, tag.n, tag.content).root()
@@ -261,21 +261,21 @@ class StoreTree:
                 view = self._view_warm(place)
                 return self._lookup_tag_warm(view, name) if view else None
             case Space.SCOPE:
-                scope = self._live.name_known(place.dataset)
-                return self._lookup_dataset_warm(f"{scope}/{_text(name)}") if scope else None
+                scope = self.live.name_known(place.dataset)
+                return self._lookup_dataset_warm(f"{scope}/{text_of(name)}") if scope else None
             case Space.ROOT:
-                text = _text(name)
+                text = text_of(name)
                 if not text.startswith("@"):
                     return self._lookup_dataset_warm(text)
-                names = self._live.names_warm()
-                return self._changing.scope(names, text) if names and text in names.scopes else None
+                names = self.live.names_warm()
+                return self.changing.scope(names, text) if names and text in names.scopes else None
 
     def _lookup_dataset_warm(self, name: str) -> Node | None:
-        view = self._live.view_warm(name)
-        return self._changing.dataset(view) if view else None
+        view = self.live.view_warm(name)
+        return self.changing.dataset(view) if view else None
 
     def _lookup_tag_warm(self, view: View, name: bytes) -> Node | None:
-        tag = view.tags.get(_text(name))
+        tag = view.tags.get(text_of(name))
         key = _key(view, tag) if tag else self._by_digest.get((view.digest, view.seq, name))
         return _warm(self._states.get(key) if key else None, lambda s: s.found(0, warm=True))
 
@@ -286,9 +286,9 @@ class StoreTree:
                 state = self._state(place)
                 return state.parent(place.record)
             case Space.STATE | Space.FOLLOWING:
-                return self._changing.dataset(self._view(self._name(place)))
+                return self.changing.dataset(self._view(self._name(place)))
             case Space.DATASET if self._name(place).startswith("@"):
-                return self._changing.scope(self._live.names(), self._name(place).partition("/")[0])
+                return self.changing.scope(self.live.names(), self._name(place).partition("/")[0])
             case _:
                 return self.node(ROOT_PLACE)
 
@@ -299,13 +299,13 @@ class StoreTree:
                 return _warm(self._state_warm(place), lambda s: s.parent(place.record, warm=True))
             case Space.STATE | Space.FOLLOWING:
                 view = self._view_warm(place)
-                return self._changing.dataset(view) if view else None
+                return self.changing.dataset(view) if view else None
             case Space.DATASET:
-                name = self._live.name_known(place.dataset)
+                name = self.live.name_known(place.dataset)
                 if name is None or not name.startswith("@"):
                     return self.node_warm(ROOT_PLACE) if name else None
-                names = self._live.names_warm()
-                return self._changing.scope(names, name.partition("/")[0]) if names else None
+                names = self.live.names_warm()
+                return self.changing.scope(names, name.partition("/")[0]) if names else None
             case _:
                 return self.node_warm(ROOT_PLACE)
 
@@ -325,7 +325,7 @@ class StoreTree:
     def _followed(self, view: View, node: Node) -> Node:
         tag = view.by_n.get(node.place.tag)
         moves = tag is not None and tag.kind == TagKind.CHANNEL
-        return self._changing.follower(view, node.place.tag) if moves else node
+        return self.changing.follower(view, node.place.tag) if moves else node
 
     # listings
 
@@ -347,11 +347,7 @@ class StoreTree:
                 return tag_page(view, after, limit, lambda tags: self._pool.map(partial(self._listed_tag, view), tags))
             case Space.SCOPE | Space.ROOT:
                 scope = self._name(place) if place.space == Space.SCOPE else ""
-                names = self._live.names()
-                shown = names.folder(scope)
-                if len(shown) > HEADS_READ:
-                    return name_page(shown, after, limit, lambda n: map(partial(self._unasked, names), n))
-                return name_page(shown, after, limit, lambda n: self._pool.map(partial(self._listed, names), n))
+                return self.names_page(self.live.names(), scope, after, limit)
 
     def children_warm(
         self, folder: Node, *, after: int = 0, limit: int = 1024, verifier: bytes = NO_VERIFIER
@@ -374,14 +370,26 @@ class StoreTree:
                 view = self._view_warm(place)
                 roots = partial(self._tag_warm, view) if view else None
                 return tag_page(view, after, limit, lambda tags: map(roots, tags)) if view and roots else None
-            names = self._live.names_warm()
-            if names is None:
-                return None
-            scope = names.name_of(place.dataset) if place.space == Space.SCOPE else ""
-            if scope is None:
-                return None
-            shown = names.folder(scope)
-            node = self._listed_warm if len(shown) <= HEADS_READ else self._unasked
+        except NotWarm:
+            return None
+        names = self.live.names_warm()
+        if names is None:
+            return None
+        scope = names.name_of(place.dataset) if place.space == Space.SCOPE else ""
+        return None if scope is None else self.names_page_warm(names, scope, after, limit)
+
+    def names_page(self, names: Names, scope: str, after: int, limit: int) -> Listing:
+        """Return a page of what `names` show in a scope, or with "" in `/`."""
+        shown = names.folder(scope)
+        if len(shown) > HEADS_READ:
+            return name_page(shown, after, limit, lambda n: map(partial(self._unasked, names), n))
+        return name_page(shown, after, limit, lambda n: self._pool.map(partial(self._listed, names), n))
+
+    def names_page_warm(self, names: Names, scope: str, after: int, limit: int) -> Listing | None:
+        """Do as `names_page`, from memory alone."""
+        shown = names.folder(scope)
+        node = self._listed_warm if len(shown) <= HEADS_READ else self._unasked
+        try:
             return name_page(shown, after, limit, lambda n: map(partial(node, names), n))
         except NotWarm:
             return None
@@ -400,28 +408,28 @@ class StoreTree:
 
     def _listed_warm(self, names: Names, name: str) -> Node:
         if name in names.scopes:
-            return self._changing.scope(names, name)
-        view = self._live.view_warm(name)
+            return self.changing.scope(names, name)
+        view = self.live.view_warm(name)
         if view is None:
             raise NotWarm
-        return self._changing.dataset(view)
+        return self.changing.dataset(view)
 
     def _unasked(self, names: Names, name: str) -> Node:
         """Return an entry of a large folder, from memory alone."""
         if name in names.scopes:
-            return self._changing.scope(names, name)
-        view = self._live.view_warm(name)
-        return self._changing.dataset(view) if view else self._changing.unread(names, name)
+            return self.changing.scope(names, name)
+        view = self.live.view_warm(name)
+        return self.changing.dataset(view) if view else self.changing.unread(names, name)
 
     def _listed(self, names: Names, name: str) -> Node | None:
         if name in names.scopes:
-            return self._changing.scope(names, name)
+            return self.changing.scope(names, name)
         try:
-            return self._changing.dataset(self._live.view(name))
+            return self.changing.dataset(self.live.view(name))
         except DatasetMissing:  # removed since it was listed
             return None
         except _DAMAGED:  # as for tags
-            return self._changing.unread(names, name)
+            return self.changing.unread(names, name)
 
     # contents
 
@@ -549,9 +557,16 @@ class StoreTree:
         if place.space == Space.FOLLOWING:
             content = tag_of(self._view(self._name(place)), place.tag).content
             return Usage(content.size, content.files)
-        views = self._live.views_known()
-        states = {tag.content.manifest: tag.content for view in views for tag in view.by_n.values()}
-        return Usage(sum(c.size for c in states.values()), sum(c.files for c in states.values()))
+        return usage_of(self.live.views_known())
+
+    def open_to_all(self, node: Node) -> bool:
+        return True
+
+
+def usage_of(views: Iterable[View]) -> Usage:
+    """Return what lies in all states of datasets together, each counted once."""
+    states = {tag.content.manifest: tag.content for view in views for tag in view.by_n.values()}
+    return Usage(sum(c.size for c in states.values()), sum(c.files for c in states.values()))
 
 
 def _key(view: View, tag: TagState) -> tuple[int, int, bytes]:
@@ -586,7 +601,12 @@ def _zeros(size: int) -> list[memoryview]:
     return [ZEROS] * whole + ([ZEROS[:rest]] if rest else [])
 
 
-def _text(name: bytes) -> str:
+def text_of(name: bytes) -> str:
+    """Read a name as that of a dataset, scope or tag, which are ASCII.
+
+    Raises:
+        PathMissing: it is none.
+    """
     try:
         return name.decode("ascii")
     except UnicodeDecodeError as error:

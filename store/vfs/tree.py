@@ -204,3 +204,10 @@ class FileTree(Protocol):
     def usage(self, node: Node) -> Usage:
         """Return sizes for `df`: of the state that `node` lies in, else of what is known of the store."""
         ...
+
+    def open_to_all(self, node: Node) -> bool:
+        """Tell whether anybody at all may read what a node belongs to, from memory alone; if in doubt it says no.
+
+        What differs by who asks, such as a listing that leaves out what they may not read, is not open to all.
+        """
+        ...

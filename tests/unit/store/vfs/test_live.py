@@ -185,7 +185,7 @@ def test_tags_in_memory_keep_their_bound(stage: StoreStage, monkeypatch: pytest.
     for step in range(12):
         stage.publish(f"set{step}", "1.0.0", {})
         resolve(stage.tree, f"set{step}/1.0.0")
-    live = stage.tree._live
+    live = stage.tree.live
     assert live._views_size == sum(view.cost for view in live.views_known()) <= 10_000
     assert len(live.views_known()) == len(live._viewed) > 1
     assert resolve(stage.tree, "set0/1.0.0").mtime_ns == resolve(stage.tree, "set0/1.0.0").mtime_ns
@@ -254,12 +254,12 @@ def test_while_the_store_is_away_what_was_known_is_shown_and_not_everyone_asks(
     for _ in range(10):
         assert resolve(stage.tree, "maps/1.0.0/f").size == 3
         assert names(whole(stage.tree, stage.tree.root())) == [b"maps"]
-    stage.tree._live.wait()
+    stage.tree.live.wait()
     assert objects.fetched == 1
     stage.clock.now_s += 2 * ASK_AGAIN_S
     for _ in range(10):
         resolve(stage.tree, "maps/1.0.0/f")
-    stage.tree._live.wait()
+    stage.tree.live.wait()
     assert objects.fetched == 2
 
 
@@ -272,10 +272,10 @@ def test_while_the_store_is_away_nobody_waits_for_it_a_second_time(stage: StoreS
     stage.clock.now_s += 2 * ASK_AGAIN_S
     objects.silent = threading.Event()
     assert resolve(stage.tree, "maps/1.0.0/f").size == 3
-    assert stage.tree._live._asking is not None
-    assert stage.tree._live._asking.is_alive()
+    assert stage.tree.live._asking is not None
+    assert stage.tree.live._asking.is_alive()
     objects.silent.set()
-    stage.tree._live.wait()
+    stage.tree.live.wait()
 
 
 def test_what_was_never_seen_is_not_invented_while_the_store_is_away(stage: StoreStage, objects: Listings) -> None:
@@ -298,7 +298,7 @@ def test_a_store_that_is_back_is_noticed_by_who_looks_behind(stage: StoreStage, 
     stage.publish("maps", "latest", {b"f": b"two!"})
     stage.clock.now_s += 2 * ASK_AGAIN_S
     resolve(stage.tree, "maps/latest/f")  # the first to ask makes somebody look
-    stage.tree._live.wait()
+    stage.tree.live.wait()
     assert resolve(stage.tree, "maps/latest/f").size == 4
 
 
