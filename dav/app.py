@@ -6,6 +6,7 @@ answers as with it, because gvfs and others take a redirect for an error.
 Threads: any; it holds no state but the table of types and what `dav.probes` remembers.
 """
 
+import copy
 import hashlib
 import io
 import itertools
@@ -89,6 +90,12 @@ class DavApp:
                 "hotfixes": {"re_encode_path_info": False, "unquote_path_info": False},
             }
         )
+
+    def over(self, tree: FileTree) -> "DavApp":
+        """Return the same application over another tree, such as what one principal may see; it costs little."""
+        other = copy.copy(self)
+        other._tree, other._probes = tree, Probes(tree)
+        return other
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[Buffer]:
         """Answer one request.

@@ -7,17 +7,18 @@ A request comes as bytes (`dav.wire.heads` reads the plain ones) and leaves as b
 3. The application itself over a `WarmTree`.
 
 Whatever does not end well here is `None`: a thread asks the application over the whole tree, and tells what is wrong.
-What lasts is kept for `KEPT_S` alone, so that a dataset that was removed is gone soon. Threads: one at a time, but for
-`remember`, which any may call.
+What lasts is kept for `KEPT_S` alone, so that a dataset that was removed is gone soon, as it is for who may no longer
+read it. A whole answer belongs to all the bytes of its request, credentials among them; a file's head to who asked.
+Threads: one at a time, but for `remember`, which any may call.
 """
 
 import io
 import time
-from collections.abc import Callable, Iterable
-from typing import Final, NamedTuple
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Any, Final, NamedTuple
 
 from dav.files import PIECE, FileBody
-from dav.reply import LASTING, SHOWN, Buffer, Environ, Headers, WsgiApp
+from dav.reply import CERTIFICATE, LASTING, SHOWN, TLS, Buffer, Environ, Headers, WsgiApp
 from dav.wire.heads import Fields, Line, read_fields, read_line
 from dav.wire.ranges import ByteRange
 from store.cache import ByteCache
@@ -32,6 +33,18 @@ FILES: Final = 8 << 20  # bytes of heads of files
 BLOCKS: Final = 1 << 20  # bytes of field lines that were read
 _LENGTH: Final = b"Content-Length: "
 _PARTIAL: Final = b"HTTP/1.1 206 Partial Content\r\n%sContent-Range: bytes %d-%d/%d\r\nContent-Length: %d\r\n"
+
+
+class Peer(NamedTuple):
+    """Where a request comes from."""
+
+    address: str
+    tls: bool = False
+    certificate: bytes = b""  # DER, of a client that has shown one
+
+
+# Tells who asks, as a value that no two of them share and that logs write by `str`; `None`: not without waiting.
+Identify = Callable[[Mapping[str, Any]], Hashable | None]
 
 
 class Request(NamedTuple):
@@ -50,6 +63,7 @@ class Answer(NamedTuple):
     first: Iterable[Buffer]  # of the body
     rest: FileBody | None  # what comes behind `first`
     size: int  # bytes of the body
+    who: Hashable = ""  # asked for it
 
 
 class _File(NamedTuple):
@@ -69,17 +83,21 @@ class Whole(NamedTuple):
 class FastLane:
     """The three ways, for one tree."""
 
-    def __init__(self, tree: FileTree, app: WsgiApp, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, tree: FileTree, app: WsgiApp, *, identify: Identify | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
         """Answer for `tree`.
 
         Args:
-            tree: what is served.
+            tree: what is served, to whoever may see it.
             app: the application over `WarmTree(tree)`; it raises `NotWarm` and nothing else.
+            identify: tells who asks, by a request's environ; `None`: all are alike.
             clock: seconds.
         """
-        self._tree, self._app, self._clock = tree, app, clock
+        self._tree, self._app, self._identify, self._clock = tree, app, identify, clock
         self._blocks: ByteCache[bytes, Fields] = ByteCache(BLOCKS)
-        self._files: ByteCache[bytes, _File] = ByteCache(FILES)
+        self._files: ByteCache[tuple[Hashable, bytes], _File] = ByteCache(FILES)
         self._answers: ByteCache[bytes, Whole] = ByteCache(ANSWERS)
 
     def read(self, head: bytes) -> Request | None:
@@ -102,27 +120,38 @@ class FastLane:
         whole = self._answers.get(data)
         return whole if whole is not None and whole.until_s > self._clock() else None
 
-    def answer(self, request: Request, body: bytes, address: str) -> Answer | None:
-        """Answer a request whose body is whole, from `address`; `None`: not here."""
+    def answer(self, request: Request, body: bytes, peer: Peer) -> Answer | None:
+        """Answer a request whose body is whole; `None`: not here."""
         line, fields = request.line, request.fields
+        who: Hashable = ""
+        if self._identify is not None:
+            who = self._identify({**fields.environ, **_peer_environ(peer)})
+            if who is None:
+                return None
         now_s = self._clock()
         if fields.harmless and not body:
-            known = self._files.get(line.target)
+            known = self._files.get((who, line.target))
             if known is not None and known.until_s > now_s and line.method in (b"GET", b"HEAD"):
                 answer = self._file(known, line)
-                if answer is not None and answer.rest is None and answer.size <= SMALL:
-                    self._keep(request, b"", answer, known.until_s)
+                if answer is not None:
+                    answer = answer._replace(who=who)
+                    if answer.rest is None and answer.size <= SMALL:
+                        self._keep(request, b"", answer, known.until_s, peer)
                 return answer
-        whole = self.known(b"%s\r\n\r\n%s" % (request.raw, body))
+        whole = None if peer.certificate else self.known(b"%s\r\n\r\n%s" % (request.raw, body))
         if whole is not None:
             return whole.answer
-        return self._asked(request, body, address)
+        return self._asked(request, body, peer, who)
 
-    def remember(self, request: Request, body: bytes, status: int, head: bytes, answer: bytes) -> None:
+    def remember(
+        self, request: Request, body: bytes, status: int, head: bytes, answer: bytes, peer: Peer, who: Hashable = ""
+    ) -> None:
         """Keep what an application answered that said of it that it lasts."""
-        self._keep(request, body, Answer(status, head, (answer,), None, len(answer)), self._clock() + KEPT_S)
+        self._keep(request, body, Answer(status, head, (answer,), None, len(answer), who), self._clock() + KEPT_S, peer)
 
-    def _keep(self, request: Request, body: bytes, answer: Answer, until_s: float) -> None:
+    def _keep(self, request: Request, body: bytes, answer: Answer, until_s: float, peer: Peer) -> None:
+        if peer.certificate:  # says who asks, and is none of the request's bytes
+            return
         key, content = b"%s\r\n\r\n%s" % (request.raw, body), b"".join(answer.first)
         whole = Whole(until_s, request, answer._replace(first=(content,)))
         self._answers.put(key, whole, 1000 + 2 * len(key) + len(answer.head) + len(content))
@@ -151,9 +180,9 @@ class FastLane:
             rest = FileBody(self._tree, known.node, ByteRange(start + length, stop), [])
         return Answer(status, head, views, rest, stop - start)
 
-    def _asked(self, request: Request, body: bytes, address: str) -> Answer | None:
+    def _asked(self, request: Request, body: bytes, peer: Peer, who: Hashable) -> Answer | None:
         line = request.line
-        environ = _environ(request, body, address)
+        environ = _environ(request, body, peer)
         told: list[tuple[str, Headers]] = []
 
         def start(status: str, headers: Headers) -> None:
@@ -172,13 +201,13 @@ class FastLane:
         lasts = bool(environ.get(LASTING))
         file = environ.get(SHOWN)
         if lasts and file is not None and code == 200 and request.fields.harmless and "?" not in environ["REQUEST_URI"]:
-            self._learn(line.target, file, lines)
+            self._learn((who, line.target), file, lines)
         if isinstance(found, FileBody):
             found.tree = self._tree  # who sends it may wait
             size = found.stop - found.at
             first, found.first = found.first, []
             found.at += sum(map(len, first))
-            return Answer(code, head, first, found if found.at < found.stop else None, size)
+            return Answer(code, head, first, found if found.at < found.stop else None, size, who)
         if not isinstance(found, tuple):
             close: Callable[[], None] | None = getattr(found, "close", None)
             if close is not None:
@@ -186,12 +215,13 @@ class FastLane:
             return None
         content = b"".join(found)
         if lasts and line.method in (b"PROPFIND", b"OPTIONS") and code < 300:
-            self.remember(request, body, code, head, content)
-        return Answer(code, head, (content,) if content else (), None, len(content))
+            self.remember(request, body, code, head, content, peer, who)
+        return Answer(code, head, (content,) if content else (), None, len(content), who)
 
-    def _learn(self, target: bytes, node: Node, lines: list[bytes]) -> None:
+    def _learn(self, key: tuple[Hashable, bytes], node: Node, lines: list[bytes]) -> None:
         kept = b"".join(line for line in lines if not line.startswith(_LENGTH))
-        self._files.put(target, _File(self._clock() + KEPT_S, node, kept), 600 + len(target) + len(kept))
+        cost = 800 + len(key[1]) + len(kept)
+        self._files.put(key, _File(self._clock() + KEPT_S, node, kept), cost)
 
 
 def _wanted(wanted: tuple[bytes, bytes], size: int) -> tuple[int, int] | None:
@@ -204,10 +234,10 @@ def _wanted(wanted: tuple[bytes, bytes], size: int) -> tuple[int, int] | None:
     return (start, stop) if start < stop else None
 
 
-def _environ(request: Request, body: bytes, address: str) -> Environ:
+def _environ(request: Request, body: bytes, peer: Peer) -> Environ:
     line = request.line
     target = line.target.decode("ascii")
-    environ: Environ = dict(request.fields.environ)
+    environ: Environ = {**request.fields.environ, **_peer_environ(peer)}
     if line.wanted is not None:
         environ["HTTP_RANGE"] = f"bytes={line.wanted[0].decode()}-{line.wanted[1].decode()}"
     environ["REQUEST_METHOD"] = line.method.decode("ascii")
@@ -216,7 +246,10 @@ def _environ(request: Request, body: bytes, address: str) -> Environ:
     environ["QUERY_STRING"] = target.partition("?")[2]
     environ["SCRIPT_NAME"] = ""
     environ["SERVER_PROTOCOL"] = "HTTP/1.1"
-    environ["REMOTE_ADDR"] = address
-    environ["wsgi.url_scheme"] = "http"
     environ["wsgi.input"] = io.BytesIO(body)
     return environ
+
+
+def _peer_environ(peer: Peer) -> Environ:
+    scheme = "https" if peer.tls else "http"
+    return {"REMOTE_ADDR": peer.address, "wsgi.url_scheme": scheme, TLS: peer.tls, CERTIFICATE: peer.certificate}

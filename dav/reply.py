@@ -19,6 +19,9 @@ WsgiApp = Callable[[Environ, StartResponse], Iterable[Buffer]]
 
 LASTING: Final = "aetherfs.lasting"  # environ: set by an application whose answer may be given again for a while
 SHOWN: Final = "aetherfs.shown"  # environ: set to the file whose whole content, or a range of it, is the answer
+WHO: Final = "aetherfs.who"  # environ: who asks, written by `str`; set where there is a login
+TLS: Final = "aetherfs.tls"  # environ: whether the request came by TLS
+CERTIFICATE: Final = "aetherfs.certificate"  # environ: DER of a client's certificate that TLS has verified, or nothing
 DISCARD_LIMIT: Final = 16 * 1024 * 1024  # bytes of a refused upload that are read so that the client sees the answer
 
 

@@ -19,15 +19,18 @@ _ELSEWHERE: Final = frozenset(
     ("transfer-encoding", "te", "trailer", "expect", "upgrade", "http2-settings", "connection")
 )
 
-# Fields that change nothing about the content of a file. Whatever else is there is shown to the application.
+# Fields that change nothing about the content of a file; who asks is told apart from them. Whatever else is there is
+# shown to the application.
 _HARMLESS: Final = frozenset(
     (
         "accept",
         "accept-encoding",
         "accept-language",
+        "authorization",
         "cache-control",
         "connection",
         "content-length",
+        "cookie",
         "dnt",
         "host",
         "pragma",

@@ -4,7 +4,8 @@
      "address": "192.0.2.7", ...}
 
 Each line is written at once and whole (one `write` to a file that is opened for appending), so that workers share the
-file and lines of theirs do not mix. A file that was moved away is begun anew. No secret is ever given to it. Any thread.
+file and lines of theirs do not mix. A file that was moved away is begun anew. No secret is ever given to it. Any
+thread.
 """
 
 import json

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from auth.principal import ANONYMOUS, Principal
+from dav.reply import CERTIFICATE as CERTIFICATE
+from dav.reply import TLS as TLS
 
 PRINCIPAL: Final = "aetherfs.principal"  # auth.principal.Principal, set by the gate
-CERTIFICATE: Final = "aetherfs.certificate"  # bytes (DER) of a client certificate that the TLS layer has verified
-TLS: Final = "aetherfs.tls"  # whether the request came by TLS
+SESSION: Final = "aetherfs.session"  # whether a cookie told who asks, which browsers send unasked
+CSRF: Final = "aetherfs.csrf"  # what such a request has to repeat
 
 
 def principal_of(environ: Mapping[str, Any]) -> Principal:

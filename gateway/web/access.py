@@ -24,6 +24,7 @@ JSON: Final = "json"
 WAITING: Final = 50_000  # lines
 EVERY_S: Final = 0.2
 STDERR: Final = "-"
+_HUSHED: Final = "/ui/login/callback?"
 
 _log = structlog.stdlib.get_logger("aetherfs.http")
 
@@ -39,6 +40,7 @@ class Access(NamedTuple):
     size: int  # bytes of the body that the head announced, or that were sent; -1: not known
     referer: str
     agent: str
+    who: str = ""  # asked, as policies write it; empty: nobody was asked
 
 
 class AccessLog:
@@ -64,13 +66,16 @@ class AccessLog:
         self._thread.start()
 
     def note(
-        self, address: str, method: str, target: str, status: int, size: int, referer: str = "", agent: str = ""
-    ) -> None:
+        self, address: str, method: str, target: str, status: int, size: int, referer: str = "", agent: str = "",
+        who: str = "",
+    ) -> None:  # fmt: skip
         """Have a line written soon."""
+        if target.startswith(_HUSHED):  # what a login provider hands over stands there
+            target = _HUSHED
         if len(self._waiting) >= WAITING:
             self._dropped += 1
             return
-        self._waiting.append(Access(time.time_ns(), address, method, target, status, size, referer, agent))
+        self._waiting.append(Access(time.time_ns(), address, method, target, status, size, referer, agent, who))
 
     def close(self) -> None:
         """Write what waits."""
@@ -127,7 +132,8 @@ def combined_line(access: Access) -> str:
     day = f"{at.day:02}/{MONTHS[at.month - 1]}/{at.year}:{at:%H:%M:%S} +0000"
     request = f"{access.method} {access.target} HTTP/1.1"
     size = access.size if access.size >= 0 else "-"
-    asked = f'{access.address} - - [{day}] "{_quoted(request)}" {access.status} {size}'
+    who = _quoted(access.who).replace(" ", "\\x20") or "-"
+    asked = f'{access.address} - {who} [{day}] "{_quoted(request)}" {access.status} {size}'
     return f'{asked} "{_quoted(access.referer) or "-"}" "{_quoted(access.agent) or "-"}"\n'
 
 
@@ -142,6 +148,7 @@ def json_line(access: Access) -> str:
         "size": access.size if access.size >= 0 else None,
         "referer": access.referer,
         "agent": access.agent,
+        "who": access.who,
     }
     return json.dumps(told) + "\n"
 

@@ -1,6 +1,7 @@
 """The HTTP application: which path goes where, and what becomes of errors.
 
     /fs/...  plain files      /webdav/...  WebDAV      /healthz  alive      /readyz  able to serve
+    /api/v1/...  REST         /ui/...  login
     /        browsers go to /fs/; OPTIONS and PROPFIND are WebDAV's, whose clients ask at the host's root first
 
 Every error ends here: those of the store become status codes by `dav.status`; what nobody expected is logged once, with
@@ -8,8 +9,8 @@ a request id, and the client gets a bare 500 that names the id. Threads: any; ho
 """
 
 import secrets
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any, Final, NamedTuple, Protocol
 
 import structlog
 
@@ -21,40 +22,77 @@ from dav.status import explain, status_of
 from dav.warm import WarmTree
 from dav.wire.errors import WireError
 from dav.wire.paths import split_target
+from gateway.access.gate import Stopped
 from gateway.web.files import FilesApp
 from store.errors import NotWarm, StoreError
 from store.vfs.tree import FileTree
 
 RETRY_AFTER_S: Final = 5
+_OPEN_API: Final = ((b"api", b"v1", b"login"), (b"api", b"v1", b"openapi.json"))  # for those who did not log in yet
 _DAV_METHODS: Final = ("OPTIONS", "PROPFIND", "PROPPATCH", "PUT", "DELETE", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK")
 
 _log = structlog.stdlib.get_logger("aetherfs.http")
 
 
-def make_wsgi_app(tree: FileTree, *, prompt: bool = False) -> WsgiApp:
-    """Return the application over what one principal may see; `prompt`: see `HttpApp`."""
+class Shown(NamedTuple):
+    """The applications over what one principal may see."""
+
+    files: FilesApp
+    webdav: DavApp
+
+    def over(self, tree: FileTree) -> "Shown":
+        """Return the same over another tree."""
+        return Shown(self.files.over(tree), self.webdav.over(tree))
+
+
+class Guard(Protocol):
+    """Login and policy, where there are any (`gateway.access.guard`)."""
+
+    def admit(self, environ: Environ, names: tuple[bytes, ...]) -> Shown: ...
+    def admit_api(self, environ: Environ) -> object: ...
+    def identify(self, environ: Mapping[str, Any]) -> Hashable | None: ...
+    def prompt(self) -> "Guard": ...
+
+
+class Parts(NamedTuple):
+    """What else there is beside the tree."""
+
+    guard: Guard | None = None
+    api: WsgiApp | None = None  # below /api/v1
+    login: WsgiApp | None = None  # below /ui
+
+
+def show(tree: FileTree) -> Shown:
+    """Return the applications over a tree; `over` of each makes them for another."""
     media = MediaTypes()
-    return HttpApp(tree, files=FilesApp(tree, media), webdav=DavApp(tree, media), prompt=prompt)
+    return Shown(FilesApp(tree, media), DavApp(tree, media))
 
 
-def make_fast_lane(tree: FileTree) -> FastLane:
+def make_wsgi_app(tree: FileTree, parts: Parts = Parts(), *, prompt: bool = False) -> WsgiApp:  # noqa: B008  # immutable
+    """Return the application over a tree: as it is, or behind a guard; `prompt`: see `HttpApp`."""
+    return HttpApp(tree, show(tree), parts, prompt=prompt)
+
+
+def make_fast_lane(tree: FileTree, parts: Parts = Parts()) -> FastLane:  # noqa: B008  # immutable
     """Return what answers some requests without a thread, as `make_wsgi_app` would."""
-    return FastLane(tree, make_wsgi_app(WarmTree(tree), prompt=True))
+    guard = parts.guard.prompt() if parts.guard is not None else None
+    app = make_wsgi_app(WarmTree(tree), Parts(guard), prompt=True)
+    return FastLane(tree, app, identify=guard.identify if guard is not None else None)
 
 
 class HttpApp:
     """Routing and the end of all errors."""
 
-    def __init__(self, tree: FileTree, *, files: WsgiApp, webdav: WsgiApp, prompt: bool = False) -> None:
-        """Route to the two applications that show `tree`.
+    def __init__(self, tree: FileTree, shown: Shown, parts: Parts, *, prompt: bool = False) -> None:
+        """Route to the applications.
 
         Args:
-            tree: what is shown.
-            files: answers below /fs/.
-            webdav: answers below /webdav/.
+            tree: asked whether the store can be reached.
+            shown: the applications, where there is no guard.
+            parts: the others. Where nobody may wait, only a guard.
             prompt: raise `NotWarm` for what fails on our side, so that a thread does it again and tells what is wrong.
         """
-        self._tree, self._files, self._webdav, self._prompt = tree, files, webdav, prompt
+        self._tree, self._shown, self._parts, self._prompt = tree, shown, parts, prompt
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[Buffer]:
         """Answer one request; raises nothing, except where a body breaks off while it is sent."""
@@ -68,6 +106,8 @@ class HttpApp:
 
         try:
             return self._route(environ, start)
+        except Stopped as stopped:
+            return send(stopped.reply, environ, start)
         except (StoreError, WireError) as error:
             status = status_of(error)
             if status >= 500 and self._prompt:
@@ -85,10 +125,22 @@ class HttpApp:
         method = environ["REQUEST_METHOD"]
         top = names[0] if names else b""
         if top == b"fs":
-            return self._files(environ, start_response)
+            return self._seen_by(environ, names[1:]).files(environ, start_response)
         if top == b"webdav" or (not names and method in _DAV_METHODS):
-            return self._webdav(environ, start_response)
+            return self._seen_by(environ, names[1:]).webdav(environ, start_response)
+        if top in (b"api", b"ui") and self._prompt:
+            raise NotWarm
+        if top == b"api" and self._parts.api is not None:
+            if self._parts.guard is not None and names not in _OPEN_API:
+                self._parts.guard.admit_api(environ)
+            return self._parts.api(environ, start_response)
+        if top == b"ui" and self._parts.login is not None:
+            return self._parts.login(environ, start_response)
         return send(self._own(method, names), environ, start_response)
+
+    def _seen_by(self, environ: Environ, names: tuple[bytes, ...]) -> Shown:
+        """Return the applications over what whoever asks may see."""
+        return self._shown if self._parts.guard is None else self._parts.guard.admit(environ, names)
 
     def _own(self, method: str, names: tuple[bytes, ...]) -> Reply:
         if names not in ((), (b"healthz",), (b"readyz",)):

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final
 
-from dav.fast import Answer, Request
+from dav.fast import Answer, Peer, Request
 from dav.files import PIECE, FileBody
 from dav.reply import Buffer
 
@@ -25,7 +25,6 @@ class Client:
     """A connection between requests, or while its answer is sent."""
 
     __slots__ = (
-        "address",
         "asked_body",
         "began_s",
         "body",
@@ -37,6 +36,7 @@ class Client:
         "mask",
         "moved_s",
         "out",
+        "peer",
         "port",
         "request",
         "socket",
@@ -44,7 +44,7 @@ class Client:
 
     def __init__(self, sock: socket.socket, address: str, port: int, now_s: float) -> None:
         """Take a connected socket that does not block."""
-        self.socket, self.address, self.port = sock, address, port
+        self.socket, self.peer, self.port = sock, Peer(address), port
         self.buffer = b""  # received, and not yet answered
         self.request: Request | None = None  # whose head is whole: its body is not, or a thread answers it
         self.asked_body = b""  # its body
@@ -57,6 +57,11 @@ class Client:
         self.linger_s = 0.0  # when the last answer was sent, and only its arrival is waited for; 0: not so
         self.mask = 0  # what the loop waits for
         self.engine: object = None  # cheroot's connection, once it had one
+
+    @property
+    def address(self) -> str:
+        """Where it connects from."""
+        return self.peer.address
 
     @property
     def owed(self) -> bool:

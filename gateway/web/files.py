@@ -7,6 +7,7 @@ says in Content-Location where the same stays for ever.
 Threads: any; it holds the compiled page, the table of types, and what archives share.
 """
 
+import copy
 import itertools
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
@@ -40,6 +41,12 @@ class FilesApp:
         self._depth = prefix.count("/")
         self._pages = FolderPages()
         self._archives = Archives()
+
+    def over(self, tree: FileTree) -> "FilesApp":
+        """Return the same application over another tree, such as what one principal may see; it costs little."""
+        other = copy.copy(self)
+        other._tree = tree
+        return other
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[Buffer]:
         """Answer one request.

@@ -245,7 +245,7 @@ class Loop:
             return
         client.moved_s = time.monotonic()
         if self._lane is not None and not client.began_s and not self._ends_s and not client.linger_s:
-            whole = self._lane.known(client.buffer)
+            whole = None if client.peer.certificate else self._lane.known(client.buffer)
             if whole is not None:
                 self._repeat(client, whole)
                 return
@@ -305,7 +305,7 @@ class Loop:
                 client.began_s = (client.began_s or client.moved_s) if buffer and not client.owed else 0.0
                 return _Step.SEND if client.owed else _Step.WAIT
             client.asked_body, client.began_s = buffer[end + 4 : stop], 0.0
-            answer = self._lane.answer(request, client.asked_body, client.address)
+            answer = self._lane.answer(request, client.asked_body, client.peer)
             if answer is None:
                 break
             client.request, client.buffer, client.close_after = None, buffer[stop:], bool(self._ends_s)

@@ -22,7 +22,7 @@ from cheroot.workers import threadpool
 
 from dav.fast import LARGEST, Answer, FastLane, Request
 from dav.files import FileBody
-from dav.reply import LASTING, WsgiApp
+from dav.reply import LASTING, WHO, WsgiApp
 from gateway.web.access import AccessLog
 from gateway.web.client import Client
 from gateway.web.loop import Loop
@@ -161,7 +161,7 @@ class _Engine(wsgi.Server):
         line, fields = request.line, request.fields.environ
         self.access.note(
             client.address, line.method.decode("ascii"), line.target.decode("ascii"), answer.status, answer.size,
-            fields.get("HTTP_REFERER", ""), fields.get("HTTP_USER_AGENT", ""),
+            fields.get("HTTP_REFERER", ""), fields.get("HTTP_USER_AGENT", ""), str(answer.who),
         )  # fmt: skip
 
     def put_conn(self, conn: Any) -> None:
@@ -253,7 +253,7 @@ class _Gateway(wsgi.Gateway_10):
             access.note(
                 self.env["REMOTE_ADDR"], self.env["REQUEST_METHOD"], self.env.get("REQUEST_URI", ""), self.status,
                 0 if self.req.method == b"HEAD" else size,
-                self.env.get("HTTP_REFERER", ""), self.env.get("HTTP_USER_AGENT", ""),
+                self.env.get("HTTP_REFERER", ""), self.env.get("HTTP_USER_AGENT", ""), str(self.env.get(WHO, "")),
             )  # fmt: skip
 
     def _kept(self) -> "_Kept | None":
@@ -268,7 +268,9 @@ class _Gateway(wsgi.Gateway_10):
         """Have the loop give an answer again."""
         client, content = self.req.conn.client, b"".join(kept.pieces)
         head = b"%sContent-Length: %d\r\n" % (kept.head, len(content))
-        self.req.server.lane.remember(client.request, client.asked_body, self.status, head, content)
+        self.req.server.lane.remember(
+            client.request, client.asked_body, self.status, head, content, client.peer, self.env.get(WHO, "")
+        )
 
     def write(self, piece: bytes | memoryview) -> None:
         """Send a piece of the body; each part of it has the time-out for itself, so that slow readers may be slow."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dav.fast import KEPT_S, Answer, FastLane
+from dav.fast import KEPT_S, Answer, FastLane, Peer
 from gateway.web.app import make_fast_lane
 from tests.conformance.tree_cases import BIG, SAMPLE
 from tests.support.trees import MemoryTree
@@ -32,7 +32,7 @@ class World:
 
     def ask(self, head: bytes, body: bytes = b"") -> Answer | None:
         request = self.lane.read(head)
-        return None if request is None else self.lane.answer(request, body, "192.0.2.1")
+        return None if request is None else self.lane.answer(request, body, Peer("192.0.2.1"))
 
 
 @pytest.fixture
@@ -90,12 +90,12 @@ def test_a_listing_is_left_to_a_thread_and_given_again_for_a_while(world: World)
     head = b"PROPFIND /webdav/geo/1.0.0/" + HOST + b"\r\nDepth: 1\r\nContent-Length: %d" % len(PROPFIND)
     request = world.lane.read(head)
     assert request is not None
-    assert world.lane.answer(request, PROPFIND, "192.0.2.1") is None
-    world.lane.remember(request, PROPFIND, 207, b"HTTP/1.1 207 Multi-Status\r\n", b"<listing/>")
-    assert content(world.lane.answer(request, PROPFIND, "192.0.2.1")) == b"<listing/>"
-    assert world.lane.answer(request, PROPFIND.replace(b"getetag", b"owner99"), "192.0.2.1") is None
+    assert world.lane.answer(request, PROPFIND, Peer("192.0.2.1")) is None
+    world.lane.remember(request, PROPFIND, 207, b"HTTP/1.1 207 Multi-Status\r\n", b"<listing/>", Peer("192.0.2.1"))
+    assert content(world.lane.answer(request, PROPFIND, Peer("192.0.2.1"))) == b"<listing/>"
+    assert world.lane.answer(request, PROPFIND.replace(b"getetag", b"owner99"), Peer("192.0.2.1")) is None
     world.clock.now_s += KEPT_S + 1
-    assert world.lane.answer(request, PROPFIND, "192.0.2.1") is None
+    assert world.lane.answer(request, PROPFIND, Peer("192.0.2.1")) is None
 
 
 def test_conditions_reach_the_application(world: World) -> None:

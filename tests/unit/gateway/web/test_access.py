@@ -14,7 +14,7 @@ from gateway.web.access import Access, AccessLog, combined_line, json_line
 
 SEEN = Access(1_764_072_307_250_000_000, "192.0.2.7", "GET", "/fs/geo/1.0.0/a%20b", 206, 42, "http://x/", "curl/8.1")
 COMBINED = re.compile(
-    r'[^ ]+ - - \[[^]]+\] "(?:[^"\\]|\\x[0-9a-f]{2})*" \d{3} (?:\d+|-) "(?:[^"\\]|\\x..)*" "(?:[^"\\]|\\x..)*"\n'
+    r'[^ ]+ - [^ ]+ \[[^]]+\] "(?:[^"\\]|\\x[0-9a-f]{2})*" \d{3} (?:\d+|-) "(?:[^"\\]|\\x..)*" "(?:[^"\\]|\\x..)*"\n'
 )
 
 
@@ -23,20 +23,22 @@ def test_the_combined_form_is_apaches() -> None:
         '192.0.2.7 - - [25/Nov/2025:12:05:07 +0000] "GET /fs/geo/1.0.0/a%20b HTTP/1.1" 206 42 "http://x/" "curl/8.1"\n'
     )
     assert combined_line(SEEN._replace(size=-1, referer="", agent="")).endswith(' 206 - "-" "-"\n')
+    assert " - user:a\\x20b [" in combined_line(SEEN._replace(who="user:a b"))
 
 
 def test_json_has_a_field_for_each() -> None:
     assert json.loads(json_line(SEEN)) == {
         "time": "2025-11-25T12:05:07.250000000Z", "address": "192.0.2.7", "method": "GET",
         "target": "/fs/geo/1.0.0/a%20b", "status": 206, "size": 42, "referer": "http://x/", "agent": "curl/8.1",
+        "who": "",
     }  # fmt: skip
 
 
-@given(method=st.text(), target=st.text(), referer=st.text(), agent=st.text())
+@given(method=st.text(), target=st.text(), referer=st.text(), agent=st.text(), who=st.text())
 def test_nothing_that_was_sent_begins_a_line_or_ends_its_quotes(
-    method: str, target: str, referer: str, agent: str
+    method: str, target: str, referer: str, agent: str, who: str
 ) -> None:
-    seen = SEEN._replace(method=method, target=target, referer=referer, agent=agent)
+    seen = SEEN._replace(method=method, target=target, referer=referer, agent=agent, who=who)
     assert COMBINED.fullmatch(combined_line(seen))
     line = json_line(seen)
     assert line.count("\n") == 1

@@ -4,7 +4,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from dav.reply import WsgiApp
-from gateway.web.app import HttpApp, make_wsgi_app
+from gateway.web.app import HttpApp, Parts, make_wsgi_app, show
 from store.errors import StoreUnavailable
 from tests.support.trees import MemoryTree
 from tests.unit.dav.calls import call
@@ -55,7 +55,7 @@ def test_the_unexpected_is_logged_once_with_the_id_that_the_client_gets(tree: Me
         raise KeyError("secret detail")
 
     with capture_logs() as logs:
-        answer = call(HttpApp(tree, files=broken, webdav=broken), "GET", "/fs/x")
+        answer = call(HttpApp(tree, show(tree)._replace(files=broken), Parts()), "GET", "/fs/x")  # type: ignore[arg-type]
     assert answer.status == 500
     assert b"secret" not in answer.body
     assert len(logs) == 1
