@@ -21,6 +21,7 @@ from typing import Final, NamedTuple
 
 from pydantic import ValidationError
 
+from gateway.board import pass_on
 from gateway.config import Settings
 from gateway.exits import OTHER
 from gateway.lifecycle import ServeError, Signals, close_all
@@ -54,6 +55,7 @@ class _Slot:
         self.process: subprocess.Popen[bytes] | None = None
         self.status_fd = -1
         self.status = bytearray()
+        self.board: socket.socket | None = None  # our end of what the process tells the others
         self.ready = False
         self.started_s = 0.0  # monotonic
         self.due_s = 0.0  # monotonic; when to start the next process, if none runs
@@ -109,7 +111,10 @@ class Supervisor:
                         announce()
                     for key, _ in self._selector.select(self._patience_s()):
                         if isinstance(key.data, _Slot):
-                            self._read_status(key.data)
+                            if key.fileobj is key.data.board:
+                                self._pass_on(key.data)
+                            else:
+                                self._read_status(key.data)
                 self._stop(signals)
             finally:
                 self._kill()
@@ -139,6 +144,13 @@ class Supervisor:
                 slot.process.wait()
 
     def _start(self, slot: _Slot) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with theirs, contextlib.ExitStack() as undone:
+            undone.callback(ours.close)
+            self._start_with(slot, ours, theirs)
+            undone.pop_all()
+
+    def _start_with(self, slot: _Slot, ours: socket.socket, theirs: socket.socket) -> None:
         reader, writer = os.pipe()
         os.set_blocking(reader, False)
         listener_fds = tuple(listener.fileno() for listener in slot.group.listeners)
@@ -148,7 +160,7 @@ class Supervisor:
                 [sys.executable, "-P", "-m", "gateway.worker"],
                 stdin=subprocess.PIPE,
                 stdout=2,  # stdout is the supervisor's alone
-                pass_fds=(*listener_fds, writer),
+                pass_fds=(*listener_fds, writer, theirs.fileno()),
                 # Ctrl-C in a terminal goes to the whole group: workers get theirs from us.
                 start_new_session=True,
             )
@@ -161,6 +173,7 @@ class Supervisor:
             entry=slot.group.entry,
             listener_fds=listener_fds,
             status_fd=writer,
+            board_fd=theirs.fileno(),
             drain_s=self._drain_s,
             log_level=self._log_level,
             settings=self._settings,
@@ -169,9 +182,10 @@ class Supervisor:
             with contextlib.suppress(BrokenPipeError):  # it died at once: reaping says so
                 process.stdin.write(order.model_dump_json().encode() + b"\n")
                 process.stdin.flush()
-        slot.process, slot.status_fd, slot.status = process, reader, bytearray()
+        slot.process, slot.status_fd, slot.status, slot.board = process, reader, bytearray(), ours
         slot.ready, slot.started_s = False, time.monotonic()
         self._selector.register(reader, selectors.EVENT_READ, slot)
+        self._selector.register(ours, selectors.EVENT_READ, slot)
 
     def _read_status(self, slot: _Slot) -> None:
         data = b""
@@ -187,6 +201,16 @@ class Supervisor:
             self._selector.unregister(slot.status_fd)
             os.close(slot.status_fd)
             slot.status_fd = -1
+
+    def _pass_on(self, slot: _Slot) -> None:
+        if slot.board is not None:
+            pass_on(slot.board, [other.board for other in self._slots if other is not slot and other.board is not None])
+
+    def _close_board(self, slot: _Slot) -> None:
+        if slot.board is not None:
+            self._selector.unregister(slot.board)
+            slot.board.close()
+            slot.board = None
 
     def _reap(self) -> None:
         now_s = time.monotonic()
@@ -209,6 +233,7 @@ class Supervisor:
 
     def _forget(self, slot: _Slot) -> None:
         self._close_status(slot)
+        self._close_board(slot)
         if slot.process is not None and slot.process.stdin is not None:
             slot.process.stdin.close()
         slot.process, slot.ready = None, False
@@ -228,7 +253,10 @@ class Supervisor:
                 break
             for key, _ in self._selector.select(left_s):
                 if isinstance(key.data, _Slot):
-                    self._close_status(key.data)
+                    if key.fileobj is key.data.board:
+                        self._close_board(key.data)
+                    else:
+                        self._close_status(key.data)
             if signals.take() & {signal.SIGTERM, signal.SIGINT}:
                 break
 

@@ -21,7 +21,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from gateway import logs
+from gateway import board, logs
 from gateway.config import ConfigError, Settings
 from gateway.exits import OTHER, exit_code
 from gateway.lifecycle import ServeError, Server, Signals, allow_descriptors, die_with_parent
@@ -43,6 +43,7 @@ class Order(BaseModel):
     entry: str  # "module:function", a `Build`
     listener_fds: tuple[int, ...]
     status_fd: int
+    board_fd: int = -1  # to the other workers; -1: there is none
     drain_s: float
     log_level: int
     settings: Settings
@@ -67,6 +68,8 @@ def main() -> None:
         os._exit(OTHER)
     order = Order.model_validate_json(line)
     logs.set_up(order.log_level)
+    if order.board_fd >= 0:
+        board.join(order.board_fd)
     code = run(order)
     logging.shutdown()
     os._exit(code)  # whatever threads a library left must not hold the process

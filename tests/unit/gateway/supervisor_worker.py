@@ -1,6 +1,7 @@
 """A worker kind for tests: an echo server on the inherited socket, which obeys a few words.
 
-`pid` answers the process id, `hold` keeps the answer back until the server is drained, `die` ends the process.
+`pid` answers the process id, `heard` what other workers told, `tell X` tells them X, `hold` keeps the answer back until
+the server is drained, `die` ends the process.
 """
 
 import os
@@ -9,6 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
+from gateway.board import board
 from gateway.config import Settings
 from store.errors import StoreUnavailable
 
@@ -19,6 +21,8 @@ class EchoServer:
     def __init__(self, listener: socket.socket) -> None:
         self._listener, self._drained = listener, threading.Event()
         self._busy: list[threading.Thread] = []
+        self._heard: list[str] = []
+        board().hear("word", self._heard.append)
 
     def serve_forever(self) -> None:
         while not self._drained.is_set():
@@ -32,6 +36,12 @@ class EchoServer:
             word = peer.recv(100).decode()
             if word == "die":
                 os._exit(9)
+            if word.startswith("tell "):
+                board().tell("word", word[5:])
+                board().tell("other", "not for those who hear words")
+            if word == "heard":
+                peer.sendall(f"{os.getpid()} {','.join(self._heard)}".encode())
+                return
             if word == "hold":
                 peer.sendall(b"held ")
                 self._drained.wait()

@@ -183,6 +183,36 @@ def test_one_of_several_workers_dying_leaves_the_others_serving(start: Start) ->
 
 
 @LINUX
+def test_what_a_worker_tells_is_heard_by_the_others_even_by_those_that_came_later(start: Start) -> None:
+    running = start("echo", workers=3)
+
+    def heard() -> dict[str, str]:
+        found: dict[str, str] = {}
+        give_up = time.monotonic() + DEADLINE_S
+        while len(found) < 3 and time.monotonic() < give_up:
+            with running.connect("heard") as peer:
+                pid, _, words = b"".join(iter(lambda: peer.recv(100), b"")).decode().partition(" ")
+                found[pid] = words
+        return found
+
+    def told(word: str) -> None:
+        assert len(heard()) == 3  # all are there
+        with running.connect(f"tell {word}") as peer:
+            teller = str(answer(peer)[0])
+        give_up = time.monotonic() + DEADLINE_S
+        while time.monotonic() < give_up:
+            words = heard()
+            if sorted(word in said.split(",") for said in words.values()) == [False, True, True]:
+                assert word not in words[teller].split(",")
+                return
+        pytest.fail(f"{word} was heard by {words}")
+
+    told("first")
+    with running.connect("die") as peer:
+        assert peer.recv(100) == b""
+    told("second")
+
+
 def test_workers_end_with_a_killed_supervisor_and_the_port_is_free_at_once(start: Start) -> None:
     running = start("echo", workers=2)
     worker, _, _ = running.ask()
