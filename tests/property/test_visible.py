@@ -147,6 +147,7 @@ def test_what_is_shown_is_what_may_be_read_and_tells_of_nothing_else(
                 there.remove(name)
             elif kind == "allow":
                 rules.change(allowed)
+            observe(stage.tree)  # as others do who may see more
             after = observe(tree)
             assert datasets_of(after) == there & rules.names
             scopes = {path for path in after if path.startswith("/@") and path.count("/") == 1}
@@ -236,3 +237,19 @@ def test_a_large_store_is_chosen_from_where_somebody_may_wait(tmp_path: Path, mo
         rules.change({"a"})
         assert tree.node_warm(root.place) is None
         assert tree.node(root.place).size == 1
+
+
+@pytest.mark.parametrize("folder", ["", "@geo"])
+def test_what_a_rule_shows_and_hides_moves_the_times_of_the_folder(tmp_path: Path, folder: str) -> None:
+    with StoreStage(MemoryStore(), tmp_path) as stage:
+        for name in ("old", "new"):
+            stage.publish(f"{folder}/{name}".lstrip("/"), "1.0.0", {})
+        rules = Rules({f"{folder}/new".lstrip("/")})
+        tree = rules.over(stage)
+        before = resolve(tree, folder)
+        rules.change({f"{folder}/{name}".lstrip("/") for name in ("old", "new")})
+        shown = tree.node(before.place)
+        assert shown.mtime_ns != before.mtime_ns
+        assert abs(shown.mtime_ns - before.mtime_ns) < 1_000_000
+        rules.change({f"{folder}/new".lstrip("/")})
+        assert tree.node(before.place).mtime_ns == before.mtime_ns
