@@ -3,12 +3,13 @@
 0 done; 1 anything else; 2 wrong usage; 3 not found; 4 refused; 5 conflict; 6 corrupt data; 7 the store, or a place to
 write to, cannot be used. docs/decisions/0006-exit-codes.md says why.
 
-A leaf of `store.errors` that is not listed here fails a test. Threads: constant.
+A leaf of `store.errors` or `gateway.errors` that is not listed here fails a test. Threads: constant.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
+from gateway import errors as gateway
 from gateway.config import ConfigError
 from store import errors
 
@@ -62,6 +63,14 @@ EXIT_CODES: Final[Mapping[type[Exception], int]] = {
     errors.DestinationUnusable: OTHER,  # a file system's no, or another pull at the same folder
     errors.IsAFolder: USAGE,
     errors.NotALink: USAGE,
+    gateway.TokenMissing: NOT_FOUND,
+    gateway.TokenTaken: CONFLICT,
+    gateway.ServerRefused: REFUSED,
+    gateway.ServerMissing: NOT_FOUND,
+    gateway.ServerConflict: CONFLICT,
+    gateway.ServerUnusable: USAGE,
+    gateway.ServerUnreachable: UNREACHABLE,
+    gateway.ServerFailed: OTHER,
 }
 
 

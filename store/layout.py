@@ -16,6 +16,9 @@ DATASETS: Final = "datasets/"
 PACKS: Final = "packs/"
 MANIFESTS: Final = "manifests/"
 PUSHES: Final = "pushes/"
+ENDED_KEY: Final = "auth/ended"
+TOKENS: Final = "auth/tokens/"
+TOKEN_NAMES: Final = "auth/token-names/"  # noqa: S105  # where names lie
 
 
 def name_prefix(dataset: str) -> str:
@@ -72,3 +75,18 @@ def change_key(prefix: str) -> str:
 def push_key(push: str) -> str:
     """Return the key of a running push's heartbeat."""
     return f"{PUSHES}{push}"
+
+
+def token_key(token: str) -> str:
+    """Return the key of what is kept of a token; `token` is its id."""
+    return f"{TOKENS}{token}"
+
+
+def token_name_key(name: str) -> str:
+    """Return the key of what says whose a token's name is, whatever characters it has."""
+    return f"{TOKEN_NAMES}{blake3.blake3(name.encode()).hexdigest(length=16)}"
+
+
+def token_use_key(token: str) -> str:
+    """Return the key of what says when a token was last used; `token` is its id."""
+    return f"auth/token-uses/{token}"

@@ -7,6 +7,7 @@ import traceback
 import click
 
 from gateway.config import ConfigError
+from gateway.errors import GatewayError
 from gateway.exits import INTERRUPTED, OTHER, exit_code
 from gateway.lifecycle import ServeError
 from store.errors import StoreError, StoreFull, printable
@@ -33,7 +34,7 @@ def report(error: BaseException, *, verbosity: int) -> int:
     if isinstance(error, ServeError):
         _say(str(error))
         return error.exit_code
-    if isinstance(error, StoreError | ConfigError):
+    if isinstance(error, StoreError | ConfigError | GatewayError):
         _say(str(error))
         return exit_code(error)
     if isinstance(error, OSError) and error.errno in FULL:

@@ -13,6 +13,9 @@ from typing import Any, get_args
 import pytest
 
 import store
+from auth.principal import user
+from auth.tokens import HTTP, parse_rules
+from gateway.access.tokens import Tokens
 from store import codec, frame, gc_state, index, pack, root
 from store.catalogue import head
 from store.catalogue.catalogue import Catalogue
@@ -20,7 +23,7 @@ from store.catalogue.history import Archive
 from store.catalogue.refs import TagKind
 from store.chunker import Chunker
 from store.kinds import Kind
-from store.layout import name_prefix
+from store.layout import name_prefix, token_key, token_name_key, token_use_key
 from store.manifest import layout
 from store.objects.local import FolderStore
 from store.objects.memory import MemoryStore
@@ -237,6 +240,20 @@ def test_every_field_that_deletion_needs_is_described() -> None:
     assert all(f"`{phase}`" in row[2] for phase in (gc_state.MARKED, gc_state.DELETING, gc_state.GONE))
 
 
+def test_every_field_of_tokens_is_described() -> None:
+    objects = MemoryStore()
+    tokens = Tokens(objects)
+    text, _ = tokens.create("ci", parse_rules(["read:*"], kind=HTTP), owner=user("ada"))
+    assert str(tokens.check(str(text))) == "token:ci"
+    tokens.close()
+    kept, name, use = (unsummed(objects.get(key(what))) for key, what in (
+        (token_key, text.id), (token_name_key, "ci"), (token_use_key, text.id)))  # fmt: skip
+    assert _named("Tokens") == [set(kept), set(kept["owner"]), set(name), set(use)]
+    [row] = [row for table in page.tables(TEXT) for row in table.rows if row[0] == "`digest`" and "SHA-256" in row[2]]
+    recipe = row[2].split("`")[1].replace("<token>", text.id).replace("<secret>", text.secret)
+    assert kept["digest"] == hashlib.sha256(recipe.encode()).hexdigest()
+
+
 @pytest.mark.parametrize("op", get_args(head.Op))
 def test_every_operation_is_named(op: str) -> None:
     [row] = [row for table in page.tables(TEXT) for row in table.rows if row[0] == "`op`"]
@@ -247,7 +264,7 @@ def test_the_page_has_every_section_that_the_code_refers_to() -> None:
     headings = {line.lstrip("# ") for line in TEXT.splitlines() if line.startswith("## ")}
     assert headings >= {
         "Objects", "JSON objects", "aetherfs.json", "Names", "Dataset heads", "Tags", "Segments", "Commit", "Frame",
-        "Codings", "Packs", "Manifests", "Index", "Deletion", "Sealing",
+        "Codings", "Packs", "Manifests", "Index", "Deletion", "Tokens", "Sealing",
     }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from gateway.cli import main
 from gateway.cli.common import columns, spell_bytes, spell_count, spell_json, spell_time
+from gateway.errors import GatewayError
 from gateway.exits import EXIT_CODES, exit_code
 from store import errors
 
@@ -82,7 +83,7 @@ def commands(group: click.Group, *path: str) -> Iterator[tuple[str, click.Comman
 def test_every_error_of_the_store_has_an_exit_code_of_its_own_choice() -> None:
     ours = [leaf for leaf in leaves(errors.StoreError) if leaf.__module__ == "store.errors"]
     assert len(ours) > 25
-    for leaf in ours:
+    for leaf in (*ours, *leaves(GatewayError)):
         assert leaf in EXIT_CODES, leaf
 
 
