@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from store.errors import PathMissing, StaleNode
 from store.objects.memory import MemoryStore
-from store.vfs.tree import FileTree, Kind, Node, Place
+from store.vfs.tree import FileTree, Kind, Node, Place, Usage
 from store.vfs.visible import VisibleTree
 from tests.conformance.tree_cases import whole
 from tests.support.staging import StoreStage
@@ -52,7 +52,7 @@ class Seen(NamedTuple):
 
     node: Node
     parent: Node
-    usage: tuple[int, int]
+    usage: Usage
     open_to_all: bool
 
 
@@ -62,7 +62,7 @@ def observe(tree: FileTree) -> dict[str, Seen]:
     waiting = [("", tree.node(tree.root().place))]
     while waiting:
         path, node = waiting.pop()
-        seen[path] = Seen(node, tree.parent(node), tuple(tree.usage(node)), tree.open_to_all(node))
+        seen[path] = Seen(node, tree.parent(node), tree.usage(node), tree.open_to_all(node))
         if node.kind is Kind.FOLDER:
             waiting += [(f"{path}/{entry.name.decode()}", entry.node) for entry in whole(tree, node, page=2).entries]
     return seen
@@ -197,9 +197,10 @@ def test_a_name_that_may_not_be_read_is_not_asked_of_the_store(tmp_path: Path) -
             return fetch(name)
 
         stage.tree.live.view = noted  # type: ignore[method-assign, assignment]  # to see what is asked
-        for folder, name in ((root, b"hidden"), (root, b"never-there"), (scope, b"hidden"), (scope, b"never-there")):
-            with pytest.raises(PathMissing):
-                tree.lookup(folder, name)
+        for folder in (root, scope):
+            for absent_name in (b"hidden", b"never-there"):
+                with pytest.raises(PathMissing):
+                    tree.lookup(folder, absent_name)
         assert asked == []
         assert tree.lookup(root, b"maps").place.dataset
         assert asked == ["maps"]
