@@ -247,7 +247,7 @@ def test_what_a_rule_shows_and_hides_moves_the_times_of_the_folder(tmp_path: Pat
             stage.publish(f"{folder}/{name}".lstrip("/"), "1.0.0", {})
         rules = Rules({f"{folder}/new".lstrip("/")})
         tree = rules.over(stage)
-        before = resolve(tree, folder)
+        before = tree.node(resolve(tree, folder).place)
         rules.change({f"{folder}/{name}".lstrip("/") for name in ("old", "new")})
         shown = tree.node(before.place)
         assert shown.mtime_ns != before.mtime_ns
