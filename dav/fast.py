@@ -125,7 +125,7 @@ class FastLane:
         line, fields = request.line, request.fields
         who: Hashable = ""
         if self._identify is not None:
-            who = self._identify({**fields.environ, **_peer_environ(peer)})
+            who = self._identify({**fields.environ, **peer_environ(peer)})
             if who is None:
                 return None
         now_s = self._clock()
@@ -237,7 +237,7 @@ def _wanted(wanted: tuple[bytes, bytes], size: int) -> tuple[int, int] | None:
 def _environ(request: Request, body: bytes, peer: Peer) -> Environ:
     line = request.line
     target = line.target.decode("ascii")
-    environ: Environ = {**request.fields.environ, **_peer_environ(peer)}
+    environ: Environ = {**request.fields.environ, **peer_environ(peer)}
     if line.wanted is not None:
         environ["HTTP_RANGE"] = f"bytes={line.wanted[0].decode()}-{line.wanted[1].decode()}"
     environ["REQUEST_METHOD"] = line.method.decode("ascii")
@@ -250,6 +250,7 @@ def _environ(request: Request, body: bytes, peer: Peer) -> Environ:
     return environ
 
 
-def _peer_environ(peer: Peer) -> Environ:
+def peer_environ(peer: Peer) -> Environ:
+    """Return what an application is told of where a request comes from."""
     scheme = "https" if peer.tls else "http"
     return {"REMOTE_ADDR": peer.address, "wsgi.url_scheme": scheme, TLS: peer.tls, CERTIFICATE: peer.certificate}

@@ -9,9 +9,12 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final
 
+from OpenSSL import SSL
+
 from dav.fast import Answer, Peer, Request
 from dav.files import PIECE, FileBody
 from dav.reply import Buffer
+from gateway.web.tls import TlsSocket
 
 READ: Final = 64 << 10  # bytes received at a time
 JOINED: Final = 16 << 10  # bytes: an answer up to here leaves as one buffer
@@ -39,12 +42,15 @@ class Client:
         "peer",
         "port",
         "request",
+        "secure",
         "socket",
     )
 
     def __init__(self, sock: socket.socket, address: str, port: int, now_s: float) -> None:
         """Take a connected socket that does not block."""
-        self.socket, self.peer, self.port = sock, Peer(address), port
+        self.socket: socket.socket | TlsSocket = sock
+        self.peer, self.port = Peer(address), port
+        self.secure: TlsSocket | None = None  # the same as `socket`, where it speaks TLS
         self.buffer = b""  # received, and not yet answered
         self.request: Request | None = None  # whose head is whole: its body is not, or a thread answers it
         self.asked_body = b""  # its body
@@ -66,7 +72,41 @@ class Client:
     @property
     def owed(self) -> bool:
         """Something is to be sent."""
-        return bool(self.out) or self.body is not None
+        return bool(self.out) or self.body is not None or (self.secure is not None and self.secure.unsent > 0)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that TLS has sealed and the socket has not taken."""
+        return self.secure.unsent if self.secure is not None else 0
+
+    @property
+    def shaking(self) -> bool:
+        """Its TLS handshake is not over."""
+        return self.secure is not None and not self.secure.ready
+
+    @property
+    def ended(self) -> bool:
+        """It has said, in TLS, that it will send no more; no poll tells of that."""
+        return self.secure is not None and self.secure.ended
+
+    def speak_tls(self, context: SSL.Context) -> None:
+        """Speak TLS from now on."""
+        self.socket = self.secure = TlsSocket(self._plain_socket(), context)
+
+    def speak_plainly(self) -> None:
+        """Speak no TLS with one who never began to."""
+        self.socket, self.secure = self._plain_socket(), None
+
+    def shake(self) -> bool:
+        """Go on with the TLS handshake; return whether it is over. Raises as `TlsSocket.shake`."""
+        assert self.secure is not None, "asked of who speaks TLS"  # noqa: S101  # for the type checker
+        if not self.secure.shake():
+            return False
+        self.peer = Peer(self.peer.address, tls=True, certificate=self.secure.certificate)
+        return True
+
+    def _plain_socket(self) -> socket.socket:
+        return self.socket.raw if isinstance(self.socket, TlsSocket) else self.socket
 
     def receive(self) -> bool:
         """Take what has arrived; `False` when the client will send no more.
@@ -108,7 +148,16 @@ class Client:
                 count -= len(out.popleft())
             if count:
                 out[0] = memoryview(out[0])[count:]
+        if self.secure is not None and not out:
+            return self._flushed(self.secure)
         return not out
+
+    def _flushed(self, secure: TlsSocket) -> bool:
+        try:
+            secure.flush()
+        except BlockingIOError:
+            return False
+        return True
 
     def _parts(self, most: int) -> list[Buffer]:
         """Return the first of what is to be sent, up to some bytes and the first part that goes beyond them."""
@@ -156,10 +205,11 @@ def beyond(clients: Iterable[Client], limit: int) -> list[Client]:
     size, found = 0, []
     for client in sorted(clients, key=lambda client: client.moved_s, reverse=True):
         kept = {id(whole): len(whole) for whole in map(_whole, client.out) if id(whole) not in held}
-        if size + sum(kept.values()) > limit:
+        own = sum(kept.values()) + client.unsent
+        if size + own > limit:
             found.append(client)
             continue
-        size += sum(kept.values())
+        size += own
         held.update(kept)
     return found
 

@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+HSTS: Final = (b"Strict-Transport-Security", b"max-age=31536000")  # to all that came by TLS: come by TLS (RFC 6797)
+
 _FIELD: Final = re.compile(rb"([A-Za-z0-9!#$%&'*+.^_`|~-]++):[\t -~\x80-\xff]*+\r\n")
 _ONCE: Final = frozenset((b"host", b"content-length", b"transfer-encoding"))
 

@@ -24,7 +24,10 @@ import structlog
 from dav.fast import Answer, FastLane, Request, Whole
 from dav.files import PIECE
 from dav.wire.dates import http_date
+from gateway.tls import Contexts
 from gateway.web.client import HELD, JOINED, LEAST, TURN, Client, beyond
+from gateway.web.framing import HSTS
+from gateway.web.tls import NotTls
 from store.errors import StoreError
 
 SWEEP_S: Final = 0.25  # between two looks at who has waited too long
@@ -33,6 +36,12 @@ FETCHERS: Final = 32  # threads that read cold pieces of files
 LINGER_S: Final = 1.0  # how long an end is waited for, so that a client that is still sending gets its answer
 EVICTED_S: Final = 1.0  # a connection idle for longer goes for a new one, where there are too many
 STALLED_S: Final = 1.0  # who takes nothing for longer goes, where all that do keep too much memory
+GREETING_S: Final = 0.005  # for handshakes, before others are looked at again
+
+_PLAINLY: Final = (  # to HTTP where TLS is spoken
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 42\r\nServer: AetherFS\r\n"
+    b"Connection: close\r\n\r\nthis port speaks https, and this was http\n"
+)
 _ACCEPTS: Final = 64  # connections taken before the others have their turn
 _PIPELINED: Final = 64  # buffers owed from which on no further request of a client is looked at
 _IN: Final = select.EPOLLIN if hasattr(select, "EPOLLIN") else select.POLLIN
@@ -71,7 +80,7 @@ class Loop:
 
     def __init__(
         self, listener: socket.socket, lane: FastLane | None, hand: Callable[[Client], bool], limits: Bounds,
-        *, noted: Noted | None = None,
+        *, noted: Noted | None = None, tls: Contexts | None = None,
     ) -> None:  # fmt: skip
         """Prepare.
 
@@ -81,8 +90,10 @@ class Loop:
             hand: gives a client to a thread; `False`: there is no room.
             limits: see `HttpLimits`.
             noted: told of every answer that no thread gave.
+            tls: what connections speak TLS by; `None`: they speak plainly.
         """
         self._listener, self._lane, self._hand, self._limits, self._noted = listener, lane, hand, limits, noted
+        self._tls = tls
         self._poll: Any = select.epoll() if hasattr(select, "epoll") else select.poll()
         self._unit = 1 if hasattr(select, "epoll") else 1000  # of the poll's time-outs, per second
         self._clients: dict[int, Client] = {}
@@ -144,10 +155,13 @@ class Loop:
                 events = self._poll.poll(longest_s * self._unit)
                 self._share = max(LEAST, TURN // max(1, len(events)))
                 takers = []  # of more of what they are owed: after those who ask, for whom little is to be done
+                newcomers = []  # whose handshakes are not over
                 for fd, event in events:
                     client = self._clients.get(fd)
                     if client is not None:
-                        if event & _OUT:
+                        if client.shaking:
+                            newcomers.append(client)
+                        elif event & _OUT:
                             takers.append(client)
                         else:
                             self._served(client, event)
@@ -156,6 +170,7 @@ class Loop:
                     elif fd == wake:
                         with contextlib.suppress(BlockingIOError):
                             self._wake_in.recv(4096)
+                self._greet(newcomers)
                 for client in takers:
                     if client.mask == _OUT:  # else it went meanwhile
                         self._served(client, _OUT)
@@ -199,6 +214,8 @@ class Loop:
             host, port = (str(address[0]), int(address[1])) if isinstance(address, tuple) else ("local", 0)
             client = Client(sock, host, port, time.monotonic())
             client.mask = _IN
+            if self._tls is not None:
+                client.speak_tls(self._tls.current)
             try:
                 self._poll.register(sock, _IN)
             except OSError as error:  # the system watches no more
@@ -229,6 +246,29 @@ class Loop:
         except Exception as error:  # the shell: said once, the others go on
             self._failed(client, error)
 
+    def _greet(self, newcomers: list[Client]) -> None:
+        """Go on with handshakes, each a millisecond's work, for a while; whoever is left over is ready again soon."""
+        until_s = time.monotonic() + GREETING_S
+        for client in newcomers:
+            try:
+                if client.mask and client.shake():  # else it went meanwhile
+                    client.moved_s = time.monotonic()
+                    self._await(client, _IN)
+                    self._received(client)
+                elif client.mask:
+                    self._await(client, _OUT if client.unsent else _IN)
+            except BlockingIOError:
+                self._await(client, _OUT if client.unsent else _IN)
+            except NotTls:
+                client.speak_plainly()
+                client.out.append(_PLAINLY)
+                client.close_after = True
+                self._served(client, _OUT)
+            except Exception as error:  # as in `_served`
+                self._failed(client, error)
+            if time.monotonic() > until_s:
+                return
+
     def _failed(self, client: Client, error: Exception) -> None:
         if isinstance(error, StoreError):  # content that cannot be read any more: the answer ends short
             _log.error("content broke off", error=str(error), address=client.address)
@@ -242,6 +282,8 @@ class Loop:
         try:
             more = client.receive()
         except BlockingIOError:
+            if client.unsent:  # what TLS itself has to say
+                self._await(client, _OUT)
             return
         client.moved_s = time.monotonic()
         if self._lane is not None and not client.began_s and not self._ends_s and not client.linger_s:
@@ -254,14 +296,18 @@ class Loop:
             if not more:
                 self._close(client)
             return
-        if not more:  # what it has asked for wholly is answered already
-            if client.request is not None:  # a body that ends too early is a thread's to complain of
-                client.request = None  # its answer is none to a body that came whole
-                self._hand_on(client)
-            else:
-                self._close(client)
-            return
-        self._advance(client)
+        if more:
+            self._advance(client)
+        else:
+            self._ended(client)
+
+    def _ended(self, client: Client) -> None:
+        """See to one who will send no more; what it has asked for wholly is answered already."""
+        if client.request is not None:  # a body that ends too early is a thread's to complain of
+            client.request = None  # its answer is none to a body that came whole
+            self._hand_on(client)
+        else:
+            self._close(client)
 
     def _repeat(self, client: Client, whole: Whole) -> None:
         """Answer the very request that was answered so before, and nothing of which is left."""
@@ -280,7 +326,10 @@ class Loop:
                 return
             step = self._take(client)
             if step is _Step.WAIT:
-                self._await(client, _IN)
+                if client.ended:
+                    self._ended(client)
+                else:
+                    self._await(client, _IN)
                 return
             if step is _Step.HAND_ON:
                 self._hand_on(client)
@@ -341,7 +390,8 @@ class Loop:
         """Return the end of a head."""
         now_s = int(time.time())
         if now_s != self._tail_s:
-            self._tail_s, self._tail = now_s, f"Date: {http_date(now_s)}\r\nServer: AetherFS\r\n".encode("ascii")
+            tail = f"Date: {http_date(now_s)}\r\nServer: AetherFS\r\n".encode("ascii")
+            self._tail_s, self._tail = now_s, tail if self._tls is None else b"%s%s: %s\r\n" % (tail, *HSTS)
         return self._tail + (b"Connection: close\r\n\r\n" if close else b"\r\n")
 
     # Sending
@@ -349,7 +399,7 @@ class Loop:
     def _flush(self, client: Client) -> bool:
         """Send what a client is owed; return whether it has taken all of it."""
         while client.owed:
-            if not client.out:
+            if not client.out and client.body is not None:
                 if not client.fetching and not client.next_piece():
                     self._fetch(client)
                 if client.fetching:
@@ -417,6 +467,8 @@ class Loop:
             self._close(client)
 
     def _close(self, client: Client) -> None:
+        if client.secure is not None and not client.owed:  # else it is cut, and must not look whole
+            client.secure.end()
         self._drop(client)
         client.body = None
         client.out.clear()
@@ -445,7 +497,7 @@ class Loop:
                     self._refuse(client, "408 Request Timeout")
             elif (draining and not client.owed) or still_s > limits.timeout_s:
                 self._close(client)
-        stalled = [client for client in self._clients.values() if client.out and now_s - client.moved_s > STALLED_S]
+        stalled = [client for client in self._clients.values() if client.owed and now_s - client.moved_s > STALLED_S]
         for client in beyond(stalled, HELD):
             self._close(client)
 

@@ -16,7 +16,8 @@ from typing import Any, Final
 from cheroot import makefile, server
 
 from gateway.web.client import Client
-from gateway.web.framing import FieldLines, coding_fault, wants_close
+from gateway.web.framing import HSTS, FieldLines, coding_fault, wants_close
+from gateway.web.tls import TlsSocket
 
 PATIENCE_S: Final = 30.0
 LEAST_RATE: Final = 16 * 1024  # bytes a second that a client must send on average, once its patience is used up
@@ -29,9 +30,11 @@ _NOT_ASCII: Final = re.compile(rb"[\x80-\xff]")
 class Incoming(socket.SocketIO):
     """A socket as a stream that bounds how long its reader waits for one request."""
 
-    def __init__(self, sock: socket.socket, patience_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, sock: socket.socket | TlsSocket, patience_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Read from `sock`, whose own time-out bounds each single wait."""
-        super().__init__(sock, "r")
+        super().__init__(sock, "r")  # type: ignore[arg-type]  # it has what of a socket is asked for
         self._socket, self._patience_s, self._clock = sock, patience_s, clock
         self._left_s = patience_s
         self._given = b""  # what was received already
@@ -152,6 +155,12 @@ class Request(server.HTTPRequest):
             self.inheaders[b"Expect"] = self._expects
             self.close_connection = True
 
+    def send_headers(self) -> None:
+        """Send the head of an answer."""
+        if self.conn.client.secure is not None:
+            self.outheaders.append(HSTS)
+        super().send_headers()
+
     def simple_response(self, status: str | int, msg: str = "") -> None:
         """Refuse a request that no application has seen."""
         super().simple_response(status, msg)
@@ -171,7 +180,7 @@ class HttpConnection(server.HTTPConnection):
 
     RequestHandlerClass = Request
 
-    def __init__(self, owner: Any, sock: socket.socket, makefile: Any) -> None:
+    def __init__(self, owner: Any, sock: socket.socket | TlsSocket, makefile: Any) -> None:
         super().__init__(owner, sock, makefile)
         self.rfile.close()
         self.incoming = Incoming(sock, owner.limits.patience_s)
@@ -187,7 +196,8 @@ class HttpConnection(server.HTTPConnection):
         """Return what was received of the requests behind the one that was answered."""
         given = self.incoming.pause()
         held = len(self.rfile.peek(1))
-        return bytes(self.rfile.read(held)) + given
+        opened = self.client.secure.left() if self.client.secure is not None else b""
+        return bytes(self.rfile.read(held)) + given + opened
 
     def communicate(self) -> bool:
         """Answer one request. The connection goes back to the loop, which also ends it."""

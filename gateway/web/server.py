@@ -20,9 +20,10 @@ from cheroot import wsgi
 from cheroot.makefile import MakeFile
 from cheroot.workers import threadpool
 
-from dav.fast import LARGEST, Answer, FastLane, Request
+from dav.fast import LARGEST, Answer, FastLane, Request, peer_environ
 from dav.files import FileBody
 from dav.reply import LASTING, WHO, WsgiApp
+from gateway.tls import Contexts
 from gateway.web.access import AccessLog
 from gateway.web.client import Client
 from gateway.web.loop import Loop
@@ -53,7 +54,7 @@ class HttpServer:
 
     def __init__(
         self, listener: socket.socket, app: WsgiApp, *, lane: FastLane | None = None, threads: int = THREADS,
-        limits: HttpLimits | None = None, access: AccessLog | None = None,
+        limits: HttpLimits | None = None, access: AccessLog | None = None, tls: Contexts | None = None,
     ) -> None:  # fmt: skip
         """Serve on `listener`, which is bound and listening; it stays the caller's to close.
 
@@ -64,8 +65,9 @@ class HttpServer:
             threads: most requests that run at a time.
             limits: bounds on what clients may make the server keep.
             access: told of every request.
+            tls: what connections speak TLS by; `None`: they speak plainly. It is watched, and closed by `drain`.
         """
-        self._engine = _Engine(listener, app, lane, threads, limits or HttpLimits(), access)
+        self._engine = _Engine(listener, app, lane, threads, limits or HttpLimits(), access, tls)
         self._engine.prepare()
 
     def serve_forever(self) -> None:
@@ -96,7 +98,7 @@ class _Engine(wsgi.Server):
 
     def __init__(
         self, listener: socket.socket, app: WsgiApp, lane: FastLane | None, threads: int, limits: HttpLimits,
-        access: AccessLog | None,
+        access: AccessLog | None, tls: Contexts | None,
     ) -> None:  # fmt: skip
         super().__init__(
             listener.getsockname()[:2],
@@ -108,14 +110,14 @@ class _Engine(wsgi.Server):
             accepted_queue_size=limits.waiting,
             accepted_queue_timeout=0,
         )
-        self.listener, self.limits, self.lane, self.access = listener, limits, lane, access
+        self.listener, self.limits, self.lane, self.access, self.tls = listener, limits, lane, access, tls
         self._finished = False  # what `drain` found
         self.gateway = _Gateway
         self.ConnectionClass = HttpConnection
         self.software = "AetherFS"
         self.max_request_header_size = limits.header_bytes
         self.max_request_body_size = limits.body_bytes
-        self.loop = Loop(listener, lane, self._hand, limits, noted=self._note if access else None)
+        self.loop = Loop(listener, lane, self._hand, limits, noted=self._note if access else None, tls=tls)
 
     def prepare(self) -> None:
         """Take the listener instead of binding one.
@@ -130,6 +132,8 @@ class _Engine(wsgi.Server):
             self.listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = self.listener
         self.requests.start()
+        if self.tls is not None:
+            self.tls.watch()
         self.ready = True
         self._start_time = time.time()
 
@@ -194,6 +198,8 @@ class _Engine(wsgi.Server):
                     conn.socket.shutdown(socket.SHUT_RDWR)
         self._join(busy, time.monotonic() + CUT_S)
         self._finished = ended and not busy
+        if self.tls is not None:
+            self.tls.close()
         if self.access is not None:
             self.access.close()
         return self._finished
@@ -206,6 +212,11 @@ class _Engine(wsgi.Server):
 
 class _Gateway(wsgi.Gateway_10):
     """One request's way into the application and its answer's way out."""
+
+    def get_environ(self) -> Any:
+        """Return what the application is told. Its scheme is the connection's, whatever an absolute target says."""
+        environ: dict[str, Any] = super().get_environ()  # type: ignore[no-untyped-call]  # cheroot's types stop here
+        return environ | peer_environ(self.req.conn.client.peer)
 
     def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
         """Note the head of the answer, and whether the connection can be used again."""
