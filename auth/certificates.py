@@ -1,0 +1,125 @@
+"""Whose a client's certificate is.
+
+    # a comment
+    sha256:5891b5b5...   ada          the certificate with this fingerprint
+    email:ada@example.org   ada       one with this subject alternative name (RFC 5280 section 4.2.1.6)
+    dns:build.example.org   builder
+    uri:spiffe://example.org/ci   ci
+
+UTF-8, a line each: what the certificate shows, white space, the user. A fingerprint decides before names do. Names of
+one certificate that stand for several users stand for none. Without a file the certificate's first e-mail address is
+the user, else its first URI, else its first DNS name; the subject's own name, which no two authorities write alike, is
+not looked at. That a certificate is good, and at its time, is what TLS has found out before. Pure; any thread.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from cryptography import x509
+
+from auth.errors import BadCredentials
+from auth.principal import Principal, user
+
+LARGEST: Final = 4 << 20  # bytes of a file
+LONGEST_NAME: Final = 256  # characters
+NAMES: Final = 100  # of one certificate that are looked at
+KINDS: Final = ("sha256", "email", "dns", "uri")
+
+
+class CertificatesError(ValueError):
+    """A file of certificates cannot be used. The message is finished and names the line."""
+
+
+def parse_certificates(data: bytes) -> Mapping[str, str]:
+    """Read a file.
+
+    Returns:
+        What a certificate shows, such as `email:ada@example.org`, in the spelling that is compared -> user.
+
+    Raises:
+        CertificatesError: it cannot be used.
+    """
+    if len(data) > LARGEST:
+        raise CertificatesError(f"larger than {LARGEST} bytes")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CertificatesError(f"not UTF-8 at byte {error.start}") from error
+    found: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split(None, 1)
+        if not words or words[0].startswith("#"):
+            continue
+        kind, _, value = words[0].partition(":")
+        name = words[1].strip() if len(words) == 2 else ""
+        if kind.lower() not in KINDS or not value:
+            raise CertificatesError(f"line {number}: begins with none of {', '.join(f'{kind}:' for kind in KINDS)}")
+        if not _is_name(name):
+            raise CertificatesError(f"line {number}: no user's name of 1 to {LONGEST_NAME} characters after it")
+        key = _spelled(kind.lower(), value)
+        if kind.lower() == "sha256" and (len(key) != 71 or set(key[7:]) - set("0123456789abcdef")):
+            raise CertificatesError(f"line {number}: a fingerprint has 64 hexadecimal digits")
+        if found.setdefault(key, name) != name:
+            raise CertificatesError(f"line {number}: {words[0][:200]!r} stands for another user already")
+    return found
+
+
+def holder(der: bytes, users: Mapping[str, str] | None) -> Principal:
+    """Tell whose a certificate is.
+
+    Args:
+        der: the certificate, which TLS has verified.
+        users: of `parse_certificates`; `None`: the certificate says itself.
+
+    Raises:
+        BadCredentials: nobody's that is known, or it can't be read.
+    """
+    fingerprint = f"sha256:{hashlib.sha256(der).hexdigest()}"
+    if users is not None and fingerprint in users:
+        return user(users[fingerprint])
+    try:
+        shown = list(_shown(der))
+    except (ValueError, TypeError) as error:  # whatever a parser says of bytes that others wrote
+        raise BadCredentials(f"certificate {fingerprint} can't be read") from error
+    if users is None:
+        for wanted in ("email", "uri", "dns"):
+            for kind, value in shown:
+                if kind == wanted and _is_name(value):
+                    return user(value)
+        raise BadCredentials(f"certificate {fingerprint} names no e-mail address, URI or DNS name")
+    found = {users[key] for key in (_spelled(kind, value) for kind, value in shown) if key in users}
+    if len(found) != 1:
+        raise BadCredentials(f"certificate {fingerprint} is {'several users' if found else 'nobody'}")
+    return user(found.pop())
+
+
+def _shown(der: bytes) -> Iterator[tuple[str, str]]:
+    certificate = x509.load_der_x509_certificate(der)
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return
+    for name in list(names)[:NAMES]:
+        if isinstance(name, x509.RFC822Name):
+            yield "email", name.value
+        elif isinstance(name, x509.DNSName):
+            yield "dns", name.value
+        elif isinstance(name, x509.UniformResourceIdentifier):
+            yield "uri", name.value
+
+
+def _spelled(kind: str, value: str) -> str:
+    """Write what a certificate shows so that the same is written alike: hosts have no case, mailboxes have."""
+    if kind == "sha256":
+        value = value.replace(":", "").lower()
+    elif kind == "dns":
+        value = value.lower()
+    elif kind == "email":
+        box, at, host = value.rpartition("@")
+        value = f"{box}{at}{host.lower()}"
+    return f"{kind}:{value}"
+
+
+def _is_name(name: str) -> bool:
+    return 0 < len(name) <= LONGEST_NAME and name.isprintable() and name == name.strip()
