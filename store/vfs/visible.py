@@ -54,7 +54,7 @@ class VisibleTree:
                 have changed already.
         """
         self._tree, self._readable, self._public, self._generation = tree, readable, public, generation
-        self._live, self._changing = tree.live, tree.changing
+        self._live, self._changing, self._read_warm = tree.live, tree.changing, tree.read_warm
         self._answers = _Answers(generation())
 
     @property
@@ -291,6 +291,9 @@ class VisibleTree:
         return self._tree.read(file, offset, size)
 
     def read_warm(self, file: Node, offset: int, size: int) -> list[memoryview] | None:
+        answers = self._answers  # as `_known`, in short: this is what is asked most
+        if answers.readable.get(file.place.dataset) and answers.generation == self._generation():
+            return self._read_warm(file, offset, size)
         if file.kind is Kind.FILE and not self._known(file.place):
             return None
         return self._tree.read_warm(file, offset, size)
