@@ -8,15 +8,18 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from gateway.config import Address, ConfigError, Settings, parse_address
+from gateway.config import OFF, Address, ConfigError, Settings, parse_address
 from gateway.lifecycle import Server, affordable, bound, listen, require_loopback
 from gateway.supervisor import Group, Supervisor
 from store.objects.retry import Backoff
 from store.root import StoreRoot
 from store.secret import Secret
 from store.vfs.tree import FileTree
+
+if TYPE_CHECKING:
+    from nfs.tls import Tls
 
 SERVING: Final = Backoff(attempts=6, give_up_s=5.0, answer_s=5.0)
 MOST_WORKERS: Final = 256  # of one kind; more than any machine's cores, less than its descriptors
@@ -119,7 +122,37 @@ def nfs_server(settings: Settings, listener: socket.socket) -> Server:
         record_s=settings.nfs.record_time,
         patience_s=settings.nfs.patience,
     )
-    return NfsServer(listener, tree, handle_key=handle_key, limits=limits, small_fileids=settings.nfs.small_fileids)
+    return NfsServer(
+        listener,
+        tree,
+        handle_key=handle_key,
+        limits=limits,
+        small_fileids=settings.nfs.small_fileids,
+        tls=nfs_tls(settings),
+    )
+
+
+def nfs_tls(settings: Settings) -> "Tls | None":
+    """Read what NFS needs for TLS, if it is to be spoken.
+
+    Raises:
+        ConfigError: a file is missing or no good.
+    """
+    from gateway.tls import Contexts, TlsFiles, TlsRefused
+    from nfs.tls import ALPN, Tls
+
+    nfs = settings.nfs
+    if nfs.tls == OFF:
+        return None
+    for name in ("tls_cert", "tls_key"):
+        if not getattr(nfs, name):
+            raise ConfigError(f"nfs.{name}: nfs.tls = {nfs.tls!r} needs this file")
+    try:
+        contexts = Contexts(TlsFiles(nfs.tls_cert, nfs.tls_key, nfs.client_ca), (ALPN,))
+    except TlsRefused as error:
+        raise ConfigError(f"nfs.tls_cert, nfs.tls_key, nfs.client_ca: {error}") from error
+    contexts.watch()
+    return Tls(contexts, required=nfs.tls == "require")
 
 
 def serve(

@@ -5,6 +5,10 @@ one `sendmsg`. What is not warm runs on the shared pool; those replies come when
 call that takes too long there is answered with NFS3ERR_JUKEBOX, which tells the client to come again; what it fetched
 meanwhile is in memory then.
 
+A client may go over to TLS (`nfs.tls`): from then on what is received is decrypted and what is sent encrypted on this
+thread, piece by piece. Nothing that came in the clear counts within: bytes behind the client's question whether TLS is
+spoken, or calls that were not answered by then, end the connection.
+
 Threads: `serve` runs on the connection's own thread, and only that thread reads or writes the socket. Jobs of the pool
 append to `_done` and wake it. `hang_up` may be called from any thread: it shuts the socket down and does no more. Both
 hold a lock, and so never touch a descriptor that was closed: by then it may be another connection's.
@@ -28,15 +32,19 @@ from nfs.export import Export
 from nfs.hot import FastLane, Replies
 from nfs.limits import LEAST_BYTES, InFlight, Limits
 from nfs.outgoing import MAX_PARTS, Batch
+from nfs.securing import secure, tell
+from nfs.seldom import Seldom
+from nfs.tls import SecureStream, Tls, TlsFailed, refusal
 from nfs.view import BlockingView, LateView, WarmView
 from nfs.wire.errors import RecordRefused, WireError
 from nfs.wire.nfs3types import DTPREF, NFS_PROGRAM, RTMAX
 from nfs.wire.record import RecordReader
-from nfs.wire.rpc import accept_stat, accepted, refused
+from nfs.wire.rpc import AUTH_TLS, accept_stat, accepted, auth_error, refused, starttls
 from nfs.wire.xdr import Buffer
 from store.errors import NotWarm
 
 _log = structlog.get_logger("aetherfs.nfs")
+_seldom: Final = Seldom(20, 10.0)
 _READ: Final = 6
 _COUNTED: Final = 256 << 10  # bytes: smaller batches are not worth counting among those in flight
 
@@ -72,6 +80,7 @@ class Connection:
         limits: Limits,
         in_flight: InFlight,
         relieve: Callable[[], None],
+        tls: Tls | None = None,
     ) -> None:
         """Take over a connected socket.
 
@@ -85,10 +94,12 @@ class Connection:
             limits: the server's limits.
             in_flight: counts the bytes of all connections.
             relieve: called when these are too many.
+            tls: how TLS is spoken; `None`: not.
         """
         self.host = host
         self._sock, self._export, self._replies, self._submit = sock, export, replies, submit
-        self._limits, self._in_flight, self._relieve = limits, in_flight, relieve
+        self._limits, self._in_flight, self._relieve, self._tls = limits, in_flight, relieve, tls
+        self._stream: SecureStream | None = None  # None: in the clear
         self._view = WarmView(export, host)
         self._fast = FastLane(export, replies)
         self._reader = RecordReader(limits.record_bytes)
@@ -113,6 +124,9 @@ class Connection:
         """Answer until the client goes."""
         try:
             self._loop()
+        except TlsFailed as error:  # who set TLS up wants to know; who attacks is not to fill the log
+            if (unsaid := _seldom.ask()) is not None:
+                _log.warning("connection ended", peer=self.host.decode(), why=str(error), unsaid_before=unsaid)
         except WireError as error:
             _log.info("connection ended", peer=self.host.decode(), why=str(error))
         except OSError as error:  # reset, or not taking replies for too long
@@ -142,6 +156,16 @@ class Connection:
             self._sock.shutdown(socket.SHUT_RDWR if at_once else socket.SHUT_RD)
         self._wake()
 
+    @property
+    def secured(self) -> bool:
+        """Tell whether the connection went over to TLS."""
+        return self._stream is not None
+
+    @property
+    def certificate(self) -> bytes:
+        """The certificate (DER) that the client has shown and that was found good; empty: it has shown none."""
+        return self._stream.certificate if self._stream is not None else b""
+
     # The loop
 
     def _loop(self) -> None:
@@ -152,6 +176,8 @@ class Connection:
             if self._pending or self._waiting:
                 self._work()
             self._send()
+        if self._stream is not None and not self._cut_off:
+            tell(self._sock, self._stream.farewell())
 
     def _wait_for_input(self, receiving: bool) -> bool:
         """Wait for the client, the pool, or a call's time to run out; tell whether to receive."""
@@ -177,26 +203,70 @@ class Connection:
 
         Raises:
             RecordRefused: a record is too long, or takes too long.
+            TlsFailed: the client's TLS is no good, or comes where it must not.
         """
+        stream = self._stream
         try:
-            count = self._sock.recv_into(self._reader.room())
+            count = self._sock.recv_into(self._reader.room() if stream is None else stream.room)
         except BlockingIOError:  # nothing for `record_s`
             self._check_time(time.monotonic())
             return not self._hanging_up
-        self._heard_s = now_s = time.monotonic()
-        records = self._reader.received(count)
-        if not self._reader.partial:
-            self._began_s = 0.0
-        elif records or not self._began_s:
-            self._began_s = now_s
-        else:
-            self._check_time(now_s)
+        self._heard_s = time.monotonic()
+        if stream is not None:
+            if count:
+                stream.received(count)
+                self._open(stream)
+            return count > 0 and not stream.ended and not self._hanging_up
+        self._answer_all(self._reader.received(count))
+        return count > 0 and not self._hanging_up
+
+    def _open(self, stream: SecureStream) -> None:
+        """Answer what was received by TLS."""
+        opened = False
+        try:
+            while count := stream.take(self._reader.room()):
+                self._answer_all(self._reader.received(count))
+                opened = True
+        except TlsFailed as error:
+            tell(self._sock, error.alert)
+            raise
+        if not opened:
+            self._keep_time(progress=False)
+
+    def _answer_all(self, records: list[bytes]) -> None:
+        self._keep_time(progress=bool(records))
         for record in records:
             if not self._fast.answer(record, self._batch):
-                self._answer(record)
+                self._answer(record, last=record is records[-1])
             if self._batch.large_bytes >= LEAST_BYTES:
                 self._send_if_much()
-        return count > 0 and not self._hanging_up
+
+    def _keep_time(self, *, progress: bool) -> None:
+        """Hold the client to the time that a record may take."""
+        if not self._reader.partial and not (self._stream is not None and self._stream.partial):
+            self._began_s = 0.0
+        elif progress or not self._began_s:
+            self._began_s = self._heard_s
+        else:
+            self._check_time(self._heard_s)
+
+    def _secure(self, tls: Tls, xid: int, *, last: bool) -> None:
+        """Go over to TLS, as the client wishes.
+
+        Raises:
+            TlsFailed: not everything before it was answered, there is something behind it, or the handshake fails.
+        """
+        if not last or self._reader.partial:
+            raise TlsFailed("bytes came in the clear behind the question for TLS")
+        if self._pending or self._waiting:
+            raise TlsFailed("calls in the clear were not answered yet when the client asked for TLS")
+        self._batch.small((starttls(xid),))
+        self._send()
+        stream = secure(self._sock, tls.contexts.current, timeout_s=self._limits.handshake_s)
+        self._heard_s = time.monotonic()
+        # What was trusted in the clear is to be looked at again.
+        self._stream, self._fast = stream, FastLane(self._export, self._replies)
+        self._open(stream)
 
     def _check_time(self, now_s: float) -> None:
         if self._began_s and now_s - self._began_s >= self._limits.record_s:
@@ -204,13 +274,22 @@ class Connection:
 
     # Calls
 
-    def _answer(self, record: bytes) -> None:
+    def _answer(self, record: bytes, *, last: bool) -> None:
+        """Answer a call, or have it wait. `last`: none came behind it so far."""
         runnable = parse(record)
         if isinstance(runnable, bytes):
             self._batch.small((runnable,))
             return
         call = runnable.call
-        self._fast.trust(record, call.args_at)
+        stat = refusal(call, self._tls, secured=self._stream is not None)
+        if stat is not None:
+            self._batch.small((auth_error(call.xid, stat),))
+            return
+        if call.flavor == AUTH_TLS and call.args_at == len(record) and self._tls is not None:
+            self._secure(self._tls, call.xid, last=last)
+            return
+        if call.prog == NFS_PROGRAM and call.proc:  # others are answered in ways that are refused to the fast lane's
+            self._fast.trust(record, call.args_at)
         self._view.lasting = True
         try:
             results = run(record, runnable, self._view)
@@ -325,7 +404,8 @@ class Connection:
             self._in_flight.add(counted)
         self._sending_s = time.monotonic()
         try:
-            self._send_all(parts)
+            for piece in (parts,) if self._stream is None else self._stream.sealed(parts):
+                self._send_all(piece)
         finally:
             self._sending_s = 0.0
             if counted:

@@ -22,6 +22,7 @@ class Limits(NamedTuple):
     in_flight_bytes: int = 256 << 20  # of all connections; beyond, each gets `LEAST_BYTES`, and the stalled go
     record_bytes: int = WTMAX + 4096  # a WRITE of wtmax, refused politely, and its headers
     record_s: float = 10.0  # from a record's first byte to its last
+    handshake_s: float = 5.0  # from STARTTLS to the end of the TLS handshake; it counts as a connection meanwhile
     send_s: float = 60.0  # a client that takes nothing for so long is gone
     stalled_s: float = 5.0  # the same, where `in_flight_bytes` are used up
     patience_s: float = 10.0  # for a call that blocks, before the client is told to come again (NFS3ERR_JUKEBOX)

@@ -22,6 +22,7 @@ from nfs.hot import Replies
 from nfs.limits import InFlight, Limits
 from nfs.pool import FairPool
 from nfs.seldom import Seldom
+from nfs.tls import Tls
 from store.vfs.tree import FileTree
 
 __all__ = ["Limits", "NfsServer"]
@@ -50,6 +51,7 @@ class NfsServer:
         uid: int = 0,
         gid: int = 0,
         small_fileids: bool = False,
+        tls: Tls | None = None,
     ) -> None:
         """Prepare to serve.
 
@@ -61,11 +63,12 @@ class NfsServer:
             uid: owner of everything.
             gid: group of everything.
             small_fileids: show fileids of 31 bits, see `Export`.
+            tls: how TLS is spoken with those who ask for it; `None`: not.
         """
         listener.setblocking(False)  # another process may be faster than this one between `poll` and `accept`
         self._listener, self._limits = listener, limits if limits is not None else Limits()
         self._export = Export(tree, handle_key=handle_key, uid=uid, gid=gid, small_fileids=small_fileids)
-        self._replies = Replies()
+        self._replies, self._tls = Replies(), tls
         self._pool = FairPool(self._limits.pool_threads, name="nfs-blocking")
         self._in_flight = InFlight(self._limits.in_flight_bytes)
         self._relieved_s = 0.0  # monotonic
@@ -234,6 +237,7 @@ class NfsServer:
             self._limits,
             self._in_flight,
             self._relieve,
+            self._tls,
         )
 
     def _serve(self, connection: Connection) -> None:

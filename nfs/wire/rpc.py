@@ -20,6 +20,7 @@ CALL: Final = 0
 REPLY: Final = 1
 AUTH_NONE: Final = 0
 AUTH_UNIX: Final = 1
+AUTH_TLS: Final = 7  # RFC 9289 section 4.1: no credential, but the question whether TLS is spoken
 MAX_AUTH_BYTES: Final = 400  # RFC 5531 section 8.2
 HEADER_BYTES: Final = 24  # xid to proc
 
@@ -62,8 +63,9 @@ class Call(NamedTuple):
     prog: int
     vers: int
     proc: int
-    authsys: authsys_parms | None  # None: AUTH_NONE
+    authsys: authsys_parms | None  # None: another flavour
     args_at: int  # offset of the arguments in the record
+    flavor: int  # of the credential: AUTH_NONE, AUTH_UNIX, AUTH_TLS
 
 
 AUTHSYS_PARMS: Final = Structure(authsys_parms, uint32, Opaque(255), uint32, uint32, Array(uint32, 16))
@@ -71,6 +73,7 @@ _HEADER: Final = struct.Struct(">8I")
 _PAIR: Final = struct.Struct(">II")
 _ACCEPTED: Final = struct.Struct(">5I")  # REPLY, MSG_ACCEPTED, AUTH_NONE, 0, accept_stat
 ACCEPTED_SUCCESS: Final = _ACCEPTED.pack(REPLY, 0, AUTH_NONE, 0, accept_stat.SUCCESS)
+_STARTTLS: Final = struct.pack(">4I8sI", REPLY, 0, AUTH_NONE, 8, b"STARTTLS", accept_stat.SUCCESS)
 
 
 def decode_call(record: bytes) -> Call:
@@ -89,7 +92,7 @@ def decode_call(record: bytes) -> Call:
     cred_end = _HEADER.size + cred_length + -cred_length % 4
     if cred_length > MAX_AUTH_BYTES or cred_end + _PAIR.size > len(record):
         raise AuthRejected(xid, auth_stat.AUTH_BADCRED, f"credential of {cred_length} bytes")
-    _, verf_length = _PAIR.unpack_from(record, cred_end)
+    verf_flavor, verf_length = _PAIR.unpack_from(record, cred_end)
     args_at = cred_end + _PAIR.size + verf_length + -verf_length % 4
     if verf_length > MAX_AUTH_BYTES or args_at > len(record):
         raise AuthRejected(xid, auth_stat.AUTH_BADVERF, f"verifier of {verf_length} bytes")
@@ -99,9 +102,14 @@ def decode_call(record: bytes) -> Call:
             authsys = decode_whole(AUTHSYS_PARMS, record[: _HEADER.size + cred_length], _HEADER.size)
         except GarbageArgs as error:
             raise AuthRejected(xid, auth_stat.AUTH_BADCRED, str(error)) from error
+    elif flavor == AUTH_TLS:
+        if cred_length:
+            raise AuthRejected(xid, auth_stat.AUTH_BADCRED, f"AUTH_TLS with {cred_length} bytes")
+        if verf_flavor != AUTH_NONE or verf_length:
+            raise AuthRejected(xid, auth_stat.AUTH_BADVERF, "AUTH_TLS with a verifier")
     elif flavor != AUTH_NONE:
         raise AuthRejected(xid, auth_stat.AUTH_BADCRED, f"flavour {flavor} is not served")
-    return Call(xid, prog, vers, proc, authsys, args_at)
+    return Call(xid, prog, vers, proc, authsys, args_at, flavor)
 
 
 def accepted(xid: int, parts: Sequence[Buffer]) -> list[Buffer]:
@@ -123,6 +131,11 @@ def prog_mismatch(xid: int, low: int, high: int) -> bytes:
 def rpc_mismatch(xid: int) -> bytes:
     """Return the marked denial of another version of RPC."""
     return _marked(xid, struct.pack(">5I", REPLY, 1, 0, RPC_VERSION, RPC_VERSION))
+
+
+def starttls(xid: int) -> bytes:
+    """Return the marked reply to a probe: the client is to begin the TLS handshake (RFC 9289 section 4.1)."""
+    return _marked(xid, _STARTTLS)
 
 
 def auth_error(xid: int, stat: int) -> bytes:

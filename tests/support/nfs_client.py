@@ -7,10 +7,11 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 from nfs.server import Limits, NfsServer
 from nfs.table import MOUNT_PROCEDURES, NFS_PROCEDURES, Procedure
+from nfs.tls import Tls
 from nfs.wire import nfs3
 from nfs.wire.mount3 import MOUNT_PROGRAM, MOUNT_V3
 from nfs.wire.nfs3types import FATTR3, NFS_PROGRAM, NFS_V3, Result, diropargs3, fattr3, nfsstat3
@@ -27,10 +28,10 @@ TIMEOUT_S = 30
 
 
 @contextlib.contextmanager
-def serving(tree: FileTree, *, limits: Limits | None = None) -> Iterator[tuple[NfsServer, int]]:
+def serving(tree: FileTree, *, limits: Limits | None = None, tls: Tls | None = None) -> Iterator[tuple[NfsServer, int]]:
     """Run a server for a tree; give it and its port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = NfsServer(listener, tree, handle_key=KEY, limits=limits)
+        server = NfsServer(listener, tree, handle_key=KEY, limits=limits, tls=tls)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
@@ -48,7 +49,7 @@ class NfsClient:
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S, source_address=(address, 0))
         self._xid = 0
 
-    def __enter__(self) -> "NfsClient":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
