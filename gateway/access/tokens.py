@@ -201,6 +201,10 @@ class Tokens:
         for place, record, used_ns in token_objects.records(self._objects, keys):
             yield place, Known(record, used_ns)
 
+    def now_ns(self) -> int:
+        """Tell the time by which tokens expire: ns since 1970, UTC."""
+        return self._now_ns()
+
     def close(self) -> None:
         """Write what is still to be written."""
         self._uses.close()

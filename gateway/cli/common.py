@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 if TYPE_CHECKING:  # importing these takes longer than some commands run
+    from gateway.client import Server
     from gateway.config import Settings
     from gateway.stores import Opened
     from store.repository import Repository
 
+SERVER_VARIABLE: Final = "AETHERFS_SERVER"
 
 # In JSON's escapes: a backslash, a pair that stands for one character, or half of one alone (6 characters long).
 _ESCAPES: Final = re.compile(r"\\\\|\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|\\ud[89a-f][0-9a-f]{2}")
@@ -36,6 +38,7 @@ class Common:
     server: str | None = None
     config: Path | None = None
     insecure_store: bool = False
+    insecure_server: bool = False
     key_file: Path | None = None
     verbosity: int = 0
     quiet: bool = False
@@ -48,13 +51,35 @@ class Common:
             return logging.ERROR
         return (logging.WARNING, logging.INFO, logging.DEBUG)[min(self.verbosity, 2)]
 
+    @property
+    def server_url(self) -> str | None:
+        """Return the gateway that was named instead of a store, as it was written; the command line wins."""
+        if self.server is not None:
+            return self.server
+        return None if self.store is not None else os.environ.get(SERVER_VARIABLE) or None
+
+    def server_client(self) -> "Server | None":
+        """Return the gateway that was named, with the login for it; `None`: this command is to work on a store.
+
+        Only commands ask that can do their work through a gateway.
+        """
+        if self.server_url is None:
+            return None
+        from gateway.cli.credentials import bearer_for
+        from gateway.client import Server, parse_server
+
+        if self.server is not None and self.store is not None:
+            raise click.UsageError("--server and --store exclude each other: a gateway, or a store")
+        url = parse_server(self.server_url, insecure=self.insecure_server)
+        return Server(url, bearer_for(url))
+
     def settings(self, **flags: str | None) -> "Settings":
         """Find the settings; `flags` are this command's own (`http_listen` for `http.listen`)."""
         from gateway.config import ConfigError, load
 
-        if self.server or os.environ.get("AETHERFS_SERVER"):
-            where = "--server" if self.server else "AETHERFS_SERVER"
-            raise ConfigError(f"{where}: this version works on stores directly: give --store instead")
+        if self.server_url is not None:  # commands that can talk to one ask for `server_client` first
+            where = "--server" if self.server is not None else SERVER_VARIABLE
+            raise ConfigError(f"{where}: this command works on stores directly: give --store instead")
         given = {name.replace("_", ".", 1): value for name, value in flags.items() if value is not None}
         if self.store is not None:
             if not self.store.strip():  # mostly an unset variable's; the default store would be a surprise
@@ -113,12 +138,13 @@ def _option(*names: str, **kind: Any) -> click.Option:
 
 COMMON_OPTIONS: Final = (
     _option("--store", metavar="ADDRESS", help="The store: a folder, or s3://BUCKET/PREFIX."),
-    _option("--server", metavar="URL", help="A gateway to talk to instead. This version cannot yet."),
+    _option("--server", metavar="URL", help="A gateway to talk to instead, by those commands that can."),
     _option("--config", type=click.Path(path_type=Path), metavar="FILE", help="The configuration file."),
     _option(
         "--key-file", type=click.Path(path_type=Path), metavar="FILE", help="The file with an encrypted store's key."
     ),
     _option("--insecure-store", is_flag=True, help="Allow an http:// S3 endpoint on another machine."),
+    _option("--insecure-server", is_flag=True, help="Log in to an http:// gateway on another machine."),
     _option("-v", "--verbose", "verbosity", count=True, help="Say more; -vv says most."),
     _option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors."),
 )

@@ -29,6 +29,7 @@ COMMANDS: Final[Mapping[str, str]] = {  # name -> module:attribute
     "show": "gateway.cli.show:show",
     "stats": "gateway.cli.stats:stats",
     "tag": "gateway.cli.tag:tag",
+    "token": "gateway.cli.token:token",
     "untag": "gateway.cli.tag:untag",
     "verify": "gateway.cli.verify:verify",
     "version": "gateway.cli.version:version",

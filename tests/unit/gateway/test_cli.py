@@ -166,7 +166,7 @@ def test_unknown_command_is_wrong_usage(cli: Cli) -> None:
 
 def test_a_server_is_refused_with_the_reason(cli: Cli) -> None:
     cli("--server", "https://gateway", "ls", exits=2)
-    assert "--server: this version works on stores directly" in cli.err
+    assert "--server: this command works on stores directly" in cli.err
 
 
 def test_push_reports_what_it_did(cli: Cli, folder: Path) -> None:
