@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.config import OFF, Address, ConfigError, Settings, parse_address
-from gateway.lifecycle import Server, affordable, bound, listen, require_loopback
+from gateway.exposure import check_exposure, warn_of_exposure
+from gateway.lifecycle import Server, affordable, bound, listen
 from gateway.supervisor import Group, Supervisor
 from store.objects.retry import Backoff
 from store.root import StoreRoot
@@ -19,6 +20,7 @@ from store.secret import Secret
 from store.vfs.tree import FileTree
 
 if TYPE_CHECKING:
+    from gateway.tls import Contexts
     from nfs.tls import Tls
 
 SERVING: Final = Backoff(attempts=6, give_up_s=5.0, answer_s=5.0)
@@ -107,7 +109,22 @@ def http_server(settings: Settings, listener: socket.socket) -> Server:
                 f"http.access_log: {settings.http.access_log} cannot be written: {error.strerror}"
             ) from error
     limits = HttpLimits(idle=affordable(HttpLimits().idle, each=1))
-    return HttpServer(listener, make_wsgi_app(tree), lane=make_fast_lane(tree), limits=limits, access=access)
+    return HttpServer(
+        listener, make_wsgi_app(tree), lane=make_fast_lane(tree), limits=limits, access=access, tls=http_tls(settings)
+    )
+
+
+def http_tls(settings: Settings) -> "Contexts | None":
+    """Read what HTTP needs for TLS, if it is to be spoken.
+
+    Raises:
+        ConfigError: a file is missing or no good.
+    """
+    from gateway.tls import TlsFiles, contexts_of
+
+    http = settings.http
+    files = TlsFiles(http.tls_cert, http.tls_key, http.client_ca)
+    return contexts_of("http", files, (b"http/1.1",)) if any(files) else None
 
 
 def nfs_server(settings: Settings, listener: socket.socket) -> Server:
@@ -186,14 +203,16 @@ def serve(
         raise ConfigError("every interface is off: nothing to serve")
     if not insecure:
         for interface, address in addresses:
-            require_loopback(interface.name, address)
+            check_exposure(settings, interface.name, address)
+    warn_of_exposure(settings)
     with contextlib.ExitStack() as opened:
         groups = [
             Group(interface.name, interface.entry, (opened.enter_context(listen(interface.name, address)),), workers)
             for interface, address in addresses
         ]
         places = [
-            f"{i.name}={i.scheme}{bound(group.listeners[0])}" for (i, _), group in zip(addresses, groups, strict=True)
+            f"{i.name}={_scheme(settings, i)}{bound(group.listeners[0])}"
+            for (i, _), group in zip(addresses, groups, strict=True)
         ]
         if settings.nfs.portmap:
             from gateway.portmap import open_portmap
@@ -205,6 +224,10 @@ def serve(
             groups.append(group)
             places.append(place)
         Supervisor(groups, settings, log_level=log_level).run(lambda: announce(" ".join(["ready", *places])))
+
+
+def _scheme(settings: Settings, interface: Interface) -> str:
+    return "https://" if interface.name == "http" and settings.http.tls_cert else interface.scheme
 
 
 def _address(settings: Settings, interface: Interface) -> Address | None:

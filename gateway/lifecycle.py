@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from types import FrameType, TracebackType
 from typing import Any, Final, Protocol
 
-from gateway.config import Address, ConfigError
+from gateway.config import Address
 
 BACKLOG: Final = 1024  # connections that wait in the kernel while no worker accepts, as when one is replaced
 BIND_PATIENCE_S: Final = 1.5  # a gateway that was killed a moment ago leaves workers that take some ms to die
@@ -91,19 +91,14 @@ def bound(sock: socket.socket) -> Address:
     return Address(host, port)
 
 
-def require_loopback(interface: str, address: Address) -> None:
-    """Refuse an address that other machines can reach.
+def is_loopback(interface: str, address: Address) -> bool:
+    """Tell whether this machine alone can reach an address.
 
     Raises:
-        ConfigError: it is one, with the reason and the way round.
         ServeError: the name does not resolve.
     """
     _, sockaddr = _resolve(interface, address)
-    if not ipaddress.ip_address(str(sockaddr[0]).partition("%")[0]).is_loopback:
-        raise ConfigError(
-            f"{interface}: {address} can be reached from other machines, and without authentication everyone there "
-            "could read every dataset; listen on 127.0.0.1, or give --insecure to allow it"
-        )
+    return ipaddress.ip_address(str(sockaddr[0]).partition("%")[0]).is_loopback
 
 
 def _resolve(interface: str, address: Address) -> tuple[socket.AddressFamily, tuple[Any, ...]]:

@@ -23,6 +23,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL, crypto
 
+from gateway.config import ConfigError
+
 CIPHERS: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; 1.3 has none but good ones
 LOOK_S: Final = 1.0  # between two looks at the files
 RENEW_S: Final = 12 * 3600.0  # life of the key of tickets
@@ -151,6 +153,21 @@ def _read(path: str) -> bytes:
     if len(data) > LARGEST:
         raise TlsRefused(f"{path} is larger than {LARGEST} bytes")
     return data
+
+
+def contexts_of(section: str, files: TlsFiles, protocols: Sequence[bytes]) -> "Contexts":
+    """Read the files that the settings of a section name.
+
+    Raises:
+        ConfigError: one is missing or no good.
+    """
+    for name, path in (("tls_cert", files.cert), ("tls_key", files.key)):
+        if not path:
+            raise ConfigError(f"{section}.{name}: TLS needs this file, too")
+    try:
+        return Contexts(files, protocols)
+    except TlsRefused as error:
+        raise ConfigError(f"{section}.tls_cert, {section}.tls_key, {section}.client_ca: {error}") from error
 
 
 class Contexts:

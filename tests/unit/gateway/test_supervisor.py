@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import Address, ConfigError
-from gateway.lifecycle import ServeError, bound, listen, require_loopback
+from gateway.config import Address
+from gateway.lifecycle import ServeError, bound, listen
 
 PROJECT = Path(__file__).parents[3]
 DEADLINE_S = 30.0
@@ -267,19 +267,3 @@ def test_port_0_becomes_the_port_that_was_picked() -> None:
 def test_two_listeners_never_share_a_port() -> None:
     with listen("http", Address("127.0.0.1", 0)) as sock, pytest.raises(ServeError, match="already in use"):
         listen("http", bound(sock), patience_s=0)
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.3.2.1", "::1", "localhost"])
-def test_loopback_needs_no_permission(host: str) -> None:
-    require_loopback("http", Address(host, 8080))
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
-def test_addresses_that_others_reach_are_refused_with_the_reason(host: str) -> None:
-    with pytest.raises(ConfigError, match=r"without authentication everyone .* --insecure"):
-        require_loopback("nfs", Address(host, 2049))
-
-
-def test_host_that_does_not_resolve_is_refused_by_name() -> None:
-    with pytest.raises(ServeError, match=r"nfs: no such host 'a\.b\.\.invalid'"):
-        require_loopback("nfs", Address("a.b..invalid", 2049))

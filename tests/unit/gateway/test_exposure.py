@@ -1,0 +1,54 @@
+"""What a gateway shows to other machines only when it was told that it is safe, or to do so all the same."""
+
+import pytest
+
+from gateway.config import Address, ConfigError, Settings, load
+from gateway.exposure import check_exposure, warn_of_exposure
+from gateway.lifecycle import ServeError
+
+
+def settings(**flags: str) -> Settings:
+    return load(flags={name.replace("__", "."): value for name, value in flags.items()}, environ={})
+
+
+PASSWORDS = {"auth__basic__htpasswd": "/etc/users"}
+TLS = {"http__tls_cert": "/etc/cert.pem", "http__tls_key": "/etc/key.pem"}
+WAYS = {
+    "passwords": PASSWORDS,
+    "a policy, and so tokens": {"auth__policy": "/etc/policy.toml"},
+    "a provider": {"auth__oidc__issuer": "https://login.example.org", "auth__oidc__client_id": "x"},
+}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.3.2.1", "::1", "localhost"])
+def test_loopback_needs_no_permission(host: str) -> None:
+    check_exposure(settings(), "http", Address(host, 8080))
+    check_exposure(settings(**PASSWORDS), "http", Address(host, 8080))
+
+
+@pytest.mark.parametrize("interface", ["http", "nfs"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
+def test_addresses_that_others_reach_are_refused_with_the_reason(host: str, interface: str) -> None:
+    for given in (settings(), settings(**TLS)):
+        with pytest.raises(ConfigError, match=r"without authentication everyone .* --insecure"):
+            check_exposure(given, interface, Address(host, 2049))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_login_beyond_loopback_needs_tls(way: str) -> None:
+    with pytest.raises(ConfigError, match=r"in the clear; set http\.tls_cert .* a proxy .* --insecure"):
+        check_exposure(settings(**WAYS[way]), "http", Address("0.0.0.0", 8080))
+    check_exposure(settings(**WAYS[way], **TLS), "http", Address("0.0.0.0", 8443))
+
+
+def test_host_that_does_not_resolve_is_refused_by_name() -> None:
+    with pytest.raises(ServeError, match=r"nfs: no such host 'a\.b\.\.invalid'"):
+        check_exposure(settings(), "nfs", Address("a.b..invalid", 2049))
+
+
+def test_passwords_without_tls_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    for quiet in (settings(), settings(**PASSWORDS, **TLS), settings(**TLS)):
+        warn_of_exposure(quiet)
+    assert not caplog.records
+    warn_of_exposure(settings(**PASSWORDS))
+    assert "without TLS these cross in the clear" in caplog.text
