@@ -49,7 +49,7 @@ class Session(Protocol):
 class Sessions(Protocol):
     """Sessions of browsers."""
 
-    def session(self, environ: Mapping[str, Any]) -> Session | None: ...
+    def session(self, environ: Mapping[str, Any], *, wait: bool = True) -> Session | None: ...
 
 
 class Certificates(Protocol):
@@ -138,7 +138,7 @@ class Identifier:
         if certificate and self._ways.certificates is not None:
             return Identity(self._ways.certificates.principal(certificate), "certificate")
         if self._ways.sessions is not None and "HTTP_COOKIE" in environ:
-            session = self._ways.sessions.session(environ)
+            session = self._ways.sessions.session(environ, wait=wait)
             if session is not None:
                 return Identity(session.principal, "session", session.csrf)
         return Identity(ANONYMOUS)

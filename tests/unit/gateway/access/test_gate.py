@@ -53,7 +53,7 @@ class Seen(NamedTuple):
 class Cookies:
     """Sessions that every cookie `s=NAME` opens."""
 
-    def session(self, environ: Mapping[str, Any]) -> Seen | None:
+    def session(self, environ: Mapping[str, Any], *, wait: bool = True) -> Seen | None:
         name = str(environ["HTTP_COOKIE"]).partition("s=")[2]
         return Seen(user(name), "secret of the form") if name else None
 
