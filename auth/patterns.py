@@ -1,4 +1,7 @@
-"""Patterns of dataset names: `*` stands for any characters, a scope's slash among them, `?` for one.
+"""Patterns of dataset names: `*` stands for any characters, a scope's slash among them, `?` for any one.
+
+Users choose patterns too (what a token is for), so matching takes time in proportion to pattern and name, whatever the
+pattern: each stretch between two stars is looked for once, from where the one before it ended, and never again.
 
 Any thread; pure.
 """
@@ -8,8 +11,11 @@ import re
 from typing import Final
 
 EVERYTHING: Final = "*"
-_ALLOWED: Final = re.compile(r"@?[a-z0-9*?][a-z0-9._*?-]*(/[a-z0-9*?][a-z0-9._*?-]*)?|@[*?]?", re.ASCII)
 LONGEST: Final = 256  # characters
+_ALLOWED: Final = re.compile(r"@?[a-z0-9*?][a-z0-9._*?-]*(/[a-z0-9*?][a-z0-9._*?-]*)?", re.ASCII)
+_WILD: Final = re.compile(r"[*?]")
+_PART: Final = 64  # characters of a part of a name
+_RESERVED: Final = ("@token/", "@me/")  # no dataset's name begins so
 
 
 def check_pattern(pattern: str) -> None:
@@ -22,20 +28,67 @@ def check_pattern(pattern: str) -> None:
         raise ValueError(f"{pattern[:80]!r} is not a pattern of dataset names such as 'maps', '@geo/*' or '*'")
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=16_384)
 def compiled(pattern: str) -> re.Pattern[str]:
     """Return a pattern as an expression that fits whole names."""
-    # Runs of stars are one: several beside each other would be tried in every way there is.
-    parts = re.split(r"(\*+|\?)", pattern)
-    return re.compile("".join(_part(part) for part in parts), re.DOTALL)
-
-
-def _part(part: str) -> str:
-    if part.startswith("*"):
-        return ".*"
-    return "." if part == "?" else re.escape(part)
+    first, *others = ("".join("." if c == "?" else re.escape(c) for c in part) for part in re.split(r"\*+", pattern))
+    if not others:
+        return re.compile(first, re.DOTALL)
+    *between, last = others
+    # An atomic group keeps the first place that fits: a later one could not help what follows.
+    return re.compile(first + "".join(f"(?>.*?{part})" for part in between) + f".*{last}", re.DOTALL)
 
 
 def fits(pattern: str, dataset: str) -> bool:
     """Tell whether a pattern fits a dataset's name."""
-    return pattern == dataset or compiled(pattern).fullmatch(dataset) is not None
+    if pattern in (dataset, EVERYTHING):
+        return True
+    return _WILD.search(pattern) is not None and compiled(pattern).fullmatch(dataset) is not None
+
+
+def can_fit(pattern: str) -> bool:
+    """Tell whether there is any name of a dataset that a pattern fits: `public/*` fits none, for it lacks an `@`.
+
+    Names are `part` or `@part/part`, a part being `[a-z0-9][a-z0-9._-]{0,63}`. All names that the pattern can spell are
+    spelt at once: a place in it together with how far a name has got.
+    """
+    if pattern.startswith(_RESERVED):
+        return False
+    seen = {(0, "", 0)}  # place in the pattern; "": at the beginning, "@", "s": in the scope, "/", "n": in the name
+    todo = [*seen]
+    while todo:
+        at, phase, length = todo.pop()
+        if at == len(pattern):
+            if phase == "n":
+                return True
+            continue
+        wild = pattern[at] in "*?"
+        coming = [(at + 1, phase, length)] if pattern[at] == "*" else []
+        for kind in "@/a." if wild else _kind(pattern[at]):
+            after = _after(phase, length, kind)
+            if after is not None:
+                coming.append((at if pattern[at] == "*" else at + 1, *after))
+        new = [state for state in coming if state not in seen]
+        seen.update(new)
+        todo += new
+    return False
+
+
+def _kind(character: str) -> str:
+    """Return what stands for a character of a name: a letter or digit is `a`, what may not begin a part is a dot."""
+    if character in "@/":
+        return character
+    return "." if character in "._-" else "a"
+
+
+def _after(phase: str, length: int, kind: str) -> tuple[str, int] | None:
+    """Return how far a name has got behind one more character; `None`: no name goes on so."""
+    if kind == "@":
+        return ("@", 0) if phase == "" else None
+    if kind == "/":
+        return ("/", 0) if phase == "s" else None
+    if phase in ("s", "n"):
+        return (phase, length + 1) if length < _PART else None
+    if kind == ".":
+        return None
+    return ("s", 1) if phase == "@" else ("n", 1)

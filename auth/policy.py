@@ -6,8 +6,9 @@
     on = ["maps", "@geo/*"]
 
 Deny beats allow; what nothing allows is denied. What is allowed to `anonymous` is allowed to everybody; what is denied
-to it, to those alone who did not log in. A token may do at most what it was made for: of that, what its owner may do
-(or everything, if it has none: who has the store's own credentials made it), and what rules name it for.
+to it, to those alone who did not log in. A token may do what it was made for, as far as its owner may (one without an
+owner, which somebody made with the store's own credentials, all of it). Rules that name a token can only take from
+that: users choose the names of theirs, and must gain nothing by calling one as a rule does.
 Administration that belongs to no dataset (policy, tokens of others) is `admin` on `*`.
 
 A policy is immutable; any thread. Answers are remembered, up to a bound.
@@ -19,14 +20,18 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from auth.patterns import EVERYTHING, check_pattern, fits
+from auth.patterns import EVERYTHING, can_fit, check_pattern, fits
 from auth.principal import ANONYMOUS, Action, Kind, Principal
 
 LARGEST: Final = 1 << 20  # bytes of a policy's text
 MOST_RULES: Final = 10_000
 AUTHENTICATED: Final = "authenticated"
+LONGEST_NAME: Final = 256  # characters of a principal's name
 _REMEMBERED: Final = 20_000  # answers
-_NAMED: Final = re.compile(r"(user|group|token):[^\x00-\x1f\x7f]{1,256}")
+_LONGEST_DATASET: Final = 200  # characters of a name that answers are remembered for; longer ones are no dataset's
+_NAMED: Final = re.compile(r"(user|group|token):(.+)", re.DOTALL)
+_HEADER: Final = re.compile(r"""\s*\[\[\s*(rule|"rule"|'rule')\s*\]\]\s*(#.*)?""", re.DOTALL)
+_SHOWN: Final = 80  # of a bad text, characters repeated in the message
 _OTHERS: Final = f"{AUTHENTICATED} or {ANONYMOUS}"
 _KEYS: Final = frozenset(("allow", "deny", "to", "on"))
 
@@ -78,6 +83,8 @@ class Policy:
         answer = self._answers.get(key)
         if answer is None:
             answer = self.decide(principal, action, dataset).allowed
+            if len(dataset) > _LONGEST_DATASET:
+                return answer
             if len(self._answers) >= _REMEMBERED:
                 self._answers.clear()
             self._answers[key] = answer
@@ -101,7 +108,8 @@ class Policy:
         if self.open_to_all:
             return True
         if principal.kind is Kind.TOKEN:
-            return any(Action.READ in grant.actions for grant in principal.grants)
+            granted = any(Action.READ in grant.actions for grant in principal.grants)
+            return granted and (principal.owner is None or self.may_read_some(principal.owner))
         names = _names(principal)
         return any(rule.allows and Action.READ in rule.actions and names & {*rule.to} for rule in self.rules)
 
@@ -111,24 +119,50 @@ class Policy:
             return Decision(allowed=False, why=f"{token} was not made for it")
         if token.owner is None:
             return Decision(allowed=True, why=f"{token} was made for {granted}, with the store's own credentials")
-        for rule in self._fitting(token, action, dataset):
-            if str(token) in rule.to:
-                return Decision(allowed=True, why=f"{token} was made for {granted}, and allowed by {rule}", rule=rule)
         owner = self.decide(token.owner, action, dataset)
         return owner._replace(why=f"{token} was made for {granted} by {token.owner}, for whom it is {owner.why}")
 
     def _fitting(self, principal: Principal, action: Action, dataset: str) -> Iterator[Rule]:
         names = _names(principal)
+        denied = names if principal.kind is Kind.ANONYMOUS else names - {str(ANONYMOUS)}
         for rule in self.rules:
-            if action not in rule.actions or not any(fits(pattern, dataset) for pattern in rule.on):
-                continue
-            to = names if rule.allows or principal == ANONYMOUS else names - {str(ANONYMOUS)}
-            if not to.isdisjoint(rule.to):
+            to = names if rule.allows else denied
+            if action in rule.actions and not to.isdisjoint(rule.to) and any(fits(name, dataset) for name in rule.on):
                 yield rule
+
+
+def warnings(policy: Policy) -> list[str]:
+    """Say what rules hold that can have no effect, a line each: mostly a mistake."""
+    said = []
+    for rule in policy.rules:
+        where = f"line {rule.line}: rule {rule.number}"
+        said += [f"{where}: {pattern!r} can fit no dataset's name" for pattern in rule.on if not can_fit(pattern)]
+        if rule.allows:
+            said += [
+                f"{where}: allows {name} nothing: a token may do what it was made for, as far as its owner may"
+                for name in rule.to
+                if name.startswith(f"{Kind.TOKEN}:")
+            ]
+    return said
 
 
 OPEN: Final = Policy((), open_to_all=True)
 CLOSED: Final = Policy(())
+
+
+def policy_text(data: bytes) -> str:
+    """Return what a file or an object with a policy says.
+
+    Raises:
+        PolicyError: it is too large, or no UTF-8.
+    """
+    if len(data) > LARGEST:
+        raise PolicyError(f"line 1: larger than {LARGEST} bytes: not a policy")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise PolicyError(f"line {line}: not UTF-8") from error
 
 
 def parse_policy(text: str) -> Policy:
@@ -142,28 +176,36 @@ def parse_policy(text: str) -> Policy:
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # nested without end
-        raise PolicyError(f"not TOML: {error}") from error
+        raise PolicyError(_no_toml(text, str(error))) from error
     for key in document:
         if key != "rule":
             raise PolicyError(
-                f"line {_line_of(text, key)}: there is no {key!r} in a policy, which is a list of [[rule]]"
+                f"line {_line_of(text, key)}: there is no {key[:_SHOWN]!r} in a policy, which is a list of [[rule]]"
             )
     tables = document.get("rule", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise PolicyError("line 1: rules are written [[rule]]")
     if len(tables) > MOST_RULES:
         raise PolicyError(f"line 1: more than {MOST_RULES} rules")
-    lines = [number for number, line in enumerate(text.splitlines(), 1) if line.split("#")[0].strip() == "[[rule]]"]
-    lines += [1] * (len(tables) - len(lines))  # written in another way, such as inline
+    lines = [number for number, line in enumerate(text.split("\n"), 1) if _HEADER.fullmatch(line)]
+    if len(lines) != len(tables):  # written in another way, such as inline
+        lines = [1] * len(tables)
     rules = tuple(_rule(number, lines[number - 1], table) for number, table in enumerate(tables, 1))
     return Policy(rules, digest=hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest())
+
+
+def _no_toml(text: str, why: str) -> str:
+    """Say where it is no TOML: the parser's own word for that stands at the end of what it says, if it has one."""
+    found = re.search(r" \(at line (\d+), column \d+\)$", why)
+    line = int(found[1]) if found else text.rstrip("\n").count("\n") + 1 if why.endswith("(at end of document)") else 1
+    return f"line {line}: not TOML: {why[:200]}"
 
 
 def _rule(number: int, line: int, table: dict[str, Any]) -> Rule:
     where = f"line {line}: rule {number}"
     unknown = sorted(table.keys() - _KEYS)
     if unknown:
-        raise PolicyError(f"{where}: there is no {unknown[0]!r}; a rule has allow or deny, to, and on")
+        raise PolicyError(f"{where}: there is no {unknown[0][:_SHOWN]!r}; a rule has allow or deny, to, and on")
     if ("allow" in table) == ("deny" in table):
         raise PolicyError(f"{where}: it must have either allow or deny")
     allows = "allow" in table
@@ -171,17 +213,28 @@ def _rule(number: int, line: int, table: dict[str, Any]) -> Rule:
     known = {str(action) for action in Action}
     for action in actions:
         if action not in known:
-            raise PolicyError(f"{where}: {action!r} is no action; there are {', '.join(Action)}")
+            raise PolicyError(f"{where}: {action[:_SHOWN]!r} is no action; there are {', '.join(Action)}")
     to, on = _words(where, "to", table), _words(where, "on", table)
     for name in to:
-        if name not in (AUTHENTICATED, str(ANONYMOUS)) and not _NAMED.fullmatch(name):
-            raise PolicyError(f"{where}: {name!r} is no principal: write user:NAME, group:NAME, token:NAME, {_OTHERS}")
+        if not _is_principal(name):
+            raise PolicyError(
+                f"{where}: {name[:_SHOWN]!r} is no principal: write user:NAME, group:NAME, token:NAME, {_OTHERS}"
+            )
     for pattern in on:
         try:
             check_pattern(pattern)
         except ValueError as error:
             raise PolicyError(f"{where}: {error}") from error
     return Rule(number, line, allows, frozenset(map(Action, actions)), to, on)
+
+
+def _is_principal(text: str) -> bool:
+    if text in (AUTHENTICATED, str(ANONYMOUS)):
+        return True
+    found = _NAMED.fullmatch(text)
+    if found is None or len(found[2]) > LONGEST_NAME:
+        return False
+    return found[2].isprintable() and found[2] == found[2].strip()  # a rule for a misspelt name would do nothing
 
 
 def _words(where: str, key: str, table: dict[str, Any]) -> tuple[str, ...]:
@@ -195,7 +248,7 @@ _EXAMPLES: Final = {"allow": "read", "deny": "read", "to": "group:staff", "on": 
 
 
 def _line_of(text: str, key: str) -> int:
-    return next((n for n, line in enumerate(text.splitlines(), 1) if line.strip().strip("[ \"'").startswith(key)), 1)
+    return next((n for n, line in enumerate(text.split("\n"), 1) if line.strip().strip("[ \"'").startswith(key)), 1)
 
 
 def _names(principal: Principal) -> frozenset[str]:
