@@ -17,11 +17,12 @@ from gateway.supervisor import Group, Supervisor
 from store.objects.retry import Backoff
 from store.root import StoreRoot
 from store.secret import Secret
-from store.vfs.tree import FileTree
 
 if TYPE_CHECKING:
+    from gateway.stores import Opened
     from gateway.tls import Contexts
     from nfs.tls import Tls
+    from store.vfs.storetree import StoreTree
 
 SERVING: Final = Backoff(attempts=6, give_up_s=5.0, answer_s=5.0)
 MOST_WORKERS: Final = 256  # of one kind; more than any machine's cores, less than its descriptors
@@ -44,8 +45,20 @@ INTERFACES: Final = (
 )
 
 
-def build_tree(settings: Settings) -> tuple[FileTree, bytes]:
-    """Open the store and return its tree, with the key that NFS handles are authenticated with."""
+class Built(NamedTuple):
+    """An open store, as a worker serves it."""
+
+    tree: "StoreTree"
+    opened: "Opened"
+
+    @property
+    def handle_key(self) -> bytes:
+        """Return what NFS handles are authenticated with, and the cookies of browsers derived from."""
+        return self.tree.handle_key
+
+
+def build_tree(settings: Settings) -> Built:
+    """Open the store and its tree."""
     from gateway.stores import Options, open_store
     from store.vfs.opening import open_tree
 
@@ -70,7 +83,7 @@ def build_tree(settings: Settings) -> tuple[FileTree, bytes]:
         cache_disk=settings.cache.disk,
         cache_key=key,
     )
-    return tree, tree.handle_key
+    return Built(tree, opened)
 
 
 def cache_key(settings: Settings, root: StoreRoot) -> Secret | None:
@@ -99,7 +112,7 @@ def http_server(settings: Settings, listener: socket.socket) -> Server:
     from gateway.web.app import make_fast_lane, make_wsgi_app
     from gateway.web.server import HttpLimits, HttpServer
 
-    tree, _ = build_tree(settings)
+    built = build_tree(settings)
     access = None
     if settings.http.access_log:
         try:
@@ -110,7 +123,12 @@ def http_server(settings: Settings, listener: socket.socket) -> Server:
             ) from error
     limits = HttpLimits(idle=affordable(HttpLimits().idle, each=1))
     return HttpServer(
-        listener, make_wsgi_app(tree), lane=make_fast_lane(tree), limits=limits, access=access, tls=http_tls(settings)
+        listener,
+        make_wsgi_app(built.tree),
+        lane=make_fast_lane(built.tree),
+        limits=limits,
+        access=access,
+        tls=http_tls(settings),
     )
 
 
@@ -132,7 +150,7 @@ def nfs_server(settings: Settings, listener: socket.socket) -> Server:
     from nfs.limits import DESCRIPTORS, Limits
     from nfs.server import NfsServer
 
-    tree, handle_key = build_tree(settings)
+    built = build_tree(settings)
     limits = Limits(
         connections=affordable(settings.nfs.connections, each=DESCRIPTORS),
         in_flight_bytes=settings.nfs.in_flight,
@@ -141,8 +159,8 @@ def nfs_server(settings: Settings, listener: socket.socket) -> Server:
     )
     return NfsServer(
         listener,
-        tree,
-        handle_key=handle_key,
+        built.tree,
+        handle_key=built.handle_key,
         limits=limits,
         small_fileids=settings.nfs.small_fileids,
         tls=nfs_tls(settings),

@@ -137,7 +137,7 @@ def test_a_gateway_whose_key_cannot_be_made_serves_without_a_disk_cache_and_says
 ) -> None:
     settings = store_with_cache(tmp_path)
     (key_file().parent / "local.key.lock").mkdir(parents=True)  # so that not even root can make the key
-    tree, _ = build_tree(settings)
+    tree = build_tree(settings).tree
     assert not tree.children(tree.root()).entries
     closed(tree)
     assert not (tmp_path / "cache" / "blocks").exists()
@@ -154,7 +154,7 @@ def test_a_gateway_does_not_start_with_a_key_that_others_may_read(tmp_path: Path
 
 def test_no_key_is_made_where_nothing_is_cached(tmp_path: Path) -> None:
     settings = store_with_cache(tmp_path, cache_disk="0")
-    tree, _ = build_tree(settings)
+    tree = build_tree(settings).tree
     closed(tree)
     assert not key_file().exists()
 
