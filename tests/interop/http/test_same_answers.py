@@ -1,5 +1,6 @@
 """What is answered without a thread is answered as a thread would: one corpus of requests, to both ways."""
 
+import os
 import re
 import socket
 from collections.abc import Iterator
@@ -7,13 +8,16 @@ from typing import Final, NamedTuple
 
 import pytest
 
+from gateway.tls import Contexts, TlsFiles
 from gateway.web.app import make_fast_lane, make_wsgi_app
 from tests.conformance.tree_cases import SAMPLE
-from tests.interop.http.serving import Serving, serving
+from tests.interop.http.serving import Secured, Serving, serving
+from tests.support.authority import Authority
 from tests.support.trees import MemoryTree
 
 FILE: Final = b"/webdav/geo/1.0.0/a.txt"
 HOST: Final = b"Host: x\r\n"
+UNLIKE: Final = (b"date:", b"x-request-id:", b"strict-transport-security:")
 ALLPROP: Final = b'<?xml version="1.0"?><D:propfind xmlns:D="DAV:"><D:allprop/></D:propfind>'
 NAMED: Final = b'<D:propfind xmlns:D="DAV:"><D:prop><D:getetag/><D:none/></D:prop></D:propfind>'
 
@@ -23,23 +27,31 @@ class Both(NamedTuple):
 
     quick: Serving
     threads: Serving
+    secured: Serving  # the quick one, by TLS
 
 
 @pytest.fixture(scope="module")
-def both() -> Iterator[Both]:
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     tree = MemoryTree()
     tree.publish("geo", "1.0.0", SAMPLE)
     tree.publish("geo", "latest", SAMPLE)
     tree.publish("@nl/roads", "1.0.0", SAMPLE)
     app = make_wsgi_app(tree)
-    with serving(app, lane=make_fast_lane(tree)) as quick, serving(app) as threads:
-        yield Both(quick, threads)
+    cert, key = map(os.fspath, Authority().issue("server").write(tmp_path_factory.mktemp("tls"), "server"))
+    tls = Contexts(TlsFiles(cert, key))
+    with (
+        serving(app, lane=make_fast_lane(tree)) as quick,
+        serving(app) as threads,
+        serving(app, lane=make_fast_lane(tree), tls=tls) as secured,
+    ):
+        yield Both(quick, threads, secured)
 
 
-def said(server: Serving, parts: list[bytes]) -> bytes:
+def said(server: Serving, parts: list[bytes], *, tls: bool = False) -> bytes:
     """Send a connection's bytes, part by part, and return all that comes back."""
-    with server.connect() as sock:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with server.connect_tls() if tls else server.connect() as sock:
+        raw = sock.sock if isinstance(sock, Secured) else sock
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         received = bytearray()
         try:
             for part in parts:
@@ -57,7 +69,7 @@ def plain(answer: bytes) -> bytes:
 
     def ordered(head: re.Match[bytes]) -> bytes:
         first, *fields = head[0].split(b"\r\n")
-        kept = (line for line in fields if line and not line.lower().startswith((b"date:", b"x-request-id:")))
+        kept = (line for line in fields if line and not line.lower().startswith(UNLIKE))
         return b"\r\n".join([first, *sorted(kept)]) + b"\r\n\r\n"
 
     heads = re.compile(rb"HTTP/1\.1 [0-9]{3} [^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n")
@@ -182,6 +194,22 @@ def test_both_ways_answer_alike(both: Both, name: str) -> None:
     request = CORPUS[name]
     for _ in range(2):  # the second time what was answered before may be given again
         assert plain(said(both.quick, [request])) == plain(said(both.threads, [request]))
+
+
+@pytest.mark.parametrize("name", CORPUS)
+def test_tls_changes_no_answer(both: Both, name: str) -> None:
+    request = CORPUS[name]
+    for _ in range(2):
+        assert plain(said(both.secured, [request], tls=True)) == plain(said(both.threads, [request]))
+
+
+@pytest.mark.parametrize("name", ["twice", "propfind of a file", "a range after the whole", "a bare LF", "chunks"])
+def test_a_request_may_be_cut_into_records_anywhere(both: Both, name: str) -> None:
+    request = CORPUS[name]
+    whole = plain(said(both.threads, [request]))
+    for at in range(1, len(request), 7):
+        assert plain(said(both.secured, [request[:at], request[at:]], tls=True)) == whole
+    assert plain(said(both.secured, [request[at : at + 1] for at in range(len(request))], tls=True)) == whole
 
 
 @pytest.mark.parametrize("name", ["twice", "propfind of a file", "a range after the whole", "a bare LF", "chunks"])
