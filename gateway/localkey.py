@@ -5,7 +5,7 @@
 
 It is made when it is first needed, and may be deleted at any time: what was cached is worthless then, and begins anew.
 It lies apart from the cache, so that a copy of the cache folder does not hold it. Processes that need it at once agree
-on one by a lock. Plain functions; any thread; a keyring may wait for its user, for KEYRING_S at most.
+on one by a lock. Plain functions; any thread; a keyring may wait for its user (`gateway.keyrings`).
 """
 
 import base64
@@ -15,19 +15,17 @@ import fcntl
 import os
 import secrets
 import stat
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Final
 
 from gateway.config import KEYRING, ConfigError, Settings, state_dir
+from gateway.keyrings import SERVICE, NoKeyring, ask_keyring
 from store.secret import Secret
 
 KEY_SIZE: Final = 32
-SERVICE: Final = "aetherfs"  # under these two names it lies in a keyring
-ENTRY: Final = "disk cache"
-KEYRING_S: Final = 60.0  # a locked keyring asks its user, who may not be there
+ENTRY: Final = "disk cache"  # under this name it lies in a keyring
 _RATHER: Final = 'or set cache.key = "file"'
 
 
@@ -146,31 +144,7 @@ def _parse(text: str) -> Secret:
 
 
 def _ask(question: Callable[[ModuleType], str | None]) -> str | None:
-    """Ask in a thread of its own: a keyring that waits for somebody at a screen would hold the gateway for ever."""
     try:
-        import keyring
-    except ImportError as error:
-        raise ConfigError(
-            f'cache.key is "keyring", and its library is not installed: pip install "aetherfs[keyring]", {_RATHER}'
-        ) from error
-    answer: list[str | None] = []
-    why = f"it did not answer within {KEYRING_S:.0f} s"
-
-    def run() -> None:
-        nonlocal why
-        try:
-            answer.append(question(keyring))
-        except Exception as error:  # each kind of keyring has errors of its own
-            kind = type(error).__name__
-            # The library's own words for this are about installing others.
-            why = "there is none" if kind == "NoKeyringError" else next(iter(str(error).strip().splitlines()), kind)
-
-    asking = threading.Thread(target=run, name="keyring", daemon=True)
-    asking.start()
-    asking.join(KEYRING_S)
-    if not answer:
-        raise ConfigError(
-            f'cache.key is "keyring", and no keyring can be used ({why}): start or unlock one (GNOME Keyring, '
-            f"KWallet, ...) in the session of this process, {_RATHER}"
-        )
-    return answer[0]
+        return ask_keyring(question)
+    except NoKeyring as error:
+        raise ConfigError(f'cache.key is "keyring", and {error}, {_RATHER}') from error

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import localkey
+from gateway import keyrings, localkey
 from gateway.app import build_tree
 from gateway.config import ConfigError, Settings, load
 from gateway.doctor import examine
@@ -198,7 +198,7 @@ def test_a_keyring_that_keeps_nothing_is_refused(keyring: Keyring) -> None:
 
 @pytest.mark.parametrize("text", ["", "no base64!", "c2hvcnQ="])
 def test_what_is_no_key_in_a_keyring_is_refused_and_not_shown(keyring: Keyring, text: str) -> None:
-    keyring.kept[localkey.SERVICE, localkey.ENTRY] = text
+    keyring.kept[keyrings.SERVICE, localkey.ENTRY] = text
     with pytest.raises(ConfigError, match="keyring del aetherfs 'disk cache'") as caught:
         local_key(KEYRING)
     assert not text or text not in str(caught.value)
@@ -226,7 +226,7 @@ def test_a_keyring_that_fails_or_never_answers_is_not_waited_for(
         return None
 
     monkeypatch.setattr(keyring, "get_password", waits)
-    monkeypatch.setattr(localkey, "KEYRING_S", 0.1)
+    monkeypatch.setattr(keyrings, "KEYRING_S", 0.1)
     with pytest.raises(ConfigError, match="did not answer within"):
         local_key(KEYRING)
     asked.set()
