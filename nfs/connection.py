@@ -27,9 +27,9 @@ from typing import Final, NamedTuple
 
 import structlog
 
+from nfs.access import Access
 from nfs.dispatch import Runnable, give_up, parse, run, run_blocking
-from nfs.export import Export
-from nfs.hot import FastLane, Replies
+from nfs.hot import FastLane
 from nfs.limits import LEAST_BYTES, InFlight, Limits
 from nfs.outgoing import MAX_PARTS, Batch
 from nfs.securing import secure, tell
@@ -73,9 +73,7 @@ class Connection:
     def __init__(
         self,
         sock: socket.socket,
-        host: bytes,
-        export: Export,
-        replies: Replies,
+        access: Access,
         submit: Submit,
         limits: Limits,
         in_flight: InFlight,
@@ -87,21 +85,18 @@ class Connection:
         Args:
             sock: connected and blocking; `recv` gives up after `limits.record_s`, `send` after at most `limits.send_s`,
                 or sooner, so that it is known when the client took something last. Closed when `serve` returns.
-            host: the peer's address, as DUMP shows it.
-            export: what is served.
-            replies: the memory of replies, shared by all connections.
+            access: what the peer may see.
             submit: runs a job of a host on the pool.
             limits: the server's limits.
             in_flight: counts the bytes of all connections.
             relieve: called when these are too many.
             tls: how TLS is spoken; `None`: not.
         """
-        self.host = host
-        self._sock, self._export, self._replies, self._submit = sock, export, replies, submit
+        self.host = access.host
+        self._sock, self._access, self._submit = sock, access, submit
         self._limits, self._in_flight, self._relieve, self._tls = limits, in_flight, relieve, tls
         self._stream: SecureStream | None = None  # None: in the clear
-        self._view = WarmView(export, host)
-        self._fast = FastLane(export, replies)
+        self._fast = FastLane(access)
         self._reader = RecordReader(limits.record_bytes)
         self._batch = Batch()
         self._waiting: deque[_Cold] = deque()  # not yet handed to the pool
@@ -235,6 +230,7 @@ class Connection:
 
     def _answer_all(self, records: list[bytes]) -> None:
         self._keep_time(progress=bool(records))
+        self._fast.begin(self._heard_s)
         for record in records:
             if not self._fast.answer(record, self._batch):
                 self._answer(record, last=record is records[-1])
@@ -265,7 +261,9 @@ class Connection:
         stream = secure(self._sock, tls.contexts.current, timeout_s=self._limits.handshake_s)
         self._heard_s = time.monotonic()
         # What was trusted in the clear is to be looked at again.
-        self._stream, self._fast = stream, FastLane(self._export, self._replies)
+        self._stream = stream
+        self._access.secure(stream.certificate)
+        self._fast = FastLane(self._access)
         self._open(stream)
 
     def _check_time(self, now_s: float) -> None:
@@ -290,13 +288,13 @@ class Connection:
             return
         if call.prog == NFS_PROGRAM and call.proc:  # others are answered in ways that are refused to the fast lane's
             self._fast.trust(record, call.args_at)
-        self._view.lasting = True
+        view = WarmView(self._access.export, self.host, self._access)
         try:
-            results = run(record, runnable, self._view)
+            results = run(record, runnable, view)
         except NotWarm:
             self._wait(record, runnable)
             return
-        self._batch.reply(self._finished(record, runnable, results, lasting=self._view.lasting))
+        self._batch.reply(self._finished(record, runnable, results, view))
 
     def _wait(self, record: bytes, runnable: Runnable) -> None:
         """Have a call run where it may block, when it is its turn."""
@@ -354,9 +352,9 @@ class Connection:
         """Run a call on the pool."""
         if ticket not in self._pending:  # its time ran out, or the client is gone
             return
-        view = BlockingView(self._export, self.host)
+        view = BlockingView(self._access.export, self.host, self._access)
         results = run_blocking(record, runnable, view)
-        reply = self._finished(record, runnable, results, lasting=view.lasting)
+        reply = self._finished(record, runnable, results, view)
         if ticket not in self._pending:
             return
         self._done.append(_Done(ticket, reply))
@@ -367,18 +365,18 @@ class Connection:
             self._wake_out.send(b"\0")
 
     def _given_up(self, record: bytes, runnable: Runnable) -> list[Buffer]:
-        results = give_up(record, runnable, LateView(self._export, self.host))
+        results = give_up(record, runnable, LateView(self._access.export, self.host, self._access))
         xid = runnable.call.xid
         return [refused(xid, results)] if isinstance(results, accept_stat) else accepted(xid, results)
 
     def _finished(
-        self, record: bytes, runnable: Runnable, results: list[Buffer] | accept_stat, *, lasting: bool
+        self, record: bytes, runnable: Runnable, results: list[Buffer] | accept_stat, view: WarmView | BlockingView
     ) -> list[Buffer]:
         call = runnable.call
         if isinstance(results, accept_stat):
             return [refused(call.xid, results)]
-        if lasting and call.prog == NFS_PROGRAM:
-            self._replies.remember(call.proc, record[call.args_at :], results)
+        if view.lasting and call.prog == NFS_PROGRAM:
+            view.kept.remember(call.proc, record[call.args_at :], results)
         return accepted(call.xid, results)
 
     # Sending

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 import structlog
 
 from nfs.fhandle import BadHandle
+from nfs.grants import GrantRefused
 from nfs.seldom import Seldom
 from nfs.status import status_of
 from nfs.table import PROGRAMS, Procedure
@@ -70,7 +71,7 @@ def run(record: bytes, runnable: Runnable, view: View) -> list[Buffer] | accept_
         procedure.result.encode(procedure.handler(args, view), out)
     except NotWarm:
         raise
-    except (StoreError, BadHandle) as error:
+    except (StoreError, BadHandle, GrantRefused) as error:
         view.lasting = False
         return _failed(runnable, status_of(error), str(error))
     except Exception:  # the shell for what nobody foresaw: said here alone, and the peer gets an answer

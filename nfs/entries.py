@@ -25,16 +25,17 @@ _BARE: Final = struct.Struct(">QII")  # cookie, no attributes, no handle
 class PlusPage:
     """Entries of one reply, for as long as they fit."""
 
-    def __init__(self, export: Export, within: int, left: int, names_left: int) -> None:
+    def __init__(self, export: Export, within: int, grant: bytes, left: int, names_left: int) -> None:
         """Begin.
 
         Args:
             export: what is served.
             within: the export, in the other sense, of the folder's handle.
+            grant: of the folder's handle.
             left: bytes for all entries.
             names_left: bytes for names, fileids and cookies alone.
         """
-        self._export, self._within = export, within
+        self._export, self._within, self._grant = export, within, grant
         self._left, self._names_left = left, names_left
         self._parts: list[bytes] = []
         self.full = left < 0
@@ -56,13 +57,13 @@ class PlusPage:
         if node is None:
             self._parts.append(head + _BARE.pack(cookie, 0, 0))
         else:
-            handle, fattr3 = self._export.outward(node, self._within)
+            handle, fattr3 = self._export.outward(node, self._within, self._grant)
             self._parts.append(head + _TAIL.pack(cookie, 1, fattr3, 1, NFS3_FHSIZE, handle))
         return True
 
     def add(self, entries: Sequence[Entry], shift: int) -> int:
         """Add entries, their cookies `shift` higher, until one does not fit; return how many were dealt with."""
-        export, within, parts = self._export, self._within, self._parts
+        export, within, grant, parts = self._export, self._within, self._grant, self._parts
         attributes, outward, number_of = export.attributes, export.outward, export.fileid
         left, names_left = self._left, self._names_left
         state: tuple[object, ...] = ()
@@ -81,10 +82,10 @@ class PlusPage:
             if place.space is Space.STATE:
                 if place[:4] != state:
                     state = place[:4]
-                    handle_of = export.handles.of_state(place, within)
+                    handle_of = export.handles.of_state(place, within, grant)
                 fattr3, handle = attributes(node), handle_of(place.record)
             else:
-                handle, fattr3 = outward(node, within)
+                handle, fattr3 = outward(node, within, grant)
             parts += (
                 _HEAD.pack(1, number_of(node), size),
                 name,

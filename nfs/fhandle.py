@@ -10,7 +10,7 @@
                            take them for one folder in two places and move its one entry back and forth
     20      16    bytes    the first half of the manifest's id
     36      6     number   record in the manifest
-    42      8     bytes    grant: the token that it was handed out for, zeros for none
+    42      8     bytes    grant: by what it was handed out, a token or a rule (nfs.grants); zeros for what needs none
     50      14    bytes    MAC: keyed BLAKE3 of the 50 bytes before, cut short
 
 Numbers are big-endian. Whoever has no key can neither make a handle nor turn one into another.
@@ -36,6 +36,8 @@ NO_GRANT: Final = bytes(8)
 _BODY: Final = struct.Struct(">BBHIQI16sHI8s")  # 48-bit numbers as their upper 16 and lower 32 bits
 _EXPORT: Final = slice(2, 8)
 _RECORD_AT: Final = 36
+GRANT_AT: Final = 42
+GRANT_END: Final = 50
 _MAC_BYTES: Final = HANDLE_BYTES - _BODY.size
 _KEY_CONTEXT: Final = "aetherfs 2026 NFS file handle, layout 1"
 
@@ -89,10 +91,10 @@ class FileHandles:
         )
         return body + self._mac(body)
 
-    def of_state(self, place: Place, export: int) -> Callable[[int], bytes]:
+    def of_state(self, place: Place, export: int, grant: bytes = NO_GRANT) -> Callable[[int], bytes]:
         """Return what makes handles of records in the state of `place`, many at a time, as `encode` makes them."""
         head = self.encode(place, export=export)[:_RECORD_AT]
-        key, mac_bytes, grant = self._key, _MAC_BYTES, NO_GRANT
+        key, mac_bytes = self._key, _MAC_BYTES
 
         def handle_of(record: int) -> bytes:
             body = head + record.to_bytes(6, "big") + grant
@@ -131,6 +133,11 @@ class FileHandles:
 def export_in(handle: bytes) -> int:
     """Return the export in a handle that was found right before."""
     return int.from_bytes(handle[_EXPORT], "big")
+
+
+def grant_in(handle: bytes) -> bytes:
+    """Return the grant in a handle that was found right before."""
+    return handle[GRANT_AT:GRANT_END]
 
 
 _ROOT_DOMAIN: Final = b"root of an export"  # with a handle longer than any body, so that no MAC is such a digest

@@ -1,72 +1,56 @@
 """The short way for what clients ask most: replies kept as bytes, and READ put together without codecs.
 
-A reply about nodes that never change is computed once, by the table, and given again for ever to any call with the same
-procedure and arguments. READ's data is not kept here: the tree keeps chunks, and their views go out as they are. A test
-proves that this way and the table's answer byte for byte the same.
+A reply about nodes that never change is computed once, by the table, and given again to any call with the same
+procedure and arguments, for as long as the policy stays (`nfs.kept`), on connections whose peers may use the grant of
+its handle (`nfs.access`). READ's data is not kept here: the tree keeps chunks, and their views go out as they are. A
+test proves that this way and the table's answer byte for byte the same.
 
-Threads: `Replies` is shared by all connections; a `FastLane` belongs to one connection's thread.
+Threads: a `FastLane` belongs to one connection's thread.
 """
 
 import struct
+import time
 from typing import Final
 
-from nfs.export import Export
-from nfs.memo import Memo
+from nfs.access import Access
+from nfs.fhandle import GRANT_AT, GRANT_END
 from nfs.outgoing import JOINED, Batch
 from nfs.wire.nfs3types import FATTR3_BYTES, NFS3_FHSIZE, NFS_PROGRAM, NFS_V3, RTMAX
 from nfs.wire.record import LAST_FRAGMENT
 from nfs.wire.rpc import ACCEPTED_SUCCESS, CALL, HEADER_BYTES, RPC_VERSION
-from nfs.wire.xdr import PADDING, TRUE, Buffer
+from nfs.wire.xdr import PADDING, TRUE
 from store.vfs.tree import Kind
 
 READ: Final = 6
-LONGEST_KEY: Final = 512  # bytes: a handle and the longest lawful name fit; what is longer is not remembered
-
-# By procedure, how many replies are kept. GETATTR's are some 450 bytes with their keys, LOOKUP's 650, a page of a
-# listing up to 64 KiB: 80 MB in all at the very most.
-KEPT: Final = {1: 32768, 3: 32768, 4: 32768, 5: 4096, 16: 128, 17: 256, 19: 64, 20: 64}
-
 _SERVED: Final = struct.pack(">4I", CALL, RPC_VERSION, NFS_PROGRAM, NFS_V3) + b"\0\0\0"  # bytes 4-22 of a call
 _PROC_AT: Final = HEADER_BYTES - 1  # numbers of procedures fit in their last byte
 _READ_ARGS: Final = struct.Struct(f">I{NFS3_FHSIZE}sQI")
 _READ_HEAD: Final = struct.Struct(f">I4s{len(ACCEPTED_SUCCESS)}s8s{FATTR3_BYTES}sIII")
 _OK_WITH_ATTRIBUTES: Final = bytes(4) + TRUE
-_MARK: Final = struct.Struct(">I")
-
-Kept = tuple[bytes, bytes]  # the record mark; everything that follows the xid
-
-
-class Replies:
-    """Replies that stay right, by procedure and arguments."""
-
-    def __init__(self) -> None:
-        self.by_procedure: dict[int, Memo[bytes, Kept]] = {number: Memo(limit) for number, limit in KEPT.items()}
-
-    def remember(self, proc: int, args: bytes, results: list[Buffer]) -> None:
-        """Keep an NFS procedure's encoded results, if it is one whose replies are kept."""
-        memo = self.by_procedure.get(proc)
-        if memo is not None and len(args) <= LONGEST_KEY:
-            rest = ACCEPTED_SUCCESS + b"".join(results)
-            memo.put(args, (_MARK.pack(LAST_FRAGMENT | 4 + len(rest)), rest))
-
-    def clear(self) -> None:
-        """Forget everything."""
-        for memo in self.by_procedure.values():
-            memo.clear()
+_FH_AT: Final = 4  # in the arguments, behind its length
 
 
 class FastLane:
     """Answers calls of one connection from what is remembered."""
 
-    def __init__(self, export: Export, replies: Replies) -> None:
-        self._memos, self._remembered = replies.by_procedure, export.remembered
-        self._read_warm = export.tree.read_warm
+    def __init__(self, access: Access) -> None:
+        self._access = access
         self._auth = b""  # credential and verifier that were found good
         self._args_at = 0
+        self._grant = slice(0)  # where the grant stands in a record, for procedures that take a handle first
+        self.begin(time.monotonic())
+
+    def begin(self, now_s: float) -> None:
+        """Look at what the peer may see; to be called before calls that came together are answered."""
+        access = self._access
+        access.refresh(now_s)
+        kept = access.export.kept
+        self._shares, self._memos, self._node = access.shares, kept.replies, kept.nodes.get
 
     def trust(self, record: bytes, args_at: int) -> None:
         """Take note that a call's credential and verifier were accepted: the next calls carry the same bytes."""
         self._auth, self._args_at = record[HEADER_BYTES:args_at], args_at
+        self._grant = slice(args_at + _FH_AT + GRANT_AT, args_at + _FH_AT + GRANT_END)
 
     def answer(self, record: bytes, batch: Batch) -> bool:
         """Add the reply to a call, or return False: then the table has to answer."""
@@ -77,7 +61,7 @@ class FastLane:
         memo = self._memos.get(proc)
         if memo is not None:
             kept = memo.get(record[args_at:])
-            if kept is None:
+            if kept is None or record[self._grant] not in self._shares:
                 return False
             mark, rest = kept
             if len(rest) > JOINED:
@@ -91,8 +75,9 @@ class FastLane:
         if len(record) != args_at + _READ_ARGS.size:
             return False
         length, fh, offset, count = _READ_ARGS.unpack_from(record, args_at)
-        known = self._remembered(fh) if length == NFS3_FHSIZE else None
-        if known is None:
+        known = self._node(fh) if length == NFS3_FHSIZE else None
+        share = self._shares.get(fh[GRANT_AT:GRANT_END])
+        if known is None or share is None:
             return False
         node, fattr3 = known
         if node.kind is not Kind.FILE:
@@ -100,7 +85,7 @@ class FastLane:
         size = node.size
         count = min(count, RTMAX, max(0, size - offset))
         try:
-            data = self._read_warm(node, offset, count) if count else []
+            data = share.tree.read_warm(node, offset, count) if count else []
         except Exception:
             return False  # whatever it is, the table meets it again, logs it and answers; a bug costs one answer
         if data is None:

@@ -16,9 +16,10 @@ from typing import Final
 
 import structlog
 
+from nfs.access import Access, Exports
 from nfs.connection import Connection
 from nfs.export import Export
-from nfs.hot import Replies
+from nfs.grants import Grants, OpenGrants, Peer
 from nfs.limits import InFlight, Limits
 from nfs.pool import FairPool
 from nfs.seldom import Seldom
@@ -52,6 +53,7 @@ class NfsServer:
         gid: int = 0,
         small_fileids: bool = False,
         tls: Tls | None = None,
+        grants: Grants | None = None,
     ) -> None:
         """Prepare to serve.
 
@@ -64,11 +66,13 @@ class NfsServer:
             gid: group of everything.
             small_fileids: show fileids of 31 bits, see `Export`.
             tls: how TLS is spoken with those who ask for it; `None`: not.
+            grants: who sees what of the tree, in the place of `uid` and `gid`; `None`: everybody sees all of it.
         """
         listener.setblocking(False)  # another process may be faster than this one between `poll` and `accept`
         self._listener, self._limits = listener, limits if limits is not None else Limits()
-        self._export = Export(tree, handle_key=handle_key, uid=uid, gid=gid, small_fileids=small_fileids)
-        self._replies, self._tls = Replies(), tls
+        first = Export(tree, handle_key=handle_key, uid=uid, gid=gid, small_fileids=small_fileids)
+        self._exports, self._tls = Exports(first), tls
+        self._grants: Grants = grants if grants is not None else OpenGrants(tree, uid=uid, gid=gid)
         self._pool = FairPool(self._limits.pool_threads, name="nfs-blocking")
         self._in_flight = InFlight(self._limits.in_flight_bytes)
         self._relieved_s = 0.0  # monotonic
@@ -127,8 +131,7 @@ class NfsServer:
 
     def forget(self) -> None:
         """Drop remembered replies and nodes: to be called when a dataset was removed or hidden."""
-        self._export.forget()
-        self._replies.clear()
+        self._exports.forget()
 
     # Accepting
 
@@ -230,9 +233,7 @@ class NfsServer:
                     sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
         return Connection(
             sock,
-            host.encode(),
-            self._export,
-            self._replies,
+            Access(self._grants, self._exports, Peer(host)),
             self._pool.submit,
             self._limits,
             self._in_flight,

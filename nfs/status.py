@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from nfs.fhandle import BadHandle
+from nfs.grants import GrantRefused
 from nfs.wire.mount3 import mountstat3
 from nfs.wire.nfs3types import nfsstat3
 from nfs.wire.nlm4 import nlm4_stats
@@ -17,6 +18,7 @@ _S: Final = nfsstat3
 
 STATUS: Final[Mapping[type[Exception], nfsstat3]] = {
     BadHandle: _S.NFS3ERR_BADHANDLE,
+    GrantRefused: _S.NFS3ERR_ACCES,
     # Missing
     errors.PathMissing: _S.NFS3ERR_NOENT,
     errors.DatasetMissing: _S.NFS3ERR_NOENT,

@@ -4,7 +4,8 @@ Handlers are written once against `View`. A connection's thread first runs them 
 where memory does not suffice; the call then runs again, on a pool, on a `BlockingView`.
 
 `lasting` tells whether an answer built from a view may be given again for ever: no changing node had part in it.
-`within` is the export of the handle that was looked at last; a call's handles are all of one.
+`within` and `grant` are those of the handle that was looked at last; a call's handles are all of one. What a grant
+shows, and to whom, `nfs.access` says; no node is shown before it was asked.
 Threads: a view belongs to one thread at a time.
 """
 
@@ -12,7 +13,9 @@ from abc import ABC, abstractmethod
 from typing import Protocol, TypeVar
 
 from nfs.export import Export
-from nfs.fhandle import WHOLE_TREE, export_in
+from nfs.fhandle import NO_GRANT, WHOLE_TREE, export_in, grant_in
+from nfs.grants import GrantRefused, Share
+from nfs.kept import Kept
 from store.errors import NotWarm, StoreUnavailable
 from store.vfs.tree import FileTree, Listing, Node, Place, Usage
 
@@ -26,6 +29,7 @@ class View(Protocol):
     host: bytes  # the peer's address
     lasting: bool
     within: int
+    grant: bytes
 
     def node(self, fh: bytes) -> Node:
         """Return the node that a handle names."""
@@ -59,31 +63,80 @@ class View(Protocol):
         """Return sizes for `df`."""
         ...
 
-    def blocking_tree(self) -> FileTree:
-        """Return the tree itself, for calls that walk it."""
+    def root(self) -> Share:
+        """Return what the peer sees by itself, for calls that walk it.
+
+        Raises:
+            GrantRefused: nothing.
+        """
         ...
+
+    def by_token(self, token: str) -> Share:
+        """Return what a token shows.
+
+        Raises:
+            GrantRefused: nothing.
+        """
+        ...
+
+
+class Shares(Protocol):
+    """What the peer may see: `nfs.access.Access`."""
+
+    def share(self, grant: bytes, *, warm: bool) -> Share: ...
+    def root(self) -> Share: ...
+    def by_token(self, token: str) -> Share: ...
+
+
+class Everything:
+    """Shows all of a tree to whoever asks."""
+
+    def __init__(self, tree: FileTree) -> None:
+        self._share = Share(tree)
+
+    def share(self, grant: bytes, *, warm: bool) -> Share:
+        if grant != NO_GRANT:
+            raise GrantRefused("no tokens are taken here")
+        return self._share
+
+    def root(self) -> Share:
+        return self._share
+
+    def by_token(self, token: str) -> Share:
+        raise GrantRefused("no tokens are taken here")
 
 
 class _TreeView(ABC):
     """What both views share: handles and parents that are remembered, `.` and `..`, and what makes an answer pass."""
 
-    def __init__(self, export: Export, host: bytes) -> None:
-        self.export, self.host, self.lasting, self.within = export, host, True, WHOLE_TREE
+    warm: bool
+
+    def __init__(self, export: Export, host: bytes, shares: Shares | None = None) -> None:
+        self.export, self.host, self.lasting, self.within, self.grant = export, host, True, WHOLE_TREE, NO_GRANT
+        self.kept: Kept = export.kept  # from before anything was asked
+        self._shares: Shares = shares if shares is not None else Everything(export.tree)
         self._tree = export.tree
 
     def node(self, fh: bytes) -> Node:
-        known = self.export.remembered(fh)
+        known = self.kept.nodes.get(fh)
         if known is not None:
+            self._show(grant_in(fh))
             self.within = export_in(fh)
             return known[0]
         handle = self.export.handles.decode(fh)
+        self._show(handle.grant)
         self.within = handle.export
         node = self._met(self._find(handle.place))
-        self.export.remember(fh, node, handle.export)
+        if not node.changing:
+            self.kept.nodes.put(fh, self.export.known(node, handle.export, handle.grant))
         return node
 
+    def _show(self, grant: bytes) -> None:
+        self._tree = self._shares.share(grant, warm=self.warm).tree
+        self.grant = grant
+
     def outward(self, node: Node) -> tuple[bytes, bytes]:
-        return self.export.outward(node, self.within)
+        return self.export.outward(node, self.within, self.grant)
 
     def lookup(self, folder: Node, name: bytes) -> Node:
         if name == b".":
@@ -122,6 +175,8 @@ class _TreeView(ABC):
 class WarmView(_TreeView):
     """Answers from memory, or raises `NotWarm`; never waits."""
 
+    warm = True
+
     def children(self, folder: Node, after: int, limit: int, verifier: bytes) -> Listing:
         return _warm(self._tree.children_warm(folder, after=after, limit=limit, verifier=verifier))
 
@@ -134,7 +189,10 @@ class WarmView(_TreeView):
     def usage(self, node: Node) -> Usage:
         raise NotWarm
 
-    def blocking_tree(self) -> FileTree:
+    def root(self) -> Share:
+        raise NotWarm
+
+    def by_token(self, token: str) -> Share:
         raise NotWarm
 
     def _find(self, place: Place) -> Node:
@@ -160,6 +218,8 @@ class LateView(WarmView):
 class BlockingView(_TreeView):
     """Answers whatever it takes."""
 
+    warm = False
+
     def children(self, folder: Node, after: int, limit: int, verifier: bytes) -> Listing:
         return self._tree.children(folder, after=after, limit=limit, verifier=verifier)
 
@@ -172,9 +232,13 @@ class BlockingView(_TreeView):
     def usage(self, node: Node) -> Usage:
         return self._tree.usage(node)
 
-    def blocking_tree(self) -> FileTree:
+    def root(self) -> Share:
         self.lasting = False
-        return self._tree
+        return self._shares.root()
+
+    def by_token(self, token: str) -> Share:
+        self.lasting = False
+        return self._shares.by_token(token)
 
     def _find(self, place: Place) -> Node:
         return self._tree.node(place)

@@ -95,7 +95,7 @@ def readdirplus3(args: READDIRPLUS3args, view: View) -> Result[READDIRPLUS3resok
     if refusal is not None:
         return Result(refusal, resfail=view.outward(folder)[1])
     left = min(args.maxcount, DTPREF) - FRAME_BYTES
-    page = PlusPage(view.export, view.within, left, args.dircount)
+    page = PlusPage(view.export, view.within, view.grant, left, args.dircount)
     name_bytes = NAME_BYTES + LEAST_NAME_BYTES
     most = min(left // (name_bytes + PLUS_BYTES), args.dircount // name_bytes)
     end = _fill(folder, args.cookie, args.cookieverf, most + 1, page, view)

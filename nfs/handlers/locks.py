@@ -12,6 +12,7 @@ Each answer carries the call's cookie, so failures are told here and not by the 
 from typing import Final
 
 from nfs.fhandle import BadHandle
+from nfs.grants import GrantRefused
 from nfs.status import lock_stats_of
 from nfs.view import View
 from nfs.wire.nlm4 import (
@@ -100,6 +101,6 @@ def _about_handle(fh: bytes, view: View) -> nlm4_stats | None:
         node = view.node(fh)
     except NotWarm:
         raise
-    except (StoreError, BadHandle) as error:
+    except (StoreError, BadHandle, GrantRefused) as error:
         return lock_stats_of(error)
     return None if node.kind is Kind.FILE else nlm4_stats.NLM4_FAILED

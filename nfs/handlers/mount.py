@@ -3,6 +3,7 @@
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
+from nfs.grants import GrantRefused
 from nfs.view import View
 from nfs.wire.mount3 import MAX_LISTED, exportnode, mountbody, mountres3, mountres3_ok, mountstat3
 from nfs.wire.nfs3types import NAME_MAX
@@ -11,6 +12,7 @@ from store.errors import NotAFolder, PathMissing
 from store.vfs.tree import FileTree, Kind, Node, Space
 
 AUTH_FLAVORS: Final = (AUTH_UNIX, AUTH_NONE)  # BSD clients do not mount without AUTH_UNIX, and take the first they know
+TOKENS: Final = b"@token"
 PAGE: Final = 1024  # entries asked of the tree at a time
 
 
@@ -22,11 +24,25 @@ def mnt(path: bytes, view: View) -> mountres3:
     """Return the handle of a folder, as the root of an export of its own; a channel's is of its following root."""
     if any(len(part) > NAME_MAX for part in path.split(b"/")):
         return mountres3(mountstat3.MNT3ERR_NAMETOOLONG)
-    tree = view.blocking_tree()
-    root = tree.following(walk(tree, path))
-    handle = view.export.outward(root, view.export.mounted(root.place))[0]
-    view.export.mounts.add(view.host, path)
+    token, below = token_in(path)
+    share = view.by_token(token) if token is not None else view.root()
+    root = share.tree.following(walk(share.tree, below))
+    handle = view.export.outward(root, view.export.mounted(root.place), share.grant)[0]
+    view.export.mounts.add(view.host, path, path if token is None else b"/@token/%s%s" % (share.name.encode(), below))
     return mountres3(mountstat3.MNT3_OK, mountres3_ok(handle, AUTH_FLAVORS))
+
+
+def token_in(path: bytes) -> tuple[str | None, bytes]:
+    """Return the token in a path `/@token/<TOKEN>/...`, and the path below it; `None` and the path if there is none.
+
+    What begins so is never looked for in the tree, so that no token comes to stand in an error that names what is
+    missing. Slashes may be doubled, as elsewhere.
+    """
+    parts = [part for part in path.split(b"/") if part not in (b"", b".")]
+    if not parts or parts[0] != TOKENS:
+        return None, path
+    below = b"".join(b"/" + part for part in parts[2:])
+    return b"".join(parts[1:2]).decode("ascii", "replace"), below
 
 
 def walk(tree: FileTree, path: bytes) -> Node:
@@ -73,8 +89,14 @@ def umntall(_args: None, view: View) -> None:
 
 
 def export(_args: None, view: View) -> list[exportnode]:
-    """Return `/` and the datasets, the first `MAX_LISTED` of them; every folder below can be mounted besides."""
-    tree = view.blocking_tree()
+    """Return `/` and the datasets, the first `MAX_LISTED` of them; every folder below can be mounted besides.
+
+    They are those that the peer sees by itself. Nobody is told of paths with tokens.
+    """
+    try:
+        tree = view.root().tree
+    except GrantRefused:
+        return []
     paths = [b"/"]
     _add_datasets(tree, tree.root(), b"/", paths)
     return [exportnode(path, ()) for path in paths]

@@ -6,9 +6,10 @@ import time
 
 import pytest
 
+from nfs.access import Access, Exports
 from nfs.connection import Connection
 from nfs.export import Export
-from nfs.hot import Replies
+from nfs.grants import OpenGrants, Peer
 from nfs.limits import InFlight
 from nfs.server import Limits, NfsServer
 from nfs.wire import nfs3
@@ -115,9 +116,9 @@ class Late(socket.socket):
 def test_a_descriptor_is_not_closed_while_another_thread_hangs_up(tree: MemoryTree) -> None:
     ours, theirs = socket.socketpair()
     sock, limits = Late(fileno=ours.detach()), Limits()
-    export = Export(tree, handle_key=KEY)
+    access = Access(OpenGrants(tree), Exports(Export(tree, handle_key=KEY)), Peer("host"))
     in_flight = InFlight(limits.in_flight_bytes)
-    connection = Connection(sock, b"", export, Replies(), lambda *_: None, limits, in_flight, lambda: None)
+    connection = Connection(sock, access, lambda *_: None, limits, in_flight, lambda: None)
     serving_thread = threading.Thread(target=connection.serve)
     serving_thread.start()
     other = threading.Thread(target=lambda: connection.hang_up(at_once=True))

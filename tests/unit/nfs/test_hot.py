@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 import pytest
 
+from nfs.access import Access, Exports
 from nfs.dispatch import Runnable, parse, run_blocking
 from nfs.export import Export
 from nfs.fhandle import WHOLE_TREE
-from nfs.hot import FastLane, Replies
+from nfs.grants import OpenGrants, Peer
+from nfs.hot import FastLane
 from nfs.outgoing import JOINED, Batch
 from nfs.table import NFS_PROCEDURES
 from nfs.view import BlockingView
@@ -28,8 +30,8 @@ class Lane:
         self.tree = MemoryTree(chunk_size=1000)
         self.tree.publish("maps", "1.0.0", SAMPLE)
         self.export = Export(self.tree, handle_key=KEY)
-        self.replies = Replies()
-        self.fast = FastLane(self.export, self.replies)
+        self.access = Access(OpenGrants(self.tree), Exports(self.export), Peer("host"))
+        self.fast = FastLane(self.access)
 
     def handle(self, path: str) -> bytes:
         return self.export.outward(resolve(self.tree, path), WHOLE_TREE)[0]
@@ -41,7 +43,7 @@ class Lane:
         results = run_blocking(record, runnable, view)
         assert not isinstance(results, accept_stat)
         if view.lasting:
-            self.replies.remember(runnable.call.proc, record[runnable.call.args_at :], results)
+            view.kept.remember(runnable.call.proc, record[runnable.call.args_at :], results)
         self.fast.trust(record, runnable.call.args_at)
         return b"".join(accepted(runnable.call.xid, results))
 

@@ -1,0 +1,131 @@
+"""What one connection may see at the moment, found out once for many calls.
+
+What was found good counts until the policy changes, and for `CHECKED_S` at most; then it is asked for again. So a warm
+call costs one look into a dictionary. Replies are remembered by export (`nfs.export`) for as long as the policy stays.
+
+Threads: `refresh` and `secure` are called by the connection's own thread; shares may be asked for from any.
+"""
+
+from collections import OrderedDict
+from threading import Lock
+from typing import Final
+
+from nfs.export import Export
+from nfs.grants import Admitted, GrantRefused, Grants, Peer, Share
+from store.errors import NotWarm
+
+CHECKED_S: Final = 1.0
+MOST_SHARES: Final = 64  # of one connection: a client has one for each token that it mounts by
+MOST_EXPORTS: Final = 16  # ways of showing everything, beside the first: owners, certificates
+
+
+class Exports:
+    """The exports of one server, by how they show everything: those of one owner are shared by all connections."""
+
+    def __init__(self, first: Export) -> None:
+        """Begin with one."""
+        self.first = first
+        self._others: OrderedDict[tuple[int, int, str], Export] = OrderedDict()
+        self._lock = Lock()
+
+    def of(self, admitted: Admitted) -> Export:
+        """Return the export that a peer is shown."""
+        key = admitted.uid, admitted.gid, admitted.who
+        if key == (*self.first.owner, ""):
+            return self.first
+        with self._lock:
+            export = self._others.get(key)
+            if export is None:
+                export = self._others[key] = self.first.shown_to(admitted.uid, admitted.gid)
+                if len(self._others) > MOST_EXPORTS:
+                    self._others.popitem(last=False)
+            self._others.move_to_end(key)
+            return export
+
+    def forget(self) -> None:
+        """Drop what is remembered of nodes and replies."""
+        with self._lock:
+            exports = [self.first, *self._others.values()]
+        for export in exports:
+            export.forget()
+
+
+class Access:
+    """What one connection may see."""
+
+    def __init__(self, grants: Grants, exports: Exports, peer: Peer) -> None:
+        """Begin with what the peer sees by itself; call `refresh` before the first call is answered."""
+        self._grants, self._exports, self.peer = grants, exports, peer
+        self._generation: object = None
+        self._until_s = float("-inf")
+        self.own: Share | None = None
+        self.export = exports.first
+        self.shares: dict[bytes, Share] = {}  # those that were found good lately, by grant
+
+    @property
+    def host(self) -> bytes:
+        """The peer's address, as DUMP shows it."""
+        return self.peer.address.encode()
+
+    def refresh(self, now_s: float) -> None:
+        """Ask again what was found out too long ago, or under another policy.
+
+        Args:
+            now_s: monotonic.
+        """
+        generation = self._grants.generation()
+        if now_s < self._until_s and generation == self._generation:
+            return
+        admitted = self._grants.admitted(self.peer)
+        self.export = self._exports.of(admitted)
+        self.export.renew(generation)
+        self.own = own = admitted.share
+        self.shares = {own.grant: own} if own is not None else {}
+        self._generation, self._until_s = generation, now_s + CHECKED_S
+
+    def secure(self, certificate: bytes) -> None:
+        """Take note that the connection went over to TLS, and whose certificate was shown; what was known is void."""
+        self.peer = self.peer._replace(secured=True, certificate=certificate)
+        self._until_s = float("-inf")
+
+    def share(self, grant: bytes, *, warm: bool) -> Share:
+        """Return the share of a grant.
+
+        Args:
+            grant: of a handle that was found right.
+            warm: answer from memory.
+
+        Raises:
+            GrantRefused: it is not for this peer, or not any more.
+            NotWarm: memory does not know.
+            Unavailable: only without `warm`.
+        """
+        shares = self.shares
+        share = shares.get(grant)
+        if share is not None:
+            return share
+        found = self._grants.known(grant, self.peer)
+        if found is None and warm:
+            raise NotWarm
+        found = found if found is not None else self._grants.granted(grant, self.peer)
+        if len(shares) < MOST_SHARES:
+            shares[grant] = found
+        return found
+
+    def root(self) -> Share:
+        """Return what the peer sees by itself.
+
+        Raises:
+            GrantRefused: nothing.
+        """
+        if self.own is None:
+            raise GrantRefused(f"no rule lets {self.peer.address} see anything")
+        return self.own
+
+    def by_token(self, token: str) -> Share:
+        """Return the share of a token; may block.
+
+        Raises:
+            GrantRefused, Unavailable: as `Grants.by_token`.
+        """
+        return self._grants.by_token(token, self.peer)
