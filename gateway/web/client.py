@@ -33,6 +33,7 @@ class Client:
         "body",
         "buffer",
         "close_after",
+        "cut",
         "engine",
         "fetching",
         "linger_s",
@@ -58,6 +59,7 @@ class Client:
         self.body: FileBody | None = None  # what is to be sent behind `out`
         self.fetching = False  # a thread reads the next piece of `body`
         self.close_after = False  # when all is sent
+        self.cut = False  # its answer broke off, and must not look whole
         self.moved_s = now_s  # when bytes came or went last
         self.began_s = 0.0  # when the request began that is not whole; 0: there is none
         self.linger_s = 0.0  # when the last answer was sent, and only its arrival is waited for; 0: not so
@@ -104,6 +106,14 @@ class Client:
             return False
         self.peer = Peer(self.peer.address, tls=True, certificate=self.secure.certificate)
         return True
+
+    def end(self) -> None:
+        """Say that no more will be sent.
+
+        Raises:
+            OSError: the connection is lost.
+        """
+        (self._plain_socket() if self.cut else self.socket).shutdown(socket.SHUT_WR)
 
     def _plain_socket(self) -> socket.socket:
         return self.socket.raw if isinstance(self.socket, TlsSocket) else self.socket

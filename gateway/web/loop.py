@@ -456,7 +456,7 @@ class Loop:
     def _finish(self, client: Client) -> None:
         """Send no more; close when the client has seen it, for a close with bytes unread would take the answer back."""
         client.linger_s, client.buffer, client.body = time.monotonic(), b"", None
-        client.socket.shutdown(socket.SHUT_WR)
+        client.end()
         self._await(client, _IN)
 
     def _refuse(self, client: Client, status: str) -> None:
@@ -467,7 +467,7 @@ class Loop:
             self._close(client)
 
     def _close(self, client: Client) -> None:
-        if client.secure is not None and not client.owed:  # else it is cut, and must not look whole
+        if client.secure is not None and not client.owed and not client.cut:  # else it must not look whole
             client.secure.end()
         self._drop(client)
         client.body = None

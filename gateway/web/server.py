@@ -230,11 +230,13 @@ class _Gateway(wsgi.Gateway_10):
 
     def respond(self) -> None:
         """Run the application and send what it yields; the content of files is the loop's to send."""
+        client = self.req.conn.client
+        client.cut = True  # until its end is reached
         response: Iterable[bytes | memoryview] = self.req.server.wsgi_app(self.env, self.start_response)
         self._note_access()
         if isinstance(response, FileBody):
             self.req.ensure_headers_sent()
-            self.req.conn.client.body = response
+            client.body, client.cut = response, False
             return
         kept = self._kept()
         try:
@@ -245,7 +247,8 @@ class _Gateway(wsgi.Gateway_10):
             if kept:
                 self._remember(kept)
             self.req.ensure_headers_sent()
-            if self.remaining_bytes_out and self.req.method != b"HEAD":
+            client.cut = bool(self.remaining_bytes_out) and self.req.method != b"HEAD"
+            if client.cut:
                 self.req.close_connection = True  # the only way left to say that the body is short
         except StoreError as error:  # what is sent already can't be taken back: it ends short of its end
             if not self.req.sent_headers:

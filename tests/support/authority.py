@@ -4,12 +4,12 @@ import datetime
 import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 DAY = datetime.timedelta(days=1)
@@ -21,6 +21,11 @@ class Issued(NamedTuple):
     certificate: x509.Certificate
     pem: bytes
     key: bytes  # PEM
+
+    @property
+    def private_key(self) -> ec.EllipticCurvePrivateKey:
+        """The key itself."""
+        return cast("ec.EllipticCurvePrivateKey", load_pem_private_key(self.key, None))
 
     def write(self, folder: Path, name: str) -> tuple[Path, Path]:
         """Write both to files; return where."""
