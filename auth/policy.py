@@ -165,14 +165,29 @@ def policy_text(data: bytes) -> str:
         raise PolicyError(f"line {line}: not UTF-8") from error
 
 
+def digest_of(text: str) -> str:
+    """Return what names a policy's text: its SHA-256, 64 hex digits.
+
+    Raises:
+        PolicyError: it is too large, or has half a character (a lone surrogate), as JSON may.
+    """
+    try:
+        data = text.encode()
+    except UnicodeEncodeError as error:
+        line = text.count("\n", 0, error.start) + 1
+        raise PolicyError(f"line {line}: not UTF-8") from error
+    if len(data) > LARGEST:
+        raise PolicyError(f"line 1: larger than {LARGEST} bytes: not a policy")
+    return hashlib.sha256(data).hexdigest()
+
+
 def parse_policy(text: str) -> Policy:
     """Read a policy.
 
     Raises:
         PolicyError: it is no TOML, or says what no rule can say.
     """
-    if len(text.encode("utf-8", "surrogateescape")) > LARGEST:
-        raise PolicyError(f"line 1: larger than {LARGEST} bytes: not a policy")
+    digest = digest_of(text)
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # nested without end
@@ -191,7 +206,7 @@ def parse_policy(text: str) -> Policy:
     if len(lines) != len(tables):  # written in another way, such as inline
         lines = [1] * len(tables)
     rules = tuple(_rule(number, lines[number - 1], table) for number, table in enumerate(tables, 1))
-    return Policy(rules, digest=hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest())
+    return Policy(rules, digest=digest)
 
 
 def _no_toml(text: str, why: str) -> str:

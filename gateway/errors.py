@@ -24,6 +24,40 @@ class TokenTaken(GatewayError):
         super().__init__(f"there is a token {name!r} already: take another name, or revoke it first")
 
 
+class UserMissing(GatewayError):
+    """The file of users has no user of that name."""
+
+    def __init__(self, name: str, file: str) -> None:
+        self.name, self.file = name, file
+        super().__init__(f"no user {name!r} in {file}; `aetherfs user ls` shows those there are")
+
+
+class UserTaken(GatewayError):
+    """The file of users has a user of that name already."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"there is a user {name!r} already: `aetherfs user passwd` changes the password")
+
+
+class PolicyMissing(GatewayError):
+    """There is no policy."""
+
+    def __init__(self, store: str) -> None:
+        self.store = store
+        super().__init__(f"{store} has no policy: `aetherfs policy set FILE` puts one there")
+
+
+class PolicyMoved(GatewayError):
+    """The policy was changed by another since it was looked at."""
+
+    def __init__(self, expected: str, actual: str, by: str) -> None:
+        self.expected, self.actual, self.by = expected, actual, by
+        was, now = (f"{digest[:12]}" if digest else "absent" for digest in (expected, actual))
+        who = f", by {by}" if by else ""
+        super().__init__(f"the policy was expected to be {was} but is {now}{who}: look at it and try again")
+
+
 class ServerRefused(GatewayError):
     """A gateway wants a login, or does not allow what was asked; or it may not be told a login."""
 

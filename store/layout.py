@@ -17,6 +17,7 @@ PACKS: Final = "packs/"
 MANIFESTS: Final = "manifests/"
 PUSHES: Final = "pushes/"
 ENDED_KEY: Final = "auth/ended"
+POLICY_KEY: Final = "auth/policy"
 TOKENS: Final = "auth/tokens/"
 TOKEN_NAMES: Final = "auth/token-names/"  # noqa: S105  # where names lie
 
