@@ -33,7 +33,7 @@ def built(folder: Path, name: str) -> Path:
     if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
         folder.mkdir(parents=True, exist_ok=True)
         subprocess.run(
-            ["cc", "-O2", "-pthread", "-o", str(program), str(source), "-lnfs", "-lcrypto", "-lz"], check=True
+            ["cc", "-O2", "-pthread", "-o", str(program), str(source), "-lnfs", "-lssl", "-lcrypto", "-lz"], check=True
         )  # fmt: skip
     return program
 
