@@ -108,26 +108,31 @@ def disk_cache(settings: Settings) -> Path | None:
 
 def http_server(settings: Settings, listener: socket.socket) -> Server:
     """Build an HTTP worker's server."""
-    from gateway.web.access import AccessLog
+    from gateway.access.build import build_access
+    from gateway.access.reads import AuditedReads
+    from gateway.board import board
+    from gateway.web.access import Accesses, AccessLog
     from gateway.web.app import make_fast_lane, make_wsgi_app
     from gateway.web.server import HttpLimits, HttpServer
 
     built = build_tree(settings)
-    access = None
+    access = build_access(settings, built, board())
+    log: Accesses | None = None
     if settings.http.access_log:
         try:
-            access = AccessLog(settings.http.access_log, settings.http.access_format)
+            log = AccessLog(settings.http.access_log, settings.http.access_format)
         except OSError as error:
             raise ConfigError(
                 f"http.access_log: {settings.http.access_log} cannot be written: {error.strerror}"
             ) from error
-    limits = HttpLimits(idle=affordable(HttpLimits().idle, each=1))
+    if access.audit.reads:
+        log = AuditedReads(access.audit, log)
     return HttpServer(
         listener,
-        make_wsgi_app(built.tree),
-        lane=make_fast_lane(built.tree),
-        limits=limits,
-        access=access,
+        make_wsgi_app(built.tree, access.parts),
+        lane=make_fast_lane(built.tree, access.parts),
+        limits=HttpLimits(idle=affordable(HttpLimits().idle, each=1)),
+        access=log,
         tls=http_tls(settings),
     )
 

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import structlog
 
@@ -27,6 +27,16 @@ STDERR: Final = "-"
 _HUSHED: Final = "/ui/login/callback?"
 
 _log = structlog.stdlib.get_logger("aetherfs.http")
+
+
+class Accesses(Protocol):
+    """What is told of every request."""
+
+    def note(
+        self, address: str, method: str, target: str, status: int, size: int, referer: str = "", agent: str = "",
+        who: str = "",
+    ) -> None: ...  # fmt: skip
+    def close(self) -> None: ...
 
 
 class Access(NamedTuple):

@@ -24,7 +24,7 @@ from dav.fast import LARGEST, Answer, FastLane, Request, peer_environ
 from dav.files import FileBody
 from dav.reply import LASTING, WHO, WsgiApp
 from gateway.tls import Contexts
-from gateway.web.access import AccessLog
+from gateway.web.access import Accesses
 from gateway.web.client import Client
 from gateway.web.loop import Loop
 from gateway.web.requests import PATIENCE_S, HttpConnection
@@ -54,7 +54,7 @@ class HttpServer:
 
     def __init__(
         self, listener: socket.socket, app: WsgiApp, *, lane: FastLane | None = None, threads: int = THREADS,
-        limits: HttpLimits | None = None, access: AccessLog | None = None, tls: Contexts | None = None,
+        limits: HttpLimits | None = None, access: Accesses | None = None, tls: Contexts | None = None,
     ) -> None:  # fmt: skip
         """Serve on `listener`, which is bound and listening; it stays the caller's to close.
 
@@ -79,6 +79,11 @@ class HttpServer:
         """Whether new requests are welcome: not once `drain` was called."""
         return self._engine.ready
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return self._engine.loop.connections
+
     def drain(self, timeout_s: float) -> bool:
         """Stop accepting, let requests in flight finish, close all connections.
 
@@ -98,7 +103,7 @@ class _Engine(wsgi.Server):
 
     def __init__(
         self, listener: socket.socket, app: WsgiApp, lane: FastLane | None, threads: int, limits: HttpLimits,
-        access: AccessLog | None, tls: Contexts | None,
+        access: Accesses | None, tls: Contexts | None,
     ) -> None:  # fmt: skip
         super().__init__(
             listener.getsockname()[:2],

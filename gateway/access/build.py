@@ -1,0 +1,111 @@
+"""Settings and an open store -> login and policy of a worker.
+
+What workers have to tell each other goes by `gateway.board`: wrong passwords, which slow down who guesses at all of
+them. Called once, before anything is served.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from auth.certificates import CertificatesError
+from auth.passwords import Passwords
+from auth.throttle import Throttle
+from gateway.access.audit import Audit
+from gateway.access.certificates import Certificates
+from gateway.access.ended import Ended
+from gateway.access.gate import Gate
+from gateway.access.guard import Guard, Trees
+from gateway.access.identify import Identifier, Ways
+from gateway.access.oidc import open_login
+from gateway.access.policies import PolicySource
+from gateway.access.tokens import Tokens
+from gateway.access.users import UserFile
+from gateway.board import Board
+from gateway.config import ConfigError, Settings
+from gateway.web.api.app import ApiApp
+from gateway.web.app import Parts
+from gateway.web.login import LoginApp
+from gateway.web.sessions import Sessions
+from store.repository import Repository
+
+if TYPE_CHECKING:
+    from gateway.app import Built
+
+
+class Access(NamedTuple):
+    """Login and policy of one worker."""
+
+    parts: Parts
+    policies: PolicySource
+    tokens: Tokens
+    audit: Audit
+
+
+def build_access(settings: Settings, built: "Built", board: Board) -> Access:
+    """Build what HTTP needs.
+
+    Raises:
+        ConfigError: a file that settings name can't be used.
+        StoreError: the policy lies in the bucket, which does not say.
+    """
+    opened = built.opened
+    audit = open_audit(settings)
+    policies = PolicySource(settings, opened.objects, seen=opened.seen)
+    policies.start()
+    tokens = Tokens(opened.objects)
+    repository = Repository(opened.objects, opened.root, seen=opened.seen)
+    api = ApiApp(repository, policies=policies, tokens=tokens, settings=settings, audit=audit, seen=opened.seen)
+    if not settings.login:
+        return Access(Parts(api=api), policies, tokens, audit)
+    passwords = _passwords(settings, board)
+    login = open_login(settings)
+    secret = login.client.secret.encode() if login is not None else b""
+    sessions = Sessions(
+        built.handle_key,
+        Ended(opened.objects),
+        lasts_s=settings.auth.session_time * 3600,
+        public_url=settings.http.public_url,
+        secret=secret,
+    )
+    certificates = _certificates(settings)
+    ways = Ways(passwords, tokens, login.tokens if login is not None else None, sessions, certificates)
+    gate = Gate(Identifier(ways), policies, audit, page=login is not None)
+    pages = LoginApp(
+        built.handle_key, sessions, passwords=passwords, login=login, audit=audit,
+        public_url=settings.http.public_url, secret=secret,
+    )  # fmt: skip
+    return Access(Parts(Guard(gate, Trees(built.tree, policies)), api, pages), policies, tokens, audit)
+
+
+def open_audit(settings: Settings) -> Audit:
+    """Open the audit log.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    try:
+        return Audit(settings.auth.audit_log, reads=settings.auth.audit_reads)
+    except OSError as error:
+        raise ConfigError(f"auth.audit_log: {settings.auth.audit_log} cannot be written: {error.strerror}") from error
+
+
+def _passwords(settings: Settings, board: Board) -> Passwords | None:
+    if not settings.auth_basic.htpasswd:
+        return None
+    users = UserFile(Path(settings.auth_basic.htpasswd))
+    users.start()
+    throttle = Throttle(
+        on_failure=lambda key: board.tell("failed", key), on_success=lambda key: board.tell("succeeded", key)
+    )
+    board.hear("failed", throttle.failed)
+    board.hear("succeeded", throttle.succeeded)
+    return Passwords(lambda: users.users, throttle)
+
+
+def _certificates(settings: Settings) -> Certificates | None:
+    if not settings.http.client_ca:
+        return None
+    try:
+        return Certificates(settings.auth.certificates)
+    except CertificatesError as error:
+        raise ConfigError(f"auth.certificates: {error}") from error
