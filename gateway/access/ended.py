@@ -1,6 +1,6 @@
 """Sessions that were ended before their time: by a logout. One object of the store keeps them for all gateways.
 
-    auth/ended   {"format": 1, "users": {NAME: {"before": S, "sessions": {ID: S}}}}    S: seconds since 1970
+    auth/ended-sessions {"format": 1, "users": {NAME: {"before": S, "sessions": {ID: S}}}}    S: seconds since 1970
 
 `before`: sessions of the user that began earlier are over (a logout everywhere); `sessions`: single ones, each until it
 would have been over anyway. A gateway knows at once of logouts that it was told of itself, and of others' when it asks
@@ -39,7 +39,7 @@ LARGEST: Final = 4 << 20  # bytes of the object
 MOST_SESSIONS: Final = 100  # ended ones of one user; with one more, all that began so far are over
 MOST_USERS: Final = 20_000
 ATTEMPTS: Final = 20
-LONGEST_SESSION_S: Final = 720 * 3600  # `auth.session_time` allows no more
+LONGEST_SESSION_S: Final = 720 * 3600  # the settings allow no more
 
 _log = structlog.stdlib.get_logger("aetherfs.sessions")
 

@@ -21,6 +21,8 @@ COMMANDS: Final[Mapping[str, str]] = {  # name -> module:attribute
     "init": "gateway.cli.init:init",
     "key": "gateway.cli.key:key",
     "log": "gateway.cli.log:log",
+    "login": "gateway.cli.login:login",
+    "logout": "gateway.cli.login:logout",
     "ls": "gateway.cli.ls:ls",
     "pull": "gateway.cli.pull:pull",
     "push": "gateway.cli.push:push",
@@ -34,6 +36,7 @@ COMMANDS: Final[Mapping[str, str]] = {  # name -> module:attribute
     "verify": "gateway.cli.verify:verify",
     "version": "gateway.cli.version:version",
     "warm": "gateway.cli.warm:warm",
+    "whoami": "gateway.cli.login:whoami",
 }
 
 

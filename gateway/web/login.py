@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from importlib import resources
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import structlog
@@ -33,8 +33,8 @@ from dav.reply import Buffer, Environ, Reply, StartResponse, header, read_body, 
 from gateway.access import audit as events
 from gateway.access.audit import NOWHERE, Audit
 from gateway.access.fetch import FetchFailed
-from gateway.access.oauth import Client, Proof, ProviderRefused, authorization_url, read_code, redeem
-from gateway.access.provider import OidcTokens, Provider
+from gateway.access.oauth import Proof, ProviderRefused, authorization_url, read_code, redeem
+from gateway.access.oidc import Login
 from gateway.web.cookies import HOME, cookie_name, is_secure, local_path, origin, read_cookie, set_cookie
 from gateway.web.sessions import Sessions
 from store.errors import StoreError
@@ -54,15 +54,6 @@ class Passwords(Protocol):
     """Users with passwords."""
 
     def check(self, user: str, password: bytes, address: str) -> Principal: ...
-
-
-class Login(NamedTuple):
-    """A provider, as browsers log in with it."""
-
-    provider: Provider
-    tokens: OidcTokens
-    client: Client
-    scopes: str  # without offline_access: the gateway keeps no token
 
 
 class LoginApp:
