@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 import platformdirs
 
 from gateway.config_file import read_config_file
+from gateway.export_rules import ExportRule, RuleUnusable, read_rules
 
 APP: Final = "aetherfs"
 OFF: Final = "off"
@@ -351,6 +352,13 @@ class NfsSettings:
     tls_cert: str = _setting(read_text, "", "path", "As http.tls_cert, for NFS.")
     tls_key: str = _setting(read_text, "", "path", "As http.tls_key, for NFS.")
     client_ca: str = _setting(read_text, "", "path", "As http.client_ca, for NFS.")
+    export: tuple[ExportRule, ...] = _setting(
+        read_rules,
+        [],
+        "tables",
+        "Which addresses may mount, as whom, and who owns everything, by rules written [[nfs.export]]; the first that "
+        "fits decides. None: this machine, as anonymous.",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -431,7 +439,8 @@ class Settings:
     @property
     def login(self) -> bool:
         """Tell whether anybody has to say who they are, so that a policy decides."""
-        return bool(self.auth.policy or self.auth_basic.htpasswd or self.auth_oidc.issuer or self.http.client_ca)
+        authorities = self.http.client_ca or self.nfs.client_ca
+        return bool(self.auth.policy or self.auth_basic.htpasswd or self.auth_oidc.issuer or authorities)
 
     @property
     def store_address(self) -> str:
@@ -522,6 +531,7 @@ def spelled(settings: Settings) -> dict[str, dict[str, object]]:
         section, _, key = setting.name.rpartition(".")
         if setting.read is parse_size:
             found[section][key] = spell_size(getattr(getattr(settings, section), key))
+    found["nfs"]["export"] = [rule.written() for rule in settings.nfs.export]
     return {section.replace("_", "."): values for section, values in found.items()}
 
 
@@ -600,6 +610,9 @@ def _validate(found: Mapping[str, tuple[object, str]]) -> Settings:
         section, _, key = name.rpartition(".")
         try:
             values[section.replace(".", "_")][key] = readers[name](value)
+        except RuleUnusable as error:
+            at = f"{where.rpartition(', line ')[0]}, line {error.line}" if error.line else where
+            raise ConfigError(f"{at}: {name}: {error}") from error
         except ValueError as error:
             raise ConfigError(f"{where}: {name}: {error}") from error
     return Settings(**{section: kind(**values[section]) for section, kind in sections.items()})

@@ -1,0 +1,150 @@
+"""Rules of `[[nfs.export]]`: which addresses may mount, as whom, and whose everything is shown to be.
+
+    [[nfs.export]]
+    from = ["10.1.0.0/16", "fd00::/8"]   # addresses and networks, or "*"
+    principal = "user:lab"               # whom the policy is asked about; anonymous if it is left out
+    read_only = true                     # the only value
+    squash = "all"                       # the only value: what clients say of their users counts for nothing
+    uid = 1000                           # owner and group of everything, as clients see it; 0
+    gid = 1000
+
+The first rule that fits an address decides. Values; any thread.
+"""
+
+import dataclasses
+import tomllib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:  # needed once there are rules: every command waits for this module
+    from ipaddress import IPv4Network, IPv6Network
+
+EVERYWHERE: Final = "*"
+ANONYMOUS: Final = "anonymous"
+MOST_RULES: Final = 1000
+MOST_NETWORKS: Final = 1000  # of one rule
+LONGEST_NAME: Final = 256  # characters
+_KEYS: Final = ("from", "principal", "read_only", "squash", "uid", "gid")
+
+
+class RuleUnusable(ValueError):
+    """A rule cannot be used. The message is finished; `line` is where it stands in the file, 0 if that is not known."""
+
+    def __init__(self, why: str, line: int = 0) -> None:
+        self.line = line
+        super().__init__(why)
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportRule:
+    """One rule."""
+
+    networks: tuple[str, ...]  # as text: `EVERYWHERE`, or networks such as 10.1.0.0/16
+    principal: str = ANONYMOUS  # or user:NAME
+    uid: int = 0
+    gid: int = 0
+
+    def written(self) -> dict[str, object]:
+        """Return the rule as a file has it."""
+        return {
+            "from": [*self.networks], "principal": self.principal, "read_only": True, "squash": "all",
+            "uid": self.uid, "gid": self.gid,
+        }  # fmt: skip
+
+
+LOOPBACK: Final = ExportRule(("127.0.0.0/8", "::1/128"))
+
+
+class Rules:
+    """Rules in their order."""
+
+    def __init__(self, rules: Sequence[ExportRule]) -> None:
+        """Take rules as `read_rules` makes them."""
+        self._rules = [(rule, [*map(_network, rule.networks)]) for rule in rules]
+
+    def of(self, address: str) -> ExportRule | None:
+        """Return the rule for an address as text; what has none, a local socket, is this machine."""
+        from ipaddress import IPv6Address, ip_address
+
+        try:
+            found = ip_address(address.partition("%")[0])
+        except ValueError:
+            found = ip_address("127.0.0.1")
+        if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
+            found = found.ipv4_mapped
+        for rule, networks in self._rules:
+            if any(network is None or (network.version == found.version and found in network) for network in networks):
+                return rule
+        return None
+
+
+def read_rules(value: object) -> tuple[ExportRule, ...]:
+    """Take rules: a list of tables, or (from the environment) text that is one in TOML, `[{from = ["10.0.0.0/8"]}]`.
+
+    Raises:
+        RuleUnusable: anything else.
+    """
+    if isinstance(value, str):
+        try:
+            value = tomllib.loads(f"rules = {value}")["rules"]
+        except (ValueError, RecursionError) as error:
+            raise RuleUnusable(f"not a list of tables in TOML: {error}") from error
+    if not isinstance(value, list) or not all(isinstance(table, dict) for table in value):
+        raise RuleUnusable("rules are written [[nfs.export]]")
+    if len(value) > MOST_RULES:
+        raise RuleUnusable(f"more than {MOST_RULES} rules")
+    return tuple(_rule(number, table) for number, table in enumerate(value, 1))
+
+
+def _rule(number: int, table: dict[str, Any]) -> ExportRule:
+    lines: dict[str, int] = getattr(table, "lines", {})
+
+    def unusable(why: str, key: str = "") -> RuleUnusable:
+        return RuleUnusable(f"rule {number}: {why}", lines.get(key, getattr(table, "line", 0)))
+
+    for key in table:
+        if key not in _KEYS:
+            raise unusable(f"there is no {key[:80]!r} in a rule, which has {', '.join(_KEYS)}", key)
+    networks = table.get("from")
+    if not isinstance(networks, list) or not 1 <= len(networks) <= MOST_NETWORKS:
+        raise unusable('from must be a list of addresses or networks, such as ["10.1.0.0/16"]', "from")
+    try:
+        spelled = tuple(str(_network(network) or EVERYWHERE) for network in networks)
+    except ValueError as error:
+        raise unusable(f"from: {error}", "from") from error
+    principal = table.get("principal", ANONYMOUS)
+    if not isinstance(principal, str) or not _is_principal(principal):
+        raise unusable(f"principal: {str(principal)[:80]!r} is neither user:NAME nor {ANONYMOUS}", "principal")
+    if table.get("read_only", True) is not True:
+        raise unusable("read_only: true is the only value; NFS writes nothing here", "read_only")
+    if table.get("squash", "all") != "all":
+        raise unusable('squash: "all" is the only value; what clients say of their users counts for nothing', "squash")
+    ids: dict[str, int] = {}
+    for key in ("uid", "gid"):
+        found = table.get(key, 0)
+        if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < 1 << 32:
+            raise unusable(f"{key}: {str(found)[:80]!r} is no number from 0 to {(1 << 32) - 1}", key)
+        ids[key] = found
+    return ExportRule(spelled, principal, ids["uid"], ids["gid"])
+
+
+def _network(text: object) -> "IPv4Network | IPv6Network | None":
+    """Read an address or a network; `None`: every address.
+
+    Raises:
+        ValueError: it is none, or an address in a network, which could be meant for either.
+    """
+    from ipaddress import ip_network
+
+    if text == EVERYWHERE:
+        return None
+    if not isinstance(text, str):  # a number would be taken for an address
+        raise ValueError(f"{str(text)[:80]!r} is no address or network")
+    return ip_network(text)
+
+
+def _is_principal(text: str) -> bool:
+    kind, colon, name = text.partition(":")
+    if not colon:
+        return kind == ANONYMOUS
+    return kind == "user" and 0 < len(name) <= LONGEST_NAME and name.isprintable()
