@@ -95,14 +95,19 @@ def create(objects: ObjectStore, record: TokenRecord) -> None:
         raise
 
 
-def revoke(objects: ObjectStore, name: str) -> TokenRecord:
+def revoke(objects: ObjectStore, name: str, *, only: str = "") -> TokenRecord:
     """Revoke the token of a name; return its record. One that is revoked already stays as it is.
+
+    Args:
+        objects: the store.
+        name: the token's.
+        only: its id, where that is known: another token that has got the name since is left alone.
 
     Raises:
         TokenMissing: no token has that name.
         Contended, OutcomeUnknown: as `store.commit.compare_and_set`.
     """
-    token = token_of(objects, name)
+    token = only or token_of(objects, name)
     key = token_key(token)
 
     def end(old: bytes | None, operation: str) -> bytes | None:

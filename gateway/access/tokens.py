@@ -174,9 +174,9 @@ class Tokens:
         token_objects.create(self._objects, record)
         return text, record
 
-    def revoke(self, name: str) -> TokenRecord:
-        """Revoke a token; errors as `token_objects.revoke`. Other gateways learn of it within 30 s."""
-        record = token_objects.revoke(self._objects, name)
+    def revoke(self, name: str, *, only: str = "") -> TokenRecord:
+        """Revoke a token; as `token_objects.revoke`. Other gateways learn of it within 30 s."""
+        record = token_objects.revoke(self._objects, name, only=only)
         self._forget(record.id)
         return record
 

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from store.catalogue.head import looks_deleted
 from store.catalogue.refs import is_dataset
-from store.layout import DATASETS, dataset_of_key
+from store.layout import DATASETS, dataset_key, dataset_of_key, name_prefix
 from store.objects.base import ObjectInfo, ObjectStore
 
 FEW: Final = 1000  # heads; one page of an S3 listing
@@ -40,6 +40,22 @@ def listed(objects: ObjectStore) -> Iterator[Listed]:
         return
     for _, found in below(objects, PREFIXES):
         yield from found
+
+
+def in_order(objects: ObjectStore, *, after: str = "") -> Iterator[Listed]:
+    """Yield the heads in the order of their keys, from behind the one of the dataset `after` on: for pages of a list.
+
+    Nothing that lies before it is looked at, but for the heads of the same prefix, where there are many.
+    """
+    few = list(itertools.islice(objects.list(DATASETS), FEW + 1))
+    groups: Iterable[list[Listed]] = [list(_heads(few))]
+    if len(few) > FEW:
+        prefixes = PREFIXES[PREFIXES.index(name_prefix(after)) :] if after else PREFIXES
+        groups = (found for _, found in below(objects, prefixes))
+    behind = dataset_key(after) if after else ""
+    for group in groups:
+        keyed = sorted((dataset_key(found.name), found) for found in group)
+        yield from (found for key, found in keyed if key > behind)
 
 
 def below(objects: ObjectStore, prefixes: Sequence[str]) -> Iterator[tuple[str, list[Listed]]]:

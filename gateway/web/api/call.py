@@ -1,0 +1,197 @@
+"""One request of the REST interface: what its target, its query, its fields and its body say, all of it bounded.
+
+Writes have to say `Content-Type: application/json`, which no form of another site can send, and with a session's cookie
+they repeat what the session's own pages were told (`X-AetherFS-CSRF`). One thread a call.
+"""
+
+import base64
+import binascii
+import hmac
+import itertools
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+from urllib.parse import parse_qsl
+
+from auth.principal import Principal
+from dav.reply import Environ, header, read_body
+from dav.wire.conditions import matches
+from gateway.access.environ import CSRF, SESSION, principal_of
+from gateway.web.api.problems import Problem
+
+LARGEST_BODY: Final = 64 << 10  # bytes
+LARGEST_QUERY: Final = 4096  # characters
+MOST_PARAMETERS: Final = 16
+PAGE_SIZE: Final = 100
+LARGEST_PAGE: Final = 1000
+NO_PAGE: Final = "page_token is none that a page before this one told"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request that the table knows."""
+
+    environ: Environ
+    method: str
+    names: tuple[str, ...]  # what stood in the path's places, in their order
+
+    @property
+    def principal(self) -> Principal:
+        """Return who asks."""
+        return principal_of(self.environ)
+
+    @property
+    def address(self) -> str:
+        """Return from where."""
+        return str(self.environ.get("REMOTE_ADDR", ""))
+
+    def query(self, *known: str) -> dict[str, str]:
+        """Return the parameters.
+
+        Raises:
+            Problem: 400: too many, twice the same, or one that is not among `known`.
+        """
+        text = str(self.environ.get("QUERY_STRING", ""))
+        if len(text) > LARGEST_QUERY:
+            raise Problem(400, f"a query of more than {LARGEST_QUERY} characters")
+        try:
+            pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_PARAMETERS, errors="strict")
+        except ValueError as error:
+            raise Problem(
+                400, f"the query can't be read: more than {MOST_PARAMETERS} parameters, or no UTF-8"
+            ) from error
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise Problem(400, "a parameter of the query comes twice")
+        unknown = sorted(found.keys() - set(known))
+        if unknown:
+            raise Problem(
+                400, f"there is no parameter {unknown[0][:80]!r} here; there are: {', '.join(known) or 'none'}"
+            )
+        return found
+
+    def page(self) -> tuple[str, int]:
+        """Return behind which place a page of a list begins (empty: at the beginning), and how long it may be.
+
+        Raises:
+            Problem: 400: not what a page before told, or no size.
+        """
+        found = self.query("page_token", "page_size")
+        size = found.get("page_size", str(PAGE_SIZE))
+        if not (size.isascii() and size.isdecimal() and len(size) < 10 and int(size) >= 1):
+            raise Problem(400, f"page_size is a number from 1 to {LARGEST_PAGE}")
+        place = found.get("page_token", "")
+        try:
+            decoded = base64.b64decode(place.encode(), altchars=b"-_", validate=True).decode("ascii")
+        except (binascii.Error, ValueError) as error:
+            raise Problem(400, NO_PAGE) from error
+        return decoded, min(int(size), LARGEST_PAGE)
+
+    def check_writes(self) -> None:
+        """Let no page of another site write in the name of who looks at it.
+
+        Raises:
+            Problem: 415: a body of another type. 403: a session's cookie without the session's word.
+        """
+        kind = str(self.environ.get("CONTENT_TYPE") or "").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            raise Problem(415, "POST, PUT and DELETE are sent with Content-Type: application/json")
+        if self.environ.get(SESSION):
+            wanted = str(self.environ.get(CSRF) or "")
+            given = header(self.environ, "X-AetherFS-CSRF") or ""
+            if not wanted or not hmac.compare_digest(wanted.encode(), given.encode("utf-8", "replace")):
+                raise Problem(403, "X-AetherFS-CSRF is not what this session was told")
+
+    def body(self, *known: str, needed: tuple[str, ...] = ()) -> dict[str, Any]:
+        """Read the body, a JSON object.
+
+        Args:
+            known: members that it may have.
+            needed: those of them that it must have.
+
+        Raises:
+            Problem: 413: too long. 400: no JSON object. 422: a member that is not known, or lacks.
+        """
+        length = str(self.environ.get("CONTENT_LENGTH") or "")
+        if length.isdecimal() and int(length) > LARGEST_BODY:
+            raise Problem(413, f"a body of more than {LARGEST_BODY} bytes")
+        chunked = header(self.environ, "Transfer-Encoding") is not None
+        data = read_body(self.environ, LARGEST_BODY + 1 if chunked else int(length or "0"))
+        if len(data) > LARGEST_BODY:
+            raise Problem(413, f"a body of more than {LARGEST_BODY} bytes")
+        try:
+            document = json.loads(data, object_pairs_hook=_once, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            raise Problem(400, f"the body is no JSON: {str(error)[:100]}") from error
+        if not isinstance(document, dict):
+            raise Problem(400, "the body is no JSON object")
+        unknown = sorted(document.keys() - set(known))
+        if unknown:
+            raise Problem(422, f"there is no {unknown[0][:80]!r} in it; there are: {', '.join(known)}")
+        for name in needed:
+            if document.get(name) is None:
+                raise Problem(422, f"{name!r} lacks")
+        return document
+
+    def text(self, body: Mapping[str, Any], name: str) -> str | None:
+        """Return a member of the body that is text, `None` where it is absent or null.
+
+        Raises:
+            Problem: 422: it is something else.
+        """
+        value = body.get(name)
+        if value is not None and not isinstance(value, str):
+            raise Problem(422, f"{name!r} is no text")
+        return value
+
+    def check_conditions(self, etag: str | None) -> bool:
+        """Hold If-Match and If-None-Match of a write against what there is (RFC 9110 section 13.2.2).
+
+        Args:
+            etag: of what there is now, with its quotes; `None`: nothing.
+
+        Returns:
+            Whether there was a condition: then the write is to go through only if it still holds.
+
+        Raises:
+            Problem: 412: it does not hold.
+        """
+        if_match, if_none_match = header(self.environ, "If-Match"), header(self.environ, "If-None-Match")
+        if if_match is not None and (etag is None or not matches(if_match, etag, weak=False)):
+            raise Problem(412, f"it is not what If-Match names, but {etag or 'not there'}")
+        if if_none_match is not None and etag is not None and matches(if_none_match, etag, weak=True):
+            raise Problem(412, f"it is {etag}, which If-None-Match names")
+        return if_match is not None or if_none_match is not None
+
+    def not_modified(self, etag: str) -> bool:
+        """Tell whether who reads has it already."""
+        field = header(self.environ, "If-None-Match")
+        return field is not None and matches(field, etag, weak=True)
+
+
+def page_of(found: Iterable[T], size: int, *, place: Callable[[T], str]) -> tuple[list[T], str]:
+    """Return the first `size` of what was found, and the token of the page behind them; empty: there is none.
+
+    Args:
+        found: taken one further than the page, no more.
+        size: from 1.
+        place: says where one lies in the list, as `Call.page` is to return it: ASCII.
+    """
+    taken = list(itertools.islice(found, size + 1))
+    page = taken[:size]
+    more = len(taken) > size
+    return page, base64.b64encode(place(page[-1]).encode("ascii"), altchars=b"-_").decode() if more else ""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a member of an object comes twice")
+    return found
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

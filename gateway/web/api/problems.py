@@ -1,0 +1,49 @@
+"""Errors of the REST interface as problem documents (RFC 9457). Any thread; pure."""
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from dav.reply import Headers, Reply
+
+FIXED: Final = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
+
+
+class Problem(Exception):
+    """A request that is answered by a problem document."""
+
+    def __init__(self, status: int, detail: str, *, headers: Headers | None = None, **more: object) -> None:
+        """Say what is wrong.
+
+        Args:
+            status: of the answer, from 400.
+            detail: for people; what this very request got wrong.
+            headers: fields besides those that every answer has.
+            more: further members of the document.
+        """
+        self.status, self.detail, self.headers, self.more = status, detail, headers or [], more
+        super().__init__(detail)
+
+
+def json_reply(status: int, document: Mapping[str, Any], headers: Headers | None = None) -> Reply:
+    """Return a document as an answer that no cache keeps."""
+    return _reply(status, "application/json", document, headers or [])
+
+
+def problem_reply(problem: Problem) -> Reply:
+    """Return the answer of a problem."""
+    document = {
+        "type": "about:blank",  # the status says all there is to tell them apart (section 4.2.1)
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "detail": problem.detail,
+        **problem.more,
+    }
+    return _reply(problem.status, "application/problem+json", document, problem.headers)
+
+
+def _reply(status: int, kind: str, document: Mapping[str, Any], headers: Headers) -> Reply:
+    # ASCII alone, and `<` escaped: nothing in it is markup to whoever ignores the type.
+    body = json.dumps(document).replace("<", "\\u003c").encode() + b"\n"
+    return Reply(status, [("Content-Type", kind), ("Content-Length", str(len(body))), *FIXED, *headers], (body,))
