@@ -60,9 +60,11 @@ def build_access(settings: Settings, built: "Built", board: Board) -> Access:
     passwords = _passwords(settings, board)
     login = open_login(settings)
     secret = login.client.secret.encode() if login is not None else b""
+    ended = Ended(opened.objects, told=lambda: board.tell("ended", "session"))
+    board.hear("ended", lambda _: ended.look_again())
     sessions = Sessions(
         built.handle_key,
-        Ended(opened.objects),
+        ended,
         lasts_s=settings.auth.session_time * 3600,
         public_url=settings.http.public_url,
         secret=secret,

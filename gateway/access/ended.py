@@ -67,13 +67,23 @@ class Ended:
         *,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
+        told: Callable[[], None] | None = None,
     ) -> None:
-        """Take a store's objects, in plain; `clock` never goes back, `now` tells seconds since 1970."""
+        """Take a store.
+
+        Args:
+            objects: its objects, in plain.
+            clock: tells seconds that never go back.
+            now: tells seconds since 1970.
+            told: called when the bucket was told of one more.
+        """
+        self._told_others = told
         self._objects, self._clock, self._now = objects, clock, now
         self._users: Users = {}  # of the bucket
         self._here: Users = {}  # that this gateway was told of itself
         self._etag: str | None = None
         self._asked_s = float("-inf")
+        self._again = False  # what is known is known to be old
         self._not_before_s = float("-inf")
         self._lock = threading.Lock()
         self._flight: SingleFlight[str, None] = SingleFlight()
@@ -92,7 +102,7 @@ class Ended:
         if self._told(session):
             return True
         age_s = self._clock() - self._asked_s
-        if age_s >= FRESH_S and self._clock() >= self._not_before_s:
+        if (age_s >= FRESH_S or self._again) and self._clock() >= self._not_before_s:
             if not wait:
                 raise NotWarm
             self._flight.do(ENDED_KEY, self._look)
@@ -100,6 +110,10 @@ class Ended:
         if age_s >= STALE_S:
             raise Undecided("whether a session was ended cannot be told: the bucket does not answer")
         return self._told(session)
+
+    def look_again(self) -> None:
+        """Have the bucket asked the next time: somebody has ended a session elsewhere."""
+        self._again = True
 
     def before_s(self, user: str) -> int:
         """Return when a session of a user must begin, or later (seconds since 1970), not to be over already."""
@@ -121,6 +135,8 @@ class Ended:
         for attempt in range(ATTEMPTS):
             with contextlib.suppress(PreconditionFailed, OutcomeUnknown):
                 self._write(ended)
+                if self._told_others is not None:
+                    self._told_others()
                 return
             time.sleep(min(0.01 * 2**attempt, 0.5))
         raise Contended(ENDED_KEY, ATTEMPTS)
@@ -143,6 +159,7 @@ class Ended:
 
     def _look(self) -> None:
         """Ask the bucket; it not answering is noted, and no error."""
+        self._again = False
         try:
             fetched = self._objects.fetch(ENDED_KEY, unless=self._etag)
             if fetched is None:

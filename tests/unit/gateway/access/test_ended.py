@@ -77,6 +77,16 @@ def test_nobody_waits_where_nobody_may(both: Gateways) -> None:
         both.one.covers(session, wait=False)
 
 
+def test_a_worker_that_is_told_by_another_asks_at_once(both: Gateways) -> None:
+    session = both.session()
+    assert not both.two.covers(session)
+    telling = Ended(both.store, now=lambda: NOW, told=both.two.look_again)
+    telling.end(session)
+    with pytest.raises(NotWarm):
+        both.two.covers(session, wait=False)
+    assert both.two.covers(session)
+
+
 def test_a_store_that_is_away_is_not_hammered_and_lets_sessions_go_on_for_a_bounded_time(both: Gateways) -> None:
     session = begin(user("ada"), NOW, 10 * 3600, "oidc")
     assert not both.one.covers(session)
