@@ -53,7 +53,12 @@ def login(context: Context, call: Call) -> Reply:
     oidc = context.settings.auth_oidc
     provider: dict[str, Any] | None = None
     if oidc.issuer:
-        provider = {"issuer": oidc.issuer, "client_id": oidc.client_id, "scopes": oidc.scopes.split()}
+        provider = {
+            "issuer": oidc.issuer,
+            "client_id": oidc.client_id,
+            "audience": oidc.audience or oidc.client_id,
+            "scopes": oidc.scopes.split(),
+        }
     document = {
         "login": context.settings.login,
         "basic": bool(context.settings.auth_basic.htpasswd),

@@ -74,7 +74,14 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "oidc": {
                 "oneOf": [
                     {"type": "null"},
-                    _object({"issuer": _TEXT, "client_id": _TEXT, "scopes": _listed(_TEXT)}),
+                    _object(
+                        {
+                            "issuer": _TEXT,
+                            "client_id": _TEXT,
+                            "audience": {**_TEXT, "description": "whom tokens must be meant for"},
+                            "scopes": _listed(_TEXT),
+                        }
+                    ),
                 ]
             },
         }

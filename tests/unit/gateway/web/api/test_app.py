@@ -173,7 +173,7 @@ def test_ways_to_log_in_are_told_to_everybody(api: Api) -> None:
     api.app = full
     found = api(NOBODY, "GET", "/login").document
     assert found["oidc"] == {
-        "issuer": "https://id.example.org", "client_id": "aetherfs",
+        "issuer": "https://id.example.org", "client_id": "aetherfs", "audience": "aetherfs",
         "scopes": ["openid", "profile", "email", "offline_access"],
     }  # fmt: skip
     assert (found["basic"], "/" not in json.dumps(found).replace("https://", "")) == (True, True)
