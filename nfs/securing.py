@@ -18,7 +18,7 @@ def secure(sock: socket.socket, context: SSL.Context, *, timeout_s: float) -> Se
 
     Args:
         sock: blocking, with a timeout for sending. Calls may have come behind the handshake: take them from the stream.
-        context: prepared, see `nfs.tls.prepare`.
+        context: prepared, see `nfs.tls.Contexts`.
         timeout_s: for all of it, however its bytes come.
 
     Raises:
