@@ -26,6 +26,7 @@ from store.errors import NotWarm
 from store.vfs.tree import FileTree, Node
 
 KEPT_S: Final = 10.0
+ASKER_S: Final = 1.0  # how long it is known who asks by the same field lines from the same place
 ANSWERS: Final = 32 << 20  # bytes of whole answers
 SMALL: Final = 8 << 10  # bytes of a file up to which its answers are kept whole
 LARGEST: Final = 8 << 20  # bytes of one
@@ -97,6 +98,7 @@ class FastLane:
         """
         self._tree, self._app, self._identify, self._clock = tree, app, identify, clock
         self._blocks: ByteCache[bytes, Fields] = ByteCache(BLOCKS)
+        self._askers: ByteCache[tuple[bytes, Peer], tuple[Hashable, float]] = ByteCache(BLOCKS)
         self._files: ByteCache[tuple[Hashable, bytes], _File] = ByteCache(FILES)
         self._answers: ByteCache[bytes, Whole] = ByteCache(ANSWERS)
 
@@ -123,12 +125,10 @@ class FastLane:
     def answer(self, request: Request, body: bytes, peer: Peer) -> Answer | None:
         """Answer a request whose body is whole; `None`: not here."""
         line, fields = request.line, request.fields
-        who: Hashable = ""
-        if self._identify is not None:
-            who = self._identify({**fields.environ, **peer_environ(peer)})
-            if who is None:
-                return None
         now_s = self._clock()
+        who = self._who(line, fields, peer, now_s)
+        if who is None:
+            return None
         if fields.harmless and not body:
             known = self._files.get((who, line.target))
             if known is not None and known.until_s > now_s and line.method in (b"GET", b"HEAD"):
@@ -157,6 +157,18 @@ class FastLane:
         self._answers.put(key, whole, 1000 + 2 * len(key) + len(answer.head) + len(content))
 
     # The ways
+
+    def _who(self, line: Line, fields: Fields, peer: Peer, now_s: float) -> Hashable | None:
+        if self._identify is None:
+            return ""
+        key = line.fields, peer
+        known = self._askers.get(key)
+        if known is not None and known[1] > now_s:
+            return known[0]
+        who = self._identify({**fields.environ, **peer_environ(peer)})
+        if who is not None:
+            self._askers.put(key, (who, now_s + ASKER_S), 1000 + len(line.fields))
+        return who
 
     def _file(self, known: _File, line: Line) -> Answer | None:
         size = known.node.size

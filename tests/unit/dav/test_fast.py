@@ -1,9 +1,14 @@
 """Answers without a thread: when they are given, for how long, and what is left to a thread."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import pytest
 
-from dav.fast import KEPT_S, Answer, FastLane, Peer
-from gateway.web.app import make_fast_lane
+from dav.fast import ASKER_S, KEPT_S, Answer, FastLane, Peer
+from dav.reply import CERTIFICATE, Buffer, Environ, StartResponse, send, text_reply
+from dav.warm import WarmTree
+from gateway.web.app import make_fast_lane, make_wsgi_app
 from tests.conformance.tree_cases import BIG, SAMPLE
 from tests.support.trees import MemoryTree
 
@@ -105,3 +110,70 @@ def test_conditions_reach_the_application(world: World) -> None:
     same = world.ask(b"GET /fs/geo/1.0.0/a.txt" + HOST + b"\r\nIf-None-Match: " + etag)
     assert same is not None
     assert (same.status, same.size) == (304, 0)
+
+
+class Asked:
+    """A lane in which one user may read and others may not, and nobody is known without a field that says who."""
+
+    def __init__(self) -> None:
+        self.tree, self.clock, self.identified = MemoryTree(), Clock(), 0
+        self.tree.publish("geo", "1.0.0", SAMPLE)
+        shown = make_wsgi_app(WarmTree(self.tree), prompt=True)
+
+        def app(environ: Environ, start_response: StartResponse) -> Iterable[Buffer]:
+            if self.identify(environ) == "ada":
+                return shown(environ, start_response)
+            return send(text_reply(404, "nothing"), environ, start_response)
+
+        self.lane = FastLane(self.tree, app, identify=self.identify, clock=self.clock)
+
+    def identify(self, environ: Mapping[str, Any]) -> str | None:
+        self.identified += 1
+        certificate: bytes = environ.get(CERTIFICATE, b"")
+        return certificate.decode() or environ.get("HTTP_AUTHORIZATION")
+
+    def ask(self, who: bytes, peer: Peer, *more: bytes) -> Answer | None:
+        fields = [b"Authorization: " + who] if who else []
+        head = b"\r\n".join([b"GET /fs/geo/1.0.0/a.txt" + HOST, *fields, *more])
+        known = None if peer.certificate else self.lane.known(head + b"\r\n\r\n")
+        if known is not None:
+            return known.answer
+        request = self.lane.read(head)
+        assert request is not None
+        return self.lane.answer(request, b"", peer)
+
+
+def status(answer: Answer | None) -> int:
+    assert answer is not None
+    return answer.status
+
+
+def test_what_one_was_answered_reaches_nobody_else() -> None:
+    here, world = Peer("192.0.2.1"), Asked()
+    for _ in range(3):
+        assert content(world.ask(b"ada", here)) == b"hello\n"
+        assert status(world.ask(b"ada", here, b"Range: bytes=1-2")) == 206
+        for who in (b"bob", b"ada2", b"Ada"):
+            assert status(world.ask(who, here)) == 404
+            assert status(world.ask(who, here, b"Range: bytes=1-2")) == 404
+        assert world.ask(b"", here) is None  # who that is, a thread has to say
+        world.clock.now_s += 0.4
+
+
+def test_a_certificate_tells_apart_who_sends_the_same_bytes() -> None:
+    world = Asked()
+    for _ in range(3):
+        assert content(world.ask(b"", Peer("192.0.2.1", tls=True, certificate=b"ada"))) == b"hello\n"
+        assert status(world.ask(b"", Peer("192.0.2.1", tls=True, certificate=b"bob"))) == 404
+        assert world.ask(b"", Peer("192.0.2.1", tls=True)) is None
+
+
+def test_who_asks_is_asked_for_once_a_second_and_what_they_got_lasts_ten() -> None:
+    here, world = Peer("192.0.2.1"), Asked()
+    assert status(world.ask(b"ada", here)) == 200
+    for number in range(50):
+        assert status(world.ask(b"ada", here, b"Range: bytes=%d-3" % (number % 3))) == 206
+    assert world.identified == 2  # once by the lane, and once by the application at first
+    world.clock.now_s += ASKER_S + 0.1
+    assert status(world.ask(b"ada", here, b"Range: bytes=3-3")) == 206
+    assert world.identified == 3
