@@ -134,7 +134,12 @@ class Loop:
     @property
     def crowded(self) -> bool:
         """There are as many connections as may be kept."""
-        return len(self._clients) + len(self._handed) > self._limits.idle
+        return self.connections > self._limits.idle
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._clients) + len(self._handed)
 
     def _later(self, job: Callable[[], None]) -> None:
         self._done.append(job)
@@ -207,7 +212,7 @@ class Loop:
                     self._paused = True
                     self._poll.modify(self._listener, _NOTHING)
                 return
-            if len(self._clients) + len(self._handed) >= self._limits.idle and not self._make_room():
+            if self.connections >= self._limits.idle and not self._make_room():
                 sock.close()
                 continue
             sock.setblocking(False)
