@@ -53,6 +53,7 @@ bench: setup  ## Measure beside restic, nfs-ganesha, rclone, nginx and apache, i
 	$(BIN)/python -m bench.store $(if $(FULL),--full)
 	$(BIN)/python -m bench.scale $(if $(FULL),--s3,--reps 1)
 	$(BIN)/python -m bench.encrypted
+	$(BIN)/python -m bench.login
 	$(BIN)/python -m bench.nfs $(if $(FULL),--full)
 	bench/gateway/run.sh $(if $(FULL),--full)
 
