@@ -15,6 +15,7 @@ import pytest
 import store
 from auth.principal import user
 from auth.tokens import HTTP, parse_rules
+from gateway.access.policy_object import LIMIT, write_policy
 from gateway.access.tokens import Tokens
 from store import codec, frame, gc_state, index, pack, root
 from store.catalogue import head
@@ -23,7 +24,7 @@ from store.catalogue.history import Archive
 from store.catalogue.refs import TagKind
 from store.chunker import Chunker
 from store.kinds import Kind
-from store.layout import name_prefix, token_key, token_name_key, token_use_key
+from store.layout import POLICY_KEY, name_prefix, token_key, token_name_key, token_use_key
 from store.manifest import layout
 from store.objects.local import FolderStore
 from store.objects.memory import MemoryStore
@@ -240,6 +241,13 @@ def test_every_field_that_deletion_needs_is_described() -> None:
     assert all(f"`{phase}`" in row[2] for phase in (gc_state.MARKED, gc_state.DELETING, gc_state.GONE))
 
 
+def test_every_field_of_the_policy_is_described() -> None:
+    objects = MemoryStore()
+    write_policy(objects, "", by="ada")
+    assert _named("Policy") == [set(unsummed(objects.get(POLICY_KEY)))]
+    assert f"at most {LIMIT >> 20} MiB" in TEXT.partition("\n## Policy\n")[2].partition("\n## ")[0]
+
+
 def test_every_field_of_tokens_is_described() -> None:
     objects = MemoryStore()
     tokens = Tokens(objects)
@@ -264,7 +272,7 @@ def test_the_page_has_every_section_that_the_code_refers_to() -> None:
     headings = {line.lstrip("# ") for line in TEXT.splitlines() if line.startswith("## ")}
     assert headings >= {
         "Objects", "JSON objects", "aetherfs.json", "Names", "Dataset heads", "Tags", "Segments", "Commit", "Frame",
-        "Codings", "Packs", "Manifests", "Index", "Deletion", "Tokens", "Sealing",
+        "Codings", "Packs", "Manifests", "Index", "Deletion", "Policy", "Tokens", "Sealing",
     }  # fmt: skip
 
 
