@@ -31,7 +31,7 @@ MOST_RULES: Final = 64  # of one token
 NAME_LIMIT: Final = 64  # characters
 LONGEST_S: Final = 3650 * 86_400  # seconds that a token may live, if it does not live for ever
 NEVER: Final = 0
-_ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"
+DIGITS: Final = "abcdefghijklmnopqrstuvwxyz234567"
 _TEXT: Final = re.compile(rf"{PREFIX}([a-z2-7]{{{ID_LENGTH}}})_([a-z2-7]{{{SECRET_LENGTH}}})", re.ASCII)
 _ID: Final = re.compile(rf"[a-z2-7]{{{ID_LENGTH}}}", re.ASCII)
 _NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._@+-]{{0,{NAME_LIMIT - 1}}}", re.ASCII)
@@ -271,4 +271,4 @@ def _time(document: Mapping[str, Any], name: str) -> int:
 
 
 def _draw(length: int) -> str:
-    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+    return "".join(secrets.choice(DIGITS) for _ in range(length))

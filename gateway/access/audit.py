@@ -16,6 +16,8 @@ from typing import Final
 
 import structlog
 
+from gateway.config import ConfigError, Settings
+
 LOGIN: Final = "login"
 LOGOUT: Final = "logout"
 DENIAL: Final = "denial"
@@ -108,3 +110,15 @@ class Audit:
 
 
 NOWHERE: Final = Audit()
+
+
+def open_audit(settings: Settings) -> Audit:
+    """Open the audit log that settings name.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    try:
+        return Audit(settings.auth.audit_log, reads=settings.auth.audit_reads)
+    except OSError as error:
+        raise ConfigError(f"auth.audit_log: {settings.auth.audit_log} cannot be written: {error.strerror}") from error

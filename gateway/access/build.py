@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from auth.certificates import CertificatesError
 from auth.passwords import Passwords
 from auth.throttle import Throttle
-from gateway.access.audit import Audit
+from gateway.access.audit import Audit, open_audit
 from gateway.access.certificates import Certificates
 from gateway.access.ended import Ended
 from gateway.access.gate import Gate
-from gateway.access.guard import Guard, Trees
+from gateway.access.guard import Guard
 from gateway.access.identify import Identifier, Ways
 from gateway.access.oidc import open_login
 from gateway.access.policies import PolicySource
 from gateway.access.tokens import Tokens
+from gateway.access.trees import Trees
 from gateway.access.users import UserFile
 from gateway.board import Board
 from gateway.config import ConfigError, Settings
@@ -77,18 +78,6 @@ def build_access(settings: Settings, built: "Built", board: Board) -> Access:
         public_url=settings.http.public_url, secret=secret,
     )  # fmt: skip
     return Access(Parts(Guard(gate, Trees(built.tree, policies)), api, pages), policies, tokens, audit)
-
-
-def open_audit(settings: Settings) -> Audit:
-    """Open the audit log.
-
-    Raises:
-        ConfigError: it cannot be written.
-    """
-    try:
-        return Audit(settings.auth.audit_log, reads=settings.auth.audit_reads)
-    except OSError as error:
-        raise ConfigError(f"auth.audit_log: {settings.auth.audit_log} cannot be written: {error.strerror}") from error
 
 
 def _passwords(settings: Settings, board: Board) -> Passwords | None:

@@ -7,46 +7,16 @@ Any thread.
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from auth.policy import Policy
-from auth.principal import ANONYMOUS, Action, Principal
+from auth.principal import ANONYMOUS, Principal
 from dav.reply import Environ
 from dav.warm import WarmTree
 from gateway.access.gate import Gate
+from gateway.access.trees import Trees
 from gateway.web.app import Shown, show
-from store.vfs.storetree import StoreTree
-from store.vfs.tree import FileTree
-from store.vfs.visible import VisibleTree
 
 VIEWS: Final = 256  # principals whose applications are kept
-
-
-class Policies(Protocol):
-    """Where the policy of the moment is from."""
-
-    @property
-    def policy(self) -> Policy: ...
-    @property
-    def generation(self) -> int: ...
-
-
-class Trees:
-    """What each principal may see, as a tree."""
-
-    def __init__(self, tree: StoreTree, policies: Policies) -> None:
-        self._tree, self._policies = tree, policies
-
-    def of(self, principal: Principal) -> FileTree:
-        """Return what a principal may see."""
-
-        def readable(dataset: str) -> bool:
-            return self._policies.policy.allows(principal, Action.READ, dataset)
-
-        def public(dataset: str) -> bool:
-            return self._policies.policy.allows(ANONYMOUS, Action.READ, dataset)
-
-        return VisibleTree(self._tree, readable=readable, public=public, generation=lambda: self._policies.generation)
 
 
 class Guard:

@@ -1,0 +1,64 @@
+"""Settings and an open store -> who sees what by NFS, for a worker. Called once, before anything is served."""
+
+from typing import TYPE_CHECKING
+
+from auth.certificates import CertificatesError
+from auth.throttle import Throttle
+from gateway.access.audit import open_audit
+from gateway.access.certificates import Certificates
+from gateway.access.nfs_grants import NfsGrants
+from gateway.access.policies import PolicySource
+from gateway.access.tokens import Tokens
+from gateway.access.trees import Everything, Trees
+from gateway.board import Board
+from gateway.config import OFF, ConfigError, Settings
+from gateway.export_rules import EVERYWHERE, ExportRule
+
+if TYPE_CHECKING:
+    from gateway.app import Built
+
+
+def build_grants(settings: Settings, built: "Built", board: Board, *, insecure: bool) -> NfsGrants:
+    """Build what an NFS server asks.
+
+    Args:
+        settings: of the gateway.
+        built: its store.
+        board: of its workers.
+        insecure: `--insecure` was given: tokens may cross a network in the clear; and where there is neither login nor
+            a rule, everybody who gets through to the port sees everything, as whoever gave it was told.
+
+    Raises:
+        ConfigError: a file that settings name can't be used.
+        StoreError: the policy lies in the bucket, which does not say.
+    """
+    opened = built.opened
+    policies = PolicySource(settings, opened.objects, seen=opened.seen)
+    policies.start()
+    throttle = Throttle(
+        on_failure=lambda key: board.tell("failed", key), on_success=lambda key: board.tell("succeeded", key)
+    )
+    board.hear("failed", throttle.failed)
+    board.hear("succeeded", throttle.succeeded)
+    rules = settings.nfs.export
+    if not rules and insecure and not settings.login:
+        rules = (ExportRule((EVERYWHERE,)),)
+    return NfsGrants(
+        rules,
+        Trees(built.tree, policies) if settings.login else Everything(built.tree),
+        generation=lambda: policies.generation,
+        tokens=Tokens(opened.objects),
+        certificates=_certificates(settings),
+        throttle=throttle,
+        audit=open_audit(settings),
+        insecure=insecure,
+    )
+
+
+def _certificates(settings: Settings) -> Certificates | None:
+    if settings.nfs.tls == OFF or not settings.nfs.client_ca:
+        return None
+    try:
+        return Certificates(settings.auth.certificates)
+    except CertificatesError as error:
+        raise ConfigError(f"auth.certificates: {error}") from error
