@@ -24,6 +24,14 @@ class TokenTaken(GatewayError):
         super().__init__(f"there is a token {name!r} already: take another name, or revoke it first")
 
 
+class CertificateTaken(GatewayError):
+    """A file lies where a certificate, or its key, is to go."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(f"{path} is there already: --force replaces it, --out names another folder")
+
+
 class UserMissing(GatewayError):
     """The file of users has no user of that name."""
 

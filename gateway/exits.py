@@ -65,6 +65,7 @@ EXIT_CODES: Final[Mapping[type[Exception], int]] = {
     errors.NotALink: USAGE,
     gateway.TokenMissing: NOT_FOUND,
     gateway.TokenTaken: CONFLICT,
+    gateway.CertificateTaken: CONFLICT,
     gateway.UserMissing: NOT_FOUND,
     gateway.UserTaken: CONFLICT,
     gateway.PolicyMissing: NOT_FOUND,

@@ -14,6 +14,7 @@ from gateway.cli.common import COMMON_OPTIONS, Common, keep_examples
 
 COMMANDS: Final[Mapping[str, str]] = {  # name -> module:attribute
     "cat": "gateway.cli.cat:cat",
+    "cert": "gateway.cli.cert:cert",
     "completion": "gateway.cli.completion:completion",
     "config": "gateway.cli.config:config",
     "diff": "gateway.cli.diff:diff",

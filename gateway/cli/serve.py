@@ -11,7 +11,7 @@ from gateway.cli.common import Common, PlainCommand, pass_common
 @click.option("--grpc", metavar="HOST:PORT", help="Where gRPC answers. This version has none: off alone is accepted.")
 @click.option("--portmap", is_flag=True, help="Tell clients the port of NFS, by port 111 or a running rpcbind.")
 @click.option("--workers", default=1, show_default=True, metavar="N", help="Processes for each interface.")
-@click.option("--insecure", is_flag=True, help="Allow addresses that other machines reach, without authentication.")
+@click.option("--insecure", is_flag=True, help="Allow addresses that other machines reach, without login or TLS.")
 @pass_common
 def serve(
     common: Common, http: str | None, nfs: str | None, grpc: str | None, portmap: bool, workers: int, insecure: bool

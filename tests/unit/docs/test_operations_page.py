@@ -35,7 +35,7 @@ def commands() -> dict[str, click.Command]:
 
 def test_every_command_has_its_row() -> None:
     known = commands()
-    shown = [re.match(r"`aetherfs ([a-z]+)( [a-z]+)?", row[0]) for row in rows(section(PAGE, "Commands"))]
+    shown = [re.match(r"`aetherfs ([a-z]+)( [a-z-]+)?", row[0]) for row in rows(section(PAGE, "Commands"))]
     names = [
         match[0][len("`aetherfs ") :] if match[0][len("`aetherfs ") :] in known else match[1]
         for match in shown
