@@ -37,11 +37,12 @@ class Interface(NamedTuple):
     name: str
     scheme: str
     entry: str
+    insecure_entry: str = ""  # who serves it with `--insecure`, where that makes a difference
 
 
 INTERFACES: Final = (
     Interface("http", "http://", "gateway.app:http_server"),
-    Interface("nfs", "", "gateway.app:nfs_server"),
+    Interface("nfs", "", "gateway.app:nfs_server", "gateway.app:insecure_nfs_server"),
 )
 
 
@@ -150,8 +151,15 @@ def http_tls(settings: Settings) -> "Contexts | None":
     return contexts_of("http", files, (b"http/1.1",)) if any(files) else None
 
 
-def nfs_server(settings: Settings, listener: socket.socket) -> Server:
-    """Build an NFS worker's server."""
+def insecure_nfs_server(settings: Settings, listener: socket.socket) -> Server:
+    """Build an NFS worker's server where `--insecure` was given."""
+    return nfs_server(settings, listener, insecure=True)
+
+
+def nfs_server(settings: Settings, listener: socket.socket, *, insecure: bool = False) -> Server:
+    """Build an NFS worker's server; `insecure` is as for `gateway.access.nfs_build.build_grants`."""
+    from gateway.access.nfs_build import build_grants
+    from gateway.board import board
     from nfs.limits import DESCRIPTORS, Limits
     from nfs.server import NfsServer
 
@@ -169,6 +177,7 @@ def nfs_server(settings: Settings, listener: socket.socket) -> Server:
         limits=limits,
         small_fileids=settings.nfs.small_fileids,
         tls=nfs_tls(settings),
+        grants=build_grants(settings, built, board(), insecure=insecure),
     )
 
 
@@ -230,7 +239,12 @@ def serve(
     warn_of_exposure(settings)
     with contextlib.ExitStack() as opened:
         groups = [
-            Group(interface.name, interface.entry, (opened.enter_context(listen(interface.name, address)),), workers)
+            Group(
+                interface.name,
+                (insecure and interface.insecure_entry) or interface.entry,
+                (opened.enter_context(listen(interface.name, address)),),
+                workers,
+            )
             for interface, address in addresses
         ]
         places = [

@@ -5,7 +5,7 @@ Threads: the main one, before anything is served.
 
 import logging
 
-from gateway.config import Address, ConfigError, Settings
+from gateway.config import OFF, Address, ConfigError, Settings
 from gateway.lifecycle import is_loopback
 
 _log = logging.getLogger(__name__)
@@ -21,11 +21,18 @@ def check_exposure(settings: Settings, interface: str, address: Address) -> None
     if is_loopback(interface, address):
         return
     reached = f"{interface}: {address} can be reached from other machines, and"
-    if not settings.login or interface != "http":
+    if not settings.login:
         raise ConfigError(
             f"{reached} without authentication everyone there could read every dataset; listen on 127.0.0.1, or give "
             "--insecure to allow it"
         )
+    if interface == "nfs":
+        if settings.nfs.tls == OFF:
+            raise ConfigError(
+                f"{reached} without TLS all that is read, tokens in paths and the handles of files would cross the "
+                "network in the clear; set nfs.tls, or give --insecure where the network itself is safe"
+            )
+        return
     if not settings.http.tls_cert:
         raise ConfigError(
             f"{reached} without TLS passwords and tokens would cross the network in the clear; set http.tls_cert and "

@@ -41,6 +41,16 @@ def test_login_beyond_loopback_needs_tls(way: str) -> None:
     check_exposure(settings(**WAYS[way], **TLS), "http", Address("0.0.0.0", 8443))
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_nfs_beyond_loopback_needs_login_and_tls(way: str) -> None:
+    with pytest.raises(ConfigError, match=r"^nfs: .* in the clear; set nfs\.tls, or give --insecure"):
+        check_exposure(settings(**WAYS[way]), "nfs", Address("0.0.0.0", 2049))
+    for tls in ("allow", "require"):
+        check_exposure(settings(**WAYS[way], nfs__tls=tls), "nfs", Address("0.0.0.0", 2049))
+        with pytest.raises(ConfigError, match="without authentication"):
+            check_exposure(settings(nfs__tls=tls), "nfs", Address("0.0.0.0", 2049))
+
+
 def test_host_that_does_not_resolve_is_refused_by_name() -> None:
     with pytest.raises(ServeError, match=r"nfs: no such host 'a\.b\.\.invalid'"):
         check_exposure(settings(), "nfs", Address("a.b..invalid", 2049))
