@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from nfs import connection
+from nfs.seldom import Seldom
 from nfs.server import Limits, NfsServer
 from nfs.tls import PIECE
 from nfs.wire import nfs3
@@ -37,6 +39,11 @@ def tree() -> MemoryTree:
     tree.publish("maps", "1.0.0", SAMPLE)
     tree.publish("large", "1.0.0", {b"f": LARGE})
     return tree
+
+
+@pytest.fixture(autouse=True)
+def _nothing_said_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "_seldom", Seldom(20, 10.0))
 
 
 @pytest.fixture
@@ -301,11 +308,11 @@ def test_a_client_that_takes_nothing_within_tls_goes_and_keeps_one_piece(tree: M
         file = stalled.secure(place.trusting()).handle("large/1.0.0/f")
         for _ in range(16):
             stalled.start("READ", nfs3.READ3args(file, 0, 1 << 20))
-        (connection,) = server._connections
-        assert connection._stream is not None
+        (one,) = server._connections
+        assert one._stream is not None
         deadline_s = time.monotonic() + TIMEOUT_S
         while server.connections and time.monotonic() < deadline_s:
-            waiting = len(connection._stream._said())
+            waiting = len(one._stream._said())
             assert waiting <= 2 * PIECE
             time.sleep(0.05)
         assert server.connections == 0
