@@ -13,7 +13,9 @@ from typing import Final
 EVERYTHING: Final = "*"
 LONGEST: Final = 256  # characters
 _ALLOWED: Final = re.compile(r"@?[a-z0-9*?][a-z0-9._*?-]*(/[a-z0-9*?][a-z0-9._*?-]*)?", re.ASCII)
-_WILD: Final = re.compile(r"[*?]")
+_EASY: Final = re.compile(
+    r"(@[a-z0-9][a-z0-9._-]{0,63}/)?([a-z0-9][a-z0-9._-]{0,63}|[a-z0-9][a-z0-9._-]{0,62}\*|\*)", re.ASCII
+)
 _PART: Final = 64  # characters of a part of a name
 _RESERVED: Final = ("@token/", "@me/")  # no dataset's name begins so
 
@@ -43,7 +45,12 @@ def fits(pattern: str, dataset: str) -> bool:
     """Tell whether a pattern fits a dataset's name."""
     if pattern in (dataset, EVERYTHING):
         return True
-    return _WILD.search(pattern) is not None and compiled(pattern).fullmatch(dataset) is not None
+    return is_wild(pattern) and compiled(pattern).fullmatch(dataset) is not None
+
+
+def is_wild(pattern: str) -> bool:
+    """Tell whether a pattern stands for more than one name."""
+    return "*" in pattern or "?" in pattern
 
 
 def can_fit(pattern: str) -> bool:
@@ -54,6 +61,8 @@ def can_fit(pattern: str) -> bool:
     """
     if pattern.startswith(_RESERVED):
         return False
+    if _EASY.fullmatch(pattern):
+        return True
     seen = {(0, "", 0)}  # place in the pattern; "": at the beginning, "@", "s": in the scope, "/", "n": in the name
     todo = [*seen]
     while todo:

@@ -17,10 +17,10 @@ A policy is immutable; any thread. Answers are remembered, up to a bound.
 import hashlib
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
-from auth.patterns import EVERYTHING, can_fit, check_pattern, fits
+from auth.patterns import EVERYTHING, can_fit, check_pattern, fits, is_wild
 from auth.principal import ANONYMOUS, Action, Kind, Principal
 
 LARGEST: Final = 1 << 20  # bytes of a policy's text
@@ -28,6 +28,7 @@ MOST_RULES: Final = 10_000
 AUTHENTICATED: Final = "authenticated"
 LONGEST_NAME: Final = 256  # characters of a principal's name
 _REMEMBERED: Final = 20_000  # answers
+_CHOSEN: Final = 500  # choices of rules, each for a principal and an action
 _LONGEST_DATASET: Final = 200  # characters of a name that answers are remembered for; longer ones are no dataset's
 _NAMED: Final = re.compile(r"(user|group|token):(.+)", re.DOTALL)
 _HEADER: Final = re.compile(r"""\s*\[\[\s*(rule|"rule"|'rule')\s*\]\]\s*(#.*)?""", re.DOTALL)
@@ -67,6 +68,33 @@ class Decision(NamedTuple):
     rule: Rule | None = None
 
 
+class _Rules:
+    """Rules that are about one principal and one action, allowing or denying: asked which of them fits a dataset."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._exact: dict[str, Rule] = {}  # names without wildcards, of which there may be thousands
+        self._wild: list[tuple[str, Rule]] = []  # in the order of rules
+        for rule in rules:
+            for pattern in rule.on:
+                if is_wild(pattern):
+                    self._wild.append((pattern, rule))
+                else:
+                    self._exact.setdefault(pattern, rule)
+
+    def first(self, dataset: str) -> Rule | None:
+        """Return the first rule that fits."""
+        exact = self._exact.get(dataset)
+        for pattern, rule in self._wild:
+            if exact is not None and exact.number < rule.number:
+                break
+            if fits(pattern, dataset):
+                return rule
+        return exact
+
+    def __bool__(self) -> bool:
+        return bool(self._exact or self._wild)
+
+
 class Policy:
     """Rules, and the answers that they give."""
 
@@ -74,6 +102,7 @@ class Policy:
         """Take rules as `parse_policy` makes them; `open_to_all`: everybody may do everything."""
         self.rules, self.digest, self.open_to_all = rules, digest, open_to_all
         self._answers: dict[tuple[Principal, Action, str], bool] = {}
+        self._chosen: dict[tuple[Principal, Action, bool], _Rules] = {}
 
     def allows(self, principal: Principal, action: Action, dataset: str) -> bool:
         """Tell whether a principal may do something to a dataset, whether or not there is one of that name."""
@@ -82,7 +111,7 @@ class Policy:
         key = principal, action, dataset
         answer = self._answers.get(key)
         if answer is None:
-            answer = self.decide(principal, action, dataset).allowed
+            answer = self._allows(principal, action, dataset)
             if len(dataset) > _LONGEST_DATASET:
                 return answer
             if len(self._answers) >= _REMEMBERED:
@@ -94,12 +123,13 @@ class Policy:
         """Return the answer of `allows` with its reason."""
         if self.open_to_all:
             return Decision(allowed=True, why="no login is configured: everybody may do everything")
-        for rule in self._fitting(principal, action, dataset):
-            if not rule.allows:
-                return Decision(allowed=False, why=f"denied by {rule}", rule=rule)
+        rule = self._rules(principal, action, allows=False).first(dataset)
+        if rule is not None:
+            return Decision(allowed=False, why=f"denied by {rule}", rule=rule)
         if principal.kind is Kind.TOKEN:
             return self._decide_token(principal, action, dataset)
-        for rule in self._fitting(principal, action, dataset):
+        rule = self._rules(principal, action, allows=True).first(dataset)
+        if rule is not None:
             return Decision(allowed=True, why=f"allowed by {rule}", rule=rule)
         return Decision(allowed=False, why="no rule allows it")
 
@@ -110,8 +140,16 @@ class Policy:
         if principal.kind is Kind.TOKEN:
             granted = any(Action.READ in grant.actions for grant in principal.grants)
             return granted and (principal.owner is None or self.may_read_some(principal.owner))
-        names = _names(principal)
-        return any(rule.allows and Action.READ in rule.actions and names & {*rule.to} for rule in self.rules)
+        return bool(self._rules(principal, Action.READ, allows=True))
+
+    def _allows(self, principal: Principal, action: Action, dataset: str) -> bool:
+        """Tell what `decide` does, without words for it."""
+        if self._rules(principal, action, allows=False).first(dataset) is not None:
+            return False
+        if principal.kind is not Kind.TOKEN:
+            return self._rules(principal, action, allows=True).first(dataset) is not None
+        made = any(action in grant.actions and fits(grant.pattern, dataset) for grant in principal.grants)
+        return made and (principal.owner is None or self._allows(principal.owner, action, dataset))
 
     def _decide_token(self, token: Principal, action: Action, dataset: str) -> Decision:
         granted = next((g for g in token.grants if action in g.actions and fits(g.pattern, dataset)), None)
@@ -122,13 +160,22 @@ class Policy:
         owner = self.decide(token.owner, action, dataset)
         return owner._replace(why=f"{token} was made for {granted} by {token.owner}, for whom it is {owner.why}")
 
-    def _fitting(self, principal: Principal, action: Action, dataset: str) -> Iterator[Rule]:
-        names = _names(principal)
-        denied = names if principal.kind is Kind.ANONYMOUS else names - {str(ANONYMOUS)}
-        for rule in self.rules:
-            to = names if rule.allows else denied
-            if action in rule.actions and not to.isdisjoint(rule.to) and any(fits(name, dataset) for name in rule.on):
-                yield rule
+    def _rules(self, principal: Principal, action: Action, *, allows: bool) -> _Rules:
+        key = principal, action, allows
+        chosen = self._chosen.get(key)
+        if chosen is None:
+            names = _names(principal)
+            if not allows and principal.kind is not Kind.ANONYMOUS:
+                names -= {str(ANONYMOUS)}
+            chosen = _Rules(
+                rule
+                for rule in self.rules
+                if rule.allows is allows and action in rule.actions and not names.isdisjoint(rule.to)
+            )
+            if len(self._chosen) >= _CHOSEN:
+                self._chosen.clear()
+            self._chosen[key] = chosen
+        return chosen
 
 
 def warnings(policy: Policy) -> list[str]:
