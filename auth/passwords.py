@@ -29,8 +29,7 @@ from auth.turns import Turns
 
 REMEMBERED_S: Final = 300.0
 REMEMBERED: Final = 10_000  # passwords, some 200 bytes each, good and wrong ones apart
-WAITING: Final = 16  # logins that wait for a hash
-EACH: Final = 4  # of one address
+WAITING: Final = 32  # logins that wait for a hash, each on a thread of the server's
 
 
 class _Memory:
@@ -89,7 +88,7 @@ class Passwords:
         self._users, self._throttle, self._clock, self._verify = users, throttle, clock, verify
         self._key = key or secrets.token_bytes(32)
         self._good, self._wrong = _Memory(), _Memory()
-        self._turns = Turns(at_once=at_once or max(1, (os.cpu_count() or 1) // 2), waiting=WAITING, each=EACH)
+        self._turns = Turns(at_once=at_once or max(1, (os.cpu_count() or 1) // 2), waiting=WAITING)
         self._flights: dict[bytes, _Flight] = {}
         self._lock = threading.Lock()
         self._nobody: str | None = None  # what takes the time where there are no users
