@@ -50,6 +50,8 @@ def guest(
     programs: Sequence[Path | str] = (),
     folders: Sequence[Path] = (),
     memory_mib: int = 1024,
+    suite: str = "",
+    limit_s: int = LIMIT_S,
 ) -> Iterator[subprocess.Popen[str]]:
     """Run a script in the guest; its output is the process's, undecodable bytes as surrogates.
 
@@ -60,12 +62,16 @@ def guest(
         programs: put into the guest; the first is `$PROBE`.
         folders: put there whole, at the same path.
         memory_mib: of the guest, which holds all of that.
+        limit_s: how long it may take.
+        suite: of Debian, whose kernel and programs it has; empty: this machine's kernel, and its mount.nfs.
     """
     file = folder / "script"
     file.write_text(_HEAD + script)
     adds = [word for program in programs for word in ("--add", program)]
     dirs = [word for one in folders for word in ("--add-dir", one)]
-    options = ["--timeout", str(LIMIT_S), "--mem", str(memory_mib), *adds, *dirs]
+    options = ["--timeout", str(limit_s), "--mem", str(memory_mib), *adds, *dirs]
+    if suite:
+        options += ["--suite", suite]
     with subprocess.Popen(
         [KERNEL_CLIENT, *options, file, str(port), str(programs[0]) if programs else "none"],
         stdout=subprocess.PIPE,
