@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Final
 
 from nfs.export import Export
+from nfs.fhandle import NO_GRANT
 from nfs.grants import Admitted, GrantRefused, Grants, Peer, Share
 from store.errors import NotWarm
 
@@ -104,6 +105,8 @@ class Access:
         share = shares.get(grant)
         if share is not None:
             return share
+        if self.own is None and grant == NO_GRANT:
+            self.root()
         found = self._grants.known(grant, self.peer)
         if found is None and warm:
             raise NotWarm
@@ -119,6 +122,7 @@ class Access:
             GrantRefused: nothing.
         """
         if self.own is None:
+            self._grants.refused(self.peer)
             raise GrantRefused(f"no rule lets {self.peer.address} see anything")
         return self.own
 

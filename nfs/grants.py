@@ -57,6 +57,10 @@ class Grants(Protocol):
         """Return what a peer sees by itself. From memory."""
         ...
 
+    def refused(self, peer: Peer) -> None:
+        """Take note that a peer asks for something that sees nothing by itself. From memory."""
+        ...
+
     def known(self, grant: bytes, peer: Peer) -> Share | None:
         """Return the share of a token's grant, from memory; `None`: not now, ask `granted`.
 
@@ -94,6 +98,9 @@ class OpenGrants:
 
     def admitted(self, peer: Peer) -> Admitted:
         return self._all
+
+    def refused(self, peer: Peer) -> None:
+        raise AssertionError("everybody sees everything")
 
     def known(self, grant: bytes, peer: Peer) -> Share | None:
         raise _NO_TOKENS

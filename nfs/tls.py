@@ -149,7 +149,7 @@ class SecureStream:
             while at < len(view):
                 size = min(PIECE - held, len(view) - at)
                 try:
-                    self._ssl.send(view[at : at + size])
+                    size = self._ssl.send(view[at : at + size])  # all of it, unless the context lets it write parts
                 except SSL.Error as error:
                     raise TlsFailed(f"TLS: {_reason(error)}") from error
                 at, held, longer = at + size, held + size, longer + (size // MOST_OPENED + 1) * _OVERHEAD

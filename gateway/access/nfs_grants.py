@@ -117,16 +117,23 @@ class NfsGrants:
         if peer.certificate and self._certificates is not None:
             try:
                 principal = self._certificates.principal(peer.certificate)
-            except BadCredentials as error:
-                self._turned_away(peer, str(error), _NOBODY)
+            except BadCredentials:
                 return Admitted(None, uid, gid, _NOBODY)
             return Admitted(Share(self._tree(principal), grant), uid, gid, str(principal))
         if rule is not None:
             return Admitted(Share(self._tree(by_rule), grant), uid, gid)
         if self._certificates is not None:
             return Admitted(Share(self._tree(NOBODY), grant), uid, gid, _NOBODY)
-        self._turned_away(peer, "no rule of nfs.export fits the address", str(ANONYMOUS))
         return Admitted(None, uid, gid, _NOBODY)
+
+    def refused(self, peer: Peer) -> None:
+        why = "no rule of nfs.export fits the address"
+        if peer.certificate and self._certificates is not None:
+            try:
+                self._certificates.principal(peer.certificate)
+            except BadCredentials as error:
+                why = str(error)
+        self._turned_away(peer, why, _NOBODY)
 
     # by token
 

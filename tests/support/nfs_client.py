@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any, Self
 
+from nfs.grants import Grants
 from nfs.server import Limits, NfsServer
 from nfs.table import MOUNT_PROCEDURES, NFS_PROCEDURES, Procedure
 from nfs.tls import Tls
@@ -28,10 +29,12 @@ TIMEOUT_S = 30
 
 
 @contextlib.contextmanager
-def serving(tree: FileTree, *, limits: Limits | None = None, tls: Tls | None = None) -> Iterator[tuple[NfsServer, int]]:
+def serving(
+    tree: FileTree, *, limits: Limits | None = None, tls: Tls | None = None, grants: Grants | None = None
+) -> Iterator[tuple[NfsServer, int]]:
     """Run a server for a tree; give it and its port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = NfsServer(listener, tree, handle_key=KEY, limits=limits, tls=tls)
+        server = NfsServer(listener, tree, handle_key=KEY, limits=limits, tls=tls, grants=grants)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
@@ -44,8 +47,9 @@ def serving(tree: FileTree, *, limits: Limits | None = None, tls: Tls | None = N
 class NfsClient:
     """One connection."""
 
-    def __init__(self, port: int, *, address: str = "127.0.0.1") -> None:
-        """Connect from `address`, one of loopback's."""
+    def __init__(self, port: int, *, address: str = "127.0.0.1", user: authsys_parms | None = USER) -> None:
+        """Connect from `address`, one of loopback's, and say to be `user`; `None`: say nothing."""
+        self._user = user
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S, source_address=(address, 0))
         self._xid = 0
 
@@ -81,7 +85,7 @@ class NfsClient:
         """Send a call; return its xid."""
         self._xid += 1
         number, procedure, version = _procedure(name, program)
-        self.send(encode_call(self._xid, program, version, number, encode_whole(procedure.args, args), USER))
+        self.send(encode_call(self._xid, program, version, number, encode_whole(procedure.args, args), self._user))
         return self._xid
 
     def call(self, name: str, args: Any = None, *, program: int = NFS_PROGRAM) -> Any:
