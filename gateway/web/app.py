@@ -23,6 +23,7 @@ from dav.warm import WarmTree
 from dav.wire.errors import WireError
 from dav.wire.paths import split_target
 from gateway.access.gate import Stopped
+from gateway.web.api.problems import as_problem
 from gateway.web.files import FilesApp
 from store.errors import NotWarm, StoreError
 from store.vfs.tree import FileTree
@@ -131,8 +132,11 @@ class HttpApp:
         if top in (b"api", b"ui") and self._prompt:
             raise NotWarm
         if top == b"api" and self._parts.api is not None:
-            if self._parts.guard is not None and names not in _OPEN_API:
-                self._parts.guard.admit_api(environ)
+            try:
+                if self._parts.guard is not None and names not in _OPEN_API:
+                    self._parts.guard.admit_api(environ)
+            except Stopped as stopped:
+                return send(as_problem(stopped.reply), environ, start_response)
             return self._parts.api(environ, start_response)
         if top == b"ui" and self._parts.login is not None:
             return self._parts.login(environ, start_response)

@@ -7,6 +7,7 @@ bucket.
 import secrets
 from collections.abc import Iterable
 from typing import Final
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -60,6 +61,8 @@ class ApiApp:
             seen: told how often the policy in the bucket was written; see `gateway.stores.Opened`.
         """
         self._context = Context(repository, policies, tokens, settings, audit, seen)
+        own = urlsplit(settings.http.public_url).hostname
+        self._own_hosts = None if settings.login else frozenset((own,) if own else ())
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[Buffer]:
         """Answer one request; raises nothing."""
@@ -98,7 +101,7 @@ class ApiApp:
             if "HTTP_EXPECT" in call.environ:  # who waits to be asked for a body is not asked (RFC 9110 section 10.1.1)
                 raise Problem(417, "send the body at once, without Expect")
             try:
-                call.check_writes()
+                call.check_writes(own_hosts=self._own_hosts)
             except Problem as problem:
                 self._context.note(
                     call, events.DENIAL, events.REFUSED, action=f"{route.method} {route.path}", why=problem.detail

@@ -7,9 +7,11 @@ they repeat what the session's own pages were told (`X-AetherFS-CSRF`). One thre
 import base64
 import binascii
 import hmac
+import ipaddress
 import itertools
 import json
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
@@ -26,6 +28,7 @@ MOST_PARAMETERS: Final = 16
 PAGE_SIZE: Final = 100
 LARGEST_PAGE: Final = 1000
 NO_PAGE: Final = "page_token is none that a page before this one told"
+_HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]*)?", re.ASCII)
 
 T = TypeVar("T")
 
@@ -90,12 +93,22 @@ class Call:
             raise Problem(400, NO_PAGE) from error
         return decoded, min(int(size), LARGEST_PAGE)
 
-    def check_writes(self) -> None:
+    def check_writes(self, *, own_hosts: Collection[str] | None = None) -> None:
         """Let no page of another site write in the name of who looks at it.
 
+        Args:
+            own_hosts: names by which the gateway is asked besides `localhost` and addresses, where nobody has to log
+                in: there a page could ask by a name of its own, which it has pointed at the gateway's address since
+                (DNS rebinding), and would be the gateway's own page to the browser. `None`: that gains it nothing.
+
         Raises:
-            Problem: 415: a body of another type. 403: a session's cookie without the session's word.
+            Problem: 415: a body of another type. 403: a session's cookie without the session's word, or a foreign name.
         """
+        if own_hosts is not None and not _is_own(header(self.environ, "Host"), own_hosts):
+            raise Problem(
+                403,
+                "without login, changes are taken at localhost, at an IP address, and at the host of http.public_url",
+            )
         kind = str(self.environ.get("CONTENT_TYPE") or "").partition(";")[0].strip().lower()
         if kind != "application/json":
             raise Problem(415, "POST, PUT and DELETE are sent with Content-Type: application/json")
@@ -184,6 +197,21 @@ def page_of(found: Iterable[T], size: int, *, place: Callable[[T], str]) -> tupl
     page = taken[:size]
     more = len(taken) > size
     return page, base64.b64encode(place(page[-1]).encode("ascii"), altchars=b"-_").decode() if more else ""
+
+
+def _is_own(field: str | None, own_hosts: Collection[str]) -> bool:
+    """Tell whether a Host field is one that no other site can have: absent, an address, or one of the gateway's."""
+    if field is None:  # browsers always send it
+        return True
+    found = _HOST.fullmatch(field.strip().lower())
+    name = found[1] if found else ""
+    if name == "localhost" or name in own_hosts:
+        return True
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

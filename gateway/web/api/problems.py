@@ -43,6 +43,16 @@ def problem_reply(problem: Problem) -> Reply:
     return _reply(problem.status, "application/problem+json", document, problem.headers)
 
 
+def as_problem(reply: Reply) -> Reply:
+    """Return a short plain-text refusal, such as the gate's, as the problem document that it is here."""
+    if reply.status < 400:
+        return reply
+    detail = b"".join(bytes(part) for part in reply.body).decode("utf-8", "replace").strip()
+    replaced = {"content-type", "content-length", *(name.lower() for name, _ in FIXED)}
+    kept = [(name, value) for name, value in reply.headers if name.lower() not in replaced]
+    return problem_reply(Problem(reply.status, detail, headers=kept))
+
+
 def _reply(status: int, kind: str, document: Mapping[str, Any], headers: Headers) -> Reply:
     # ASCII alone, and `<` escaped: nothing in it is markup to whoever ignores the type.
     body = json.dumps(document).replace("<", "\\u003c").encode() + b"\n"

@@ -117,6 +117,10 @@ def test_a_tag_moves_by_rest_and_only_over_what_was_seen(tmp_path: Path) -> None
         assert curl(tag, *put, "-d", json.dumps({"reference": "secret:1.0.0"}))[0] == 404
         assert curl(tag, *put, *body, "-H", "Expect: 100-continue")[0] in (200, 417)
         assert curl(tag, "-u", f"ada:{PASSWORD}")[0] == 200
+        for login in ((), ("-u", "ada:wrong"), ("-H", "Authorization: Bearer aefs_x")):
+            status, problem = curl(tag, *login)
+            assert (status, json.loads(problem)["status"]) == (401, 401)
+        assert json.loads(curl(f"{gateway.http}/api/v1/login")[1])["basic"] is True
     assert place.run("show", "maps:qa")["manifest"] == json.loads(answer)["manifest"]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import pytest
 from openapi_spec_validator import validate
 
+from auth.policy import OPEN
 from auth.principal import Principal
 from gateway.config import load
 from gateway.web.api.app import ApiApp
@@ -106,6 +107,25 @@ def test_a_session_writes_only_with_its_word(api: Api, csrf: Mapping[str, object
 def test_a_session_without_a_word_of_its_own_never_writes(api: Api, csrf: Mapping[str, object]) -> None:
     empty = {**csrf, "aetherfs.csrf": ""}
     assert api.raw(ROOT, "DELETE", TAG, b"", {"X-AetherFS-CSRF": ""}, **empty).status == 403
+
+
+@pytest.mark.parametrize(
+    ("host", "taken"),
+    [("127.0.0.1:8080", True), ("localhost:8080", True), ("LOCALHOST", True), ("[::1]:8080", True), ("192.0.2.7", True),
+     ("data.example.org:8080", True), ("evil.example.org", False), ("127.0.0.1.evil.example.org:8080", False),
+     ("localhost.evil.example.org", False), ("", False), ("[::1].evil.example.org", False), ("evil@127.0.0.1", False)],
+)  # fmt: skip
+def test_without_login_a_page_that_has_taken_over_a_name_changes_nothing(api: Api, host: str, taken: bool) -> None:
+    api.policies.policy = OPEN
+    settings = load(flags={"http.public_url": "https://Data.example.org"}, environ={}, file=None)
+    api.app = ApiApp(api.repository, policies=api.policies, tokens=api.tokens, settings=settings)
+    told = api(NOBODY, "PUT", TAG, {"reference": "maps:1.0.0"}, Host=host)
+    assert told.status == (201 if taken else 403)
+    assert api(NOBODY, "GET", TAG, Host=host).status == (200 if taken else 404)
+
+
+def test_with_login_any_name_will_do(api: Api) -> None:
+    assert api(ROOT, "PUT", TAG, {"reference": "maps:1.0.0"}, Host="proxied.example.org").status == 201
 
 
 @pytest.mark.parametrize(
