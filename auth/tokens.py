@@ -24,6 +24,7 @@ from auth.principal import Action, Grant, Kind, Principal, user
 PREFIX: Final = "aefs_"
 ID_LENGTH: Final = 10
 SECRET_LENGTH: Final = 40
+LENGTH: Final = len(PREFIX) + ID_LENGTH + 1 + SECRET_LENGTH  # characters of a token
 HTTP: Final = "http"  # for all but NFS
 NFS: Final = "nfs"  # for paths of mounts alone, and for reading alone
 KINDS: Final = (HTTP, NFS)
@@ -94,7 +95,7 @@ def parse_text(text: str) -> TokenText:
     Raises:
         BadCredentials: it is none. The message does not repeat it.
     """
-    found = _TEXT.fullmatch(text) if len(text) < 100 else None
+    found = _TEXT.fullmatch(text) if len(text) == LENGTH else None
     if found is None:
         raise BadCredentials("what was given is no token")
     return TokenText(found[1], found[2])

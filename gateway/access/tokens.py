@@ -9,6 +9,8 @@ count, as the lists of datasets do, for up to an hour: nobody can revoke a token
 request, and many who wait for one token share one.
 """
 
+import hashlib
+import secrets
 import threading
 import time
 from collections import OrderedDict
@@ -21,6 +23,7 @@ from auth.errors import BadCredentials, Throttled, Undecided
 from auth.principal import Grant, Principal
 from auth.tokens import (
     HTTP,
+    LENGTH,
     NEVER,
     NFS,
     TokenRecord,
@@ -48,6 +51,7 @@ STALE_S: Final = 3600.0  # how old it may be while the bucket is away
 RETRY_S: Final = 5.0  # how long the bucket is not asked again for a token when it did not answer
 RECORDS: Final = 4096  # remembered; each of a few KiB at most
 ABSENT: Final = 16_384  # remembered ids that are nobody's
+NOTED_S: Final = 1.0  # between notes of a token's use
 GUESSES: Final = 200  # unknown ids that are looked for at once,
 GUESSES_A_SECOND: Final = 20.0  # and in the long run
 
@@ -66,6 +70,16 @@ class _Held(NamedTuple):
     etag: str
     asked_s: float  # when the bucket was asked for what stands here
     waits_s: float  # until then the bucket is not asked, since it did not answer
+
+
+class _Good:
+    """A token that was shown and found good, by a digest of what was shown: the short way for the next request."""
+
+    __slots__ = ("generation", "noted_s", "principal", "token", "until_s")
+
+    def __init__(self, token: str, principal: Principal, generation: int, until_s: float, noted_s: float) -> None:
+        self.token, self.principal, self.generation, self.until_s = token, principal, generation, until_s
+        self.noted_s = noted_s  # when the use was noted last
 
 
 class Tokens:
@@ -96,6 +110,8 @@ class Tokens:
         self._flights: SingleFlight[str, _Held | None] = SingleFlight()
         self._allowance, self._allowed_s = float(GUESSES), clock()
         self._listeners: list[Callable[[], None]] = []
+        self._good: dict[bytes, _Good] = {}
+        self._key = secrets.token_bytes(32)
         self.generation = 0  # grows when what is known of a token turns out to have changed
 
     def on_change(self, listener: Callable[[], None]) -> None:
@@ -106,9 +122,22 @@ class Tokens:
 
     def known(self, text: str, *, nfs: bool = False) -> Principal | None:
         """Return who shows a token, from memory alone; `None`: `check` has to say."""
+        if len(text) != LENGTH:
+            return None
+        good = self._good.get(self._digest(text, nfs=nfs))
+        now_s, generation = self._clock(), self.generation
+        if good is not None and good.generation == generation and now_s < good.until_s:
+            if now_s - good.noted_s >= NOTED_S:
+                good.noted_s = now_s
+                self._uses.note(good.token, self._now_ns())
+            return good.principal
         try:
             shown = parse_text(text)
-            return self._told(shown.id, lambda record: self._shown(record, shown, nfs=nfs))
+            with self._lock:
+                held = self._held.get(shown.id)
+            if held is None or not self._counts(held):
+                return None
+            return self._shown(held, shown, generation, nfs=nfs)
         except BadCredentials:
             return None
 
@@ -124,13 +153,15 @@ class Tokens:
             Throttled: too many tokens that there are not were shown lately.
             Undecided: the bucket does not answer.
         """
-        shown = parse_text(text)
-        return self._shown(self._record(shown.id), shown, nfs=nfs)
+        shown, generation = parse_text(text), self.generation
+        return self._shown(self._record(shown.id), shown, generation, nfs=nfs)
 
     def known_grant(self, token: str) -> Principal | None:
         """Return who a mount's token stands for, by its id, once it was shown; as `known`."""
+        with self._lock:
+            held = self._held.get(token)
         try:
-            return self._told(token, self._granted)
+            return self._granted(held.record) if held is not None and self._counts(held) else None
         except BadCredentials:
             return None
 
@@ -138,7 +169,7 @@ class Tokens:
         """Return who a mount's token stands for, by its id, once it was shown; errors as `check`."""
         if not is_id(token):
             raise BadCredentials("no token has such an id")
-        return self._granted(self._record(token))
+        return self._granted(self._record(token).record)
 
     # by those who look after tokens
 
@@ -209,11 +240,25 @@ class Tokens:
         """Write what is still to be written."""
         self._uses.close()
 
-    def _shown(self, record: TokenRecord, shown: TokenText, *, nfs: bool) -> Principal:
-        now_ns = self._now_ns()
+    def _shown(self, held: _Held, shown: TokenText, generation: int, *, nfs: bool) -> Principal:
+        """Judge what was shown. `generation` is of before `held` was looked up: what changed since has to be seen."""
+        now_s, now_ns, record = self._clock(), self._now_ns(), held.record
         principal = check_token(record, shown, kind=NFS if nfs else HTTP, now_ns=now_ns)
         self._uses.note(record.id, now_ns)
+        until_s = max(held.asked_s + FRESH_S, min(held.waits_s, held.asked_s + STALE_S))
+        if record.expires_ns:
+            until_s = min(until_s, now_s + (record.expires_ns - now_ns) / 1e9)
+        if len(self._good) >= RECORDS:
+            self._good.clear()
+        key = self._digest(str(shown), nfs=nfs)
+        self._good[key] = _Good(record.id, principal, generation, until_s, now_s)
         return principal
+
+    def _digest(self, text: str, *, nfs: bool) -> bytes:
+        person = b"nfs" if nfs else b"http"
+        return hashlib.blake2b(
+            text.encode("utf-8", "surrogatepass"), key=self._key, digest_size=16, person=person
+        ).digest()
 
     def _granted(self, record: TokenRecord) -> Principal:
         now_ns = self._now_ns()
@@ -221,16 +266,11 @@ class Tokens:
         self._uses.note(record.id, now_ns)
         return principal
 
-    def _told(self, token: str, judge: Callable[[TokenRecord], Principal]) -> Principal | None:
-        with self._lock:
-            held = self._held.get(token)
-        return judge(held.record) if held is not None and self._counts(held) else None
-
     def _counts(self, held: _Held) -> bool:
         now_s = self._clock()
         return now_s - held.asked_s <= FRESH_S or (now_s < held.waits_s and now_s - held.asked_s <= STALE_S)
 
-    def _record(self, token: str) -> TokenRecord:
+    def _record(self, token: str) -> _Held:
         with self._lock:
             held = self._held.get(token)
             if held is None and self._clock() - self._absent.get(token, -ABSENT_S) < ABSENT_S:
@@ -239,7 +279,7 @@ class Tokens:
             held = self._flights.do(token, lambda: self._ask(token))
         if held is None:
             raise BadCredentials(f"there is no token {token}")
-        return held.record
+        return held
 
     def _ask(self, token: str) -> _Held | None:
         """Ask the bucket for a record, and remember what it says."""

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -405,6 +406,51 @@ def test_the_thread_of_uses_writes_by_itself(objects: Watched) -> None:
     tokens.close()
 
 
+def test_the_short_way_ends_with_what_it_rests_on(tokens: Tokens, clock: Clock) -> None:
+    text, _ = tokens.create("ci", READ, lives_s=20)
+    other, _ = tokens.create("other", READ)
+    for shown in (text, other):
+        tokens.check(str(shown))
+    for _ in range(19):
+        clock.now_s += 1
+        assert tokens.known(str(text)) is not None
+        assert tokens.known(str(text), nfs=True) is None
+    clock.now_s += 1
+    assert tokens.known(str(text)) is None
+    assert tokens.known(str(other)) is not None
+    tokens.revoke("other")
+    assert tokens.known(str(other)) is None
+    assert all(other.secret.encode() not in key for key in tokens._good)
+
+
+def test_a_use_is_noted_by_the_short_way_too(tokens: Tokens, clock: Clock) -> None:
+    text, record = tokens.create("ci", READ)
+    tokens.check(str(text))
+    tokens._uses.write_due()
+    clock.now_s += 25
+    assert tokens.known(str(text)) is not None
+    assert tokens._uses._pending == {record.id: int(clock.now_s * 1e9)}
+
+
+def test_of_what_is_changed_while_a_token_is_judged_nothing_is_missed(
+    tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, _ = tokens.create("ci", READ)
+    tokens.check(str(text))
+    counts = tokens._counts
+
+    def late(held: Any) -> bool:
+        monkeypatch.undo()
+        found = counts(held)
+        tokens.revoke("ci")  # behind the look at the record, before the judgement
+        return found
+
+    tokens._good.clear()
+    monkeypatch.setattr(tokens, "_counts", late)
+    tokens.known(str(text))
+    assert tokens.known(str(text)) is None
+
+
 def test_memory_is_bounded(tokens: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.access.tokens.RECORDS", 5)
     monkeypatch.setattr("gateway.access.tokens.ABSENT", 7)
@@ -413,6 +459,7 @@ def test_memory_is_bounded(tokens: Tokens, monkeypatch: pytest.MonkeyPatch) -> N
         with pytest.raises(BadCredentials):
             tokens.check(str(new_text()))
     assert (len(tokens._held), len(tokens._absent)) == (5, 7)
+    assert len(tokens._good) <= 5
     assert RECORDS <= 10_000
 
 
