@@ -2,7 +2,7 @@
 
 Without login everybody may do everything, and with login but without a policy nobody anything. A bucket that does not
 answer, however long, leaves the last policy in force; so does a file, or an object, that is gone. `start` looks every
-few seconds, so that a change acts within ten. Any thread.
+few seconds, so that a change is known within ten. Any thread.
 """
 
 from pathlib import Path

@@ -81,7 +81,7 @@ def get(common: Common) -> None:
 def set_policy(common: Common, file: Path, expect: str | None) -> None:
     """Make FILE the store's policy; - is standard input. What does not parse is refused, and the old one stays.
 
-    Gateways with auth.policy = "store" take it up within ten seconds.
+    On gateways with auth.policy = "store" it acts within twenty seconds.
 
     Example:
       aetherfs policy set policy.toml

@@ -75,7 +75,7 @@ def test_with_login_and_no_policy_nothing_is_allowed_which_is_told() -> None:
     assert "no policy" in logs[0]["event"]
 
 
-def test_changes_act_within_ten_seconds() -> None:
+def test_changes_are_known_within_ten_seconds() -> None:
     assert max(FILE_S, BUCKET_S) <= 10
 
 
