@@ -208,7 +208,10 @@ class LoginApp:
                 events.LOGIN, events.REFUSED, principal="unknown", address=address, why=str(error), surface="ui"
             )
             denied = isinstance(error, ProviderRefused) and error.code == "access_denied"
-            return self._failed(environ, str(error), "The login was cancelled." if denied else "The login failed.")
+            # What is no answer to this login, or not yet, does not end it: anybody can send a browser here.
+            over = () if isinstance(error, FetchFailed) else (self._forget(environ),)
+            said = "The login was cancelled." if denied else "The login failed."
+            return self._failed(environ, str(error), said, *over)
         return self._let_in(environ, principal, "oidc", local_path(str(begun.get("next", ""))))
 
     def _redeemed(self, begun: Mapping[str, Any], query: str, login: Login) -> Principal:
@@ -221,9 +224,9 @@ class LoginApp:
             raise BadCredentials("the provider sent no ID token: the scopes must have openid")
         return login.tokens.login(found.id, str(begun["nonce"]))
 
-    def _failed(self, environ: Environ, why: str, message: str) -> Reply:
+    def _failed(self, environ: Environ, why: str, message: str, *cookies: tuple[str, str]) -> Reply:
         _log.warning("login failed", why=why, address=_address(environ))
-        return self._said(403, message, self._forget(environ))
+        return self._said(403, message, *cookies)
 
     # in and out
 
@@ -244,7 +247,8 @@ class LoginApp:
     def _log_out(self, environ: Environ, query: str) -> Reply:
         form, session = _read_form(environ), self._sessions.session(environ)
         if session is None:
-            return self._to("/ui/login", self._sessions.forget(environ))
+            # Without a word to the cookie: browsers send none along with another site's form, but would drop it.
+            return self._to("/ui/login")
         if form is None or not _same(form.get("csrf", ""), session.csrf):
             return self._said(403, "That was no button of this gateway's own page. You are still logged in.")
         everywhere = bool(form.get("everywhere"))

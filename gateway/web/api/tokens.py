@@ -91,4 +91,5 @@ def _find(context: Context, call: Call) -> Known:
 def _may_see(context: Context, call: Call, known: Known) -> bool:
     owner, who = known.record.owner, call.principal
     own = owner is not None and who.kind is Kind.USER and owner.name == who.name
-    return own or context.allows(call, Action.ADMIN)
+    itself = who.kind is Kind.TOKEN and known.record.name == who.name  # so that a logout can revoke it
+    return own or itself or context.allows(call, Action.ADMIN)

@@ -304,6 +304,16 @@ def test_a_form_of_another_page_logs_nobody_out(bench: Bench, browser: Browser) 
     assert browser.ask("GET", "/ui/").status == 200
 
 
+def test_a_logout_without_a_cookie_does_not_drop_the_one_that_the_browser_kept_back(bench: Bench) -> None:
+    answer = Browser(bench.app).ask("POST", "/ui/logout", csrf="x")
+    assert (answer.status, answer.cookies) == (303, {})
+
+
+def test_an_answer_that_is_made_up_does_not_end_the_login_under_way(browser: Browser) -> None:
+    browser.ask("GET", "/ui/login/start")
+    assert browser.ask("GET", "/ui/login/callback?code=x&state=made-up").cookies == {}
+
+
 def test_a_logout_that_others_can_not_be_told_says_so(
     bench: Bench, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
