@@ -33,7 +33,8 @@ from store.errors import StoreError
 SWEEP_S: Final = 0.25  # between two looks at who has waited too long
 HEAD_S: Final = 1.0  # how long the rest of a request may take while draining
 FETCHERS: Final = 32  # threads that read cold pieces of files
-LINGER_S: Final = 1.0  # how long an end is waited for, so that a client that is still sending gets its answer
+LINGER_S: Final = 1.0  # how long an end is waited for, so that a client that is still sending gets its answer,
+SENDING_S: Final = 60.0  # and as long as it does go on sending: some read nothing before they have sent all of a body
 EVICTED_S: Final = 1.0  # a connection idle for longer goes for a new one, where there are too many
 STALLED_S: Final = 1.0  # who takes nothing for longer goes, where all that do keep too much memory
 GREETING_S: Final = 0.005  # for handshakes, before others are looked at again
@@ -493,7 +494,8 @@ class Loop:
                 continue
             still_s = now_s - client.moved_s
             if client.linger_s:
-                if now_s - client.linger_s > LINGER_S:
+                lingers_s = now_s - client.linger_s
+                if lingers_s > (LINGER_S if draining else SENDING_S) or min(lingers_s, still_s) > LINGER_S:
                     self._close(client)
                 continue
             if client.began_s:

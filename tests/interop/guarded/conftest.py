@@ -12,7 +12,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     """A gateway of two workers with users, tokens and a policy."""
     guarded = Guarded(tmp_path_factory.mktemp("guarded"))
     guarded.publish(PUBLISHED)
-    guarded.token("ci", "read:maps", "read:@geo/*")
+    guarded.token("ci", "read:maps", "read:@scope/*")
+    guarded.token("all", "read:*", "read:@scope/*")
     guarded.start("--workers", "2")
     try:
         yield guarded

@@ -7,6 +7,7 @@ they slow down what comes from there.
 import base64
 import http.client
 import json
+import resource
 import socket
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import bcrypt
 from tests.interop.dav.shown import NUMBERS
 from tests.interop.serve.gateways import DEADLINE_S, Gateway, Place, started
 from tests.support.trees import Contents, Link, lay_out
+from tests.wire.dav.test_exchanges import CONTENTS as RECORDED
 
 ADA: Final = "s3cret:p\u00e4ss \u20ac wort"  # a colon, and characters beyond ASCII
 BOB: Final = "b0b-has-his-own"
@@ -39,12 +41,8 @@ PASSWORDS: Final[Mapping[str, str]] = {
 POLICY: Final = """
 [[rule]]
 allow = ["read"]
-to = ["anonymous"]
-on = ["open"]
-[[rule]]
-allow = ["read"]
 to = ["user:ada"]
-on = ["*", "@geo/*"]
+on = ["*", "@scope/*"]
 [[rule]]
 allow = ["read"]
 to = ["user:bob"]
@@ -52,7 +50,7 @@ on = ["maps"]
 [[rule]]
 allow = ["read", "push", "tag", "delete", "admin"]
 to = ["group:admin", "user:root"]
-on = ["*", "@geo/*"]
+on = ["*", "@scope/*"]
 """
 COMMON: Final[Contents] = {
     b"a.txt": b"hello\n",
@@ -61,32 +59,32 @@ COMMON: Final[Contents] = {
     b"page.html": b"<script>alert(document.cookie)</script>\n",
 }
 SECRET: Final = b"nobody else is to read this\n"
-HOSTILE: Final[Contents] = {
-    b"..\\..\\up.txt": b"of Windows\n",
-    b"C:\\windows.txt": b"absolute, of Windows\n",
+ODD: Final[Contents] = {
     b"a\r\nSet-Cookie: aetherfs=planted\r\n\r\n.bin": b"breaks a line\n",
     b"...": b"three dots\n",
     b"CON": b"a device of Windows\n",
+    b"C:": b"a drive of Windows\n",
     b"-rf": b"an option\n",
     b"$(touch pwned)": b"a shell's\n",
+    b"links": {
+        b"out": Link(b"../../../secret/1.0.0/secret.txt"),
+        b"absolute": Link(b"/etc/passwd"),
+        b"up": Link(b"../../../../../../../../etc/passwd"),
+        b"other": Link(b"/secret/1.0.0/secret.txt"),
+        b"self": Link(b"."),
+        b"in": Link(b"sub/x"),
+        b"sub": {b"x": b"within\n", b"above": Link(b"../../links/sub/x")},
+    },
 }
 PUBLISHED: Final[Mapping[str, Contents]] = {
-    "open:1.0.0": COMMON,
     "maps:1.0.0": COMMON,
     "maps:latest": {**COMMON, b"a.txt": b"hello again\n"},
     "secret:1.0.0": {b"secret.txt": SECRET, b"sub": {b"secret.txt": SECRET}},
-    "@geo/city:1.0.0": COMMON,
-    "lines:1.0.0": {b"ok": b"ok\n", **{name: data for name, data in HOSTILE.items() if b"\\" not in name}},
-    "windows:1.0.0": HOSTILE,
-    "links:1.0.0": {
-        b"out": Link(b"../../secret/1.0.0/secret.txt"),
-        b"absolute": Link(b"/etc/passwd"),
-        b"up": Link(b"../../../../../../../../etc/passwd"),
-        b"secret": Link(b"/secret/1.0.0/secret.txt"),
-        b"self": Link(b"."),
-        b"in": Link(b"sub/x"),
-        b"sub": {b"x": b"within\n", b"above": Link(b"../../1.0.0/sub/x")},
-    },
+    "odd:1.0.0": ODD,
+    "upward:1.0.0": {b"..\\..\\up.txt": b"of Windows\n", b"\\\\host\\share": b"elsewhere\n", b"ok": b"ok\n"},
+    # What real clients asked for when they were recorded.
+    "geo:1.0.0 geo:latest": RECORDED,
+    "@scope/roads:1.0.0": RECORDED,
 }
 
 
@@ -135,11 +133,11 @@ class Guarded:
 
     def publish(self, published: Mapping[str, Contents]) -> None:
         """Push, by the command."""
-        for reference, contents in published.items():
-            folder = self.folder / "in" / reference.replace("/", "-")
+        for tags, contents in published.items():
+            folder = self.folder / "in" / tags.replace("/", "-")
             folder.mkdir(parents=True)
             lay_out(contents, folder)
-            self.place.run("push", folder, "-t", reference)
+            self.place.run("push", folder, *(word for tag in tags.split() for word in ("-t", tag)))
 
     def token(self, name: str, *rules: str) -> str:
         """Make a token with the store's own credentials."""
@@ -237,10 +235,24 @@ class Guarded:
         files = (self.audit, self.access, self.errors, self.out)
         return b"".join(file.read_bytes() for file in files if file.exists())
 
+    def memory(self) -> int:
+        """Return the bytes of memory that its processes have."""
+        assert self._gateway is not None
+        pages = [
+            int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+            for pid in (self._gateway.process.pid, *children(self._gateway.process.pid))
+        ]
+        return sum(pages) * resource.getpagesize()
+
     def who(self, fields: Mapping[str, str], source: str = "127.0.0.1") -> tuple[int, str]:
         """Return the status, and whom the gateway takes somebody for."""
         answer = self.ask("GET", "/api/v1/whoami", fields, source=source)
         return answer.status, str(answer.document["principal"]) if answer.status == 200 else ""
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that one has started."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def drained(sock: socket.socket) -> bytes:

@@ -80,7 +80,7 @@ def test_rclone_copies_and_checks(guarded: Guarded, relay: Relay, tmp_path: Path
     hidden = rclone(tmp_path, relay.url, login, "lsf", "at:")
     assert hidden.returncode == 0, hidden.stderr
     seen = set(hidden.stdout.decode().split())
-    assert {"maps/", "@geo/"} <= seen
+    assert {"maps/", "@scope/"} <= seen
     assert ("secret/" in seen) == (way == "password")
 
 
@@ -141,7 +141,7 @@ def test_webdav4_logs_in(guarded: Guarded, way: str) -> None:
     auth = {"password": ("ada", ADA), "token as password": ("x", token), "bearer": None}[way]
     headers = {"Authorization": f"Bearer {token}"} if auth is None else {}
     client = Client(f"{guarded.url}/webdav", auth=auth, headers=headers, trust_env=False)
-    assert {"maps", "@geo"} <= set(client.ls("", detail=False))
+    assert {"maps", "@scope"} <= set(client.ls("", detail=False))
     assert client.exists("secret/1.0.0/secret.txt") == (way == "password")
     if way == "bearer":
         with pytest.raises(ResourceNotFound):

@@ -8,6 +8,7 @@ import contextlib
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -21,23 +22,25 @@ HERE = Path(__file__).parent
 RECORDINGS = sorted(path.stem for path in HERE.glob("*.txt"))
 
 
+CONTENTS: Final[Contents] = {
+    b"a.txt": b"hello\n",
+    b"numbers": b"".join(b"%07d\n" % number for number in range(200)),
+    b"page.html": b"<p>hello</p>\n",
+    b"run.sh": File(b"#!/bin/sh\n", executable=True, mtime_ns=1_234_567_890_123_456_789),
+    b"link": Link(b"a.txt"),
+    "caf\u00e9".encode(): b"composed",
+    b"a & b <c>": b"?",
+    b"not-utf8-\xff": b"?",
+    b"sub": {b"deep": {b"leaf": b"leaf"}, b"empty": {}},
+}
+
+
 def recorded_tree() -> MemoryTree:
     """Return what was served when the exchanges were recorded: it is the same each time, times and states included."""
     tree = MemoryTree()
-    contents: Contents = {
-        b"a.txt": b"hello\n",
-        b"numbers": b"".join(b"%07d\n" % number for number in range(200)),
-        b"page.html": b"<p>hello</p>\n",
-        b"run.sh": File(b"#!/bin/sh\n", executable=True, mtime_ns=1_234_567_890_123_456_789),
-        b"link": Link(b"a.txt"),
-        "caf\u00e9".encode(): b"composed",
-        b"a & b <c>": b"?",
-        b"not-utf8-\xff": b"?",
-        b"sub": {b"deep": {b"leaf": b"leaf"}, b"empty": {}},
-    }
-    tree.publish("geo", "1.0.0", contents)
-    tree.publish("geo", "latest", contents)
-    tree.publish("@scope/roads", "1.0.0", contents)
+    tree.publish("geo", "1.0.0", CONTENTS)
+    tree.publish("geo", "latest", CONTENTS)
+    tree.publish("@scope/roads", "1.0.0", CONTENTS)
     return tree
 
 
