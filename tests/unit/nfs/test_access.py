@@ -19,7 +19,8 @@ from auth.throttle import Throttle
 from auth.tokens import DIGITS, parse_rules
 from gateway.access.audit import Audit
 from gateway.access.nfs_grants import NfsGrants, grant_of_token
-from gateway.access.tokens import FRESH_S, Tokens
+from gateway.access.token_records import FRESH_S
+from gateway.access.tokens import Tokens
 from gateway.access.trees import Trees
 from gateway.export_rules import ExportRule
 from nfs.fhandle import GRANT_AT, GRANT_END, HANDLE_BYTES

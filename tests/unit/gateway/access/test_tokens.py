@@ -11,8 +11,9 @@ from auth.errors import BadCredentials, Throttled, Undecided
 from auth.principal import user
 from auth.tokens import HTTP, NFS, TokenUnusable, new_text, parse_rules
 from gateway.access import token_objects
+from gateway.access.token_records import ABSENT_S, FRESH_S, GUESSES, RECORDS, RETRY_S, STALE_S
 from gateway.access.token_uses import EVERY_S, Uses, last_use
-from gateway.access.tokens import ABSENT_S, FRESH_S, GUESSES, RECORDS, RETRY_S, STALE_S, Tokens
+from gateway.access.tokens import Tokens
 from gateway.errors import TokenMissing, TokenTaken
 from store.errors import ObjectCorrupt, StoreUnavailable
 from store.layout import token_key, token_name_key, token_use_key
@@ -258,13 +259,19 @@ def test_guessing_costs_the_bucket_little_and_shuts_nobody_out_who_is_known(
         with pytest.raises((BadCredentials, Throttled)) as error:
             tokens.check(str(new_text()))
         refused += isinstance(error.value, Throttled)
-    assert len(objects.fetched) == GUESSES - 1  # the token that is known was one of them
-    assert refused == 2 * GUESSES + 1
+    assert len(objects.fetched) == GUESSES
+    assert refused == 2 * GUESSES
     clock.now_s += FRESH_S + 1  # the record has to be asked for again, meanwhile
     for _ in range(3 * GUESSES):
         with pytest.raises((BadCredentials, Throttled)):
             tokens.check(str(new_text()))
     assert tokens.check(str(text)).name == "ci"
+
+
+def test_many_good_tokens_that_come_at_once_are_no_guesses(tokens: Tokens, gateway: Callable[[], Tokens]) -> None:
+    shown = [str(tokens.create(f"token{number}", READ)[0]) for number in range(GUESSES + 50)]
+    fresh = gateway()
+    assert {fresh.check(text).name for text in shown} == {f"token{number}" for number in range(GUESSES + 50)}
 
 
 def test_while_the_bucket_is_away_what_was_known_counts_for_an_hour(
@@ -437,29 +444,30 @@ def test_of_what_is_changed_while_a_token_is_judged_nothing_is_missed(
 ) -> None:
     text, _ = tokens.create("ci", READ)
     tokens.check(str(text))
-    counts = tokens._counts
+    at_hand = tokens._records.at_hand
 
-    def late(held: Any) -> bool:
+    def late(token: str) -> Any:
         monkeypatch.undo()
-        found = counts(held)
+        found = at_hand(token)
         tokens.revoke("ci")  # behind the look at the record, before the judgement
         return found
 
     tokens._good.clear()
-    monkeypatch.setattr(tokens, "_counts", late)
+    monkeypatch.setattr(tokens._records, "at_hand", late)
     tokens.known(str(text))
     assert tokens.known(str(text)) is None
 
 
 def test_memory_is_bounded(tokens: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.access.tokens.RECORDS", 5)
-    monkeypatch.setattr("gateway.access.tokens.ABSENT", 7)
+    monkeypatch.setattr("gateway.access.token_records.RECORDS", 5)
+    monkeypatch.setattr("gateway.access.token_records.ABSENT", 7)
+    monkeypatch.setattr("gateway.access.tokens.SHORT_WAYS", 6)
     for number in range(20):
         tokens.check(str(tokens.create(f"token{number}", READ)[0]))
         with pytest.raises(BadCredentials):
             tokens.check(str(new_text()))
-    assert (len(tokens._held), len(tokens._absent)) == (5, 7)
-    assert len(tokens._good) <= 5
+    assert (len(tokens._records._held), len(tokens._records._absent)) == (5, 7)
+    assert len(tokens._good) <= 6
     assert RECORDS <= 10_000
 
 
