@@ -1,4 +1,4 @@
-"""`aetherfs policy`: looks after what principals may do, in the store or in a file."""
+"""`aetherfs policy`: looks after what principals may do, in the store, by way of a gateway, or in a file."""
 
 import contextlib
 import re
@@ -8,22 +8,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from gateway.cli import policy_places as places
 from gateway.cli.common import (
     Command,
     Common,
     keep_examples,
     pass_common,
-    publisher,
     spell_count,
-    spell_time,
 )
 from gateway.config import ConfigError
 from gateway.exits import REFUSED
+from store.errors import printable
 
 if TYPE_CHECKING:
     from auth.policy import Policy
     from auth.principal import Principal
-    from gateway.access.policy_object import StoredPolicy
 
 ACTIONS = ("read", "push", "tag", "delete", "admin")
 _DIGEST = re.compile(r"[0-9a-fA-F]{12,64}")
@@ -41,7 +40,8 @@ class Found(NamedTuple):
         """Look after the policy: who may do what on which datasets.
 
         It lies in the store (auth.policy = "store") or in a file (auth.policy = PATH). get and set are about the one in
-        the store; check and explain take the one of --file, else that of auth.policy, else that of the store.
+        the store, which a gateway reaches for you with --server; check and explain take the one of --file, else that of
+        auth.policy, else that of the store.
 
         Example:
           aetherfs policy check policy.toml
@@ -62,14 +62,13 @@ def get(common: Common) -> None:
     Example:
       aetherfs policy get > policy.toml
     """
-    stored = _stored(common)
+    held = places.read(common)
     if common.json:
-        common.result(_document(stored) | {"text": stored.text}, [])
+        common.result(_document(held) | {"text": held.text}, [])
     else:
-        sys.stdout.buffer.write(stored.text.encode())
+        sys.stdout.buffer.write(held.text.encode())
         sys.stdout.buffer.flush()
-    changed = f", changed {spell_time(stored.changed_ns)}" + (f" by {stored.by}" if stored.by else "")
-    common.remark(f"digest {stored.digest}{changed}")
+    common.remark(f"digest {held.digest}, changed {held.changed}" + (f" by {printable(held.by)}" if held.by else ""))
 
 
 @policy.command("set", cls=Command)
@@ -88,8 +87,7 @@ def set_policy(common: Common, file: Path, expect: str | None) -> None:
       aetherfs policy set policy.toml --expect "$(aetherfs policy get --json -q | jq -r .digest)"
     """
     from auth.policy import policy_text, warnings
-    from gateway.access.policies import STORE, parsed
-    from gateway.access.policy_object import write_policy
+    from gateway.access.policies import parsed
 
     if expect and not _DIGEST.fullmatch(expect):
         raise click.UsageError(f"--expect {expect}: a digest is 64 hex digits, of which 12 or more are given")
@@ -97,14 +95,9 @@ def set_policy(common: Common, file: Path, expect: str | None) -> None:
     new = parsed(str(file), data)
     for warning in warnings(new):
         common.remark(warning)
-    with common.opened() as opened:
-        stored = write_policy(opened.objects, policy_text(data), by=publisher(), expect=expect, seen=opened.seen)
-    common.result(
-        _document(stored) | {"rules": len(new.rules)},
-        f"{spell_count(len(new.rules), 'rule')}, digest {stored.digest}",
-    )
-    if common.settings().auth.policy != STORE:
-        common.remark('gateways mind it where auth.policy is "store"; in the settings found here it is not')
+    held = places.write(common, policy_text(data), expect)
+    rules = len(new.rules)
+    common.result(_document(held) | {"rules": rules}, f"{spell_count(rules, 'rule')}, digest {held.digest}")
 
 
 @policy.command(cls=Command)
@@ -141,9 +134,9 @@ def check(common: Common, file: Path | None) -> None:
 def explain(common: Common, who: str, action: str, dataset: str, groups: tuple[str, ...], file: Path | None) -> int:
     """Say whether USER may do ACTION to DATASET, and which rule decides it: exit 0 if so, 4 if not.
 
-    USER is a name or user:NAME, token:NAME (a token of the store), or anonymous. ACTION is read, push, tag, delete or
-    admin. DATASET * with admin stands for what belongs to no dataset: the policy, and the tokens of others. Users are
-    not looked up: anybody who logged in by that name is meant.
+    USER is a name or user:NAME, token:NAME (a token of the store, with --store), or anonymous. ACTION is read, push,
+    tag, delete or admin. DATASET * with admin stands for what belongs to no dataset: the policy, and the tokens of
+    others. Users are not looked up: anybody who logged in by that name is meant.
 
     Example:
       aetherfs policy explain ada read maps --group staff
@@ -208,26 +201,12 @@ def _found(common: Common, file: Path | None) -> Found:
     """Return the policy of the file, else that of the settings, else that of the store."""
     from gateway.access.policies import IN_BUCKET, STORE, parsed
 
-    if file is None:
+    if file is None and common.server_url is None:
         named = common.settings().auth.policy
         file = Path(named) if named and named != STORE else None
     if file is not None:
         return Found(str(file), parsed(str(file), _read(file)))
-    return Found(IN_BUCKET, parsed(IN_BUCKET, _stored(common).text.encode()))
-
-
-def _stored(common: Common) -> "StoredPolicy":
-    from gateway.access.policy_object import read_policy
-    from gateway.errors import PolicyMissing
-    from store.errors import ObjectMissing
-
-    with common.opened() as opened:
-        try:
-            stored = read_policy(opened.objects, seen=opened.seen)
-        except ObjectMissing as error:
-            raise PolicyMissing(opened.objects.address) from error
-    assert stored is not None, "no ETag was named"  # noqa: S101  # for the type checker
-    return stored
+    return Found(IN_BUCKET, parsed(IN_BUCKET, places.read(common).text.encode()))
 
 
 def _read(file: Path) -> bytes:
@@ -247,7 +226,5 @@ def _read(file: Path) -> bytes:
         raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
 
 
-def _document(stored: "StoredPolicy") -> dict[str, Any]:
-    return {
-        "digest": stored.digest, "changed": spell_time(stored.changed_ns), "by": stored.by, "writes": stored.seq,
-    }  # fmt: skip
+def _document(held: places.Held) -> dict[str, Any]:
+    return {"digest": held.digest, "changed": held.changed, "by": held.by}
