@@ -28,6 +28,7 @@ import json
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -119,7 +120,13 @@ class Bench:
             f.write(f"{self.base}/big.bin\n")
 
     def url(self, path: str) -> str:
-        return f"http://{self.host}:{self.port}{self.base}{path}"
+        return f"{'https' if self.a.cacert else 'http'}://{self.host}:{self.port}{self.base}{path}"
+
+    def connection(self) -> http.client.HTTPConnection:
+        if self.a.cacert:
+            trusted = ssl.create_default_context(cafile=self.a.cacert)
+            return http.client.HTTPSConnection(self.host, int(self.port), timeout=120, context=trusted)
+        return http.client.HTTPConnection(self.host, int(self.port), timeout=120)
 
     def lock_quiet(self) -> None:
         """As in nfsload: the lock may be kept over several repetitions."""
@@ -212,6 +219,7 @@ class Bench:
             "/dev/null",
             "-w",
             "%{http_code} %{size_download} %{time_starttransfer}",
+            *(["--cacert", self.a.cacert] if self.a.cacert else []),
             self.url("/big.bin"),
         ]
         t0 = time.monotonic()
@@ -254,7 +262,7 @@ class Bench:
         return r
 
     def propfind(self, path: str, body: bytes) -> Row:
-        c = http.client.HTTPConnection(self.host, int(self.port), timeout=120)
+        c = self.connection()
         expect = self.m[path.strip("/")]["files"] + 1
         lat: list[float] = []
         ttfb: list[float] = []
@@ -349,7 +357,7 @@ class Bench:
         def request(
             method: str, path: str, **headers: str
         ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-            c = http.client.HTTPConnection(self.host, int(self.port), timeout=120)
+            c = self.connection()
             c.request(method, self.base + path, headers=headers)
             return c, c.getresponse()
 
@@ -405,6 +413,7 @@ def main() -> int:
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("address", help="HOST:PORT (IPv4 address)")
     ap.add_argument("--prefix", default="", help="path of the tree on the server")
+    ap.add_argument("--cacert", default="", help="speak TLS, and trust this certificate (for verify and get)")
     ap.add_argument("--manifest", required=True, help="DIR.manifest.json of testtree.py")
     ap.add_argument("--local", help="the tree itself, to compare contents with")
     ap.add_argument("-m", "--measures", default=ALL, help="'all', 'get' (no DAV methods), or a list")

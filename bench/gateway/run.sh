@@ -63,7 +63,9 @@ for peer in "$@"; do
         "$FOLDER/bin/nfsload" -p "$PORT" -M "$mount" -e "$arg" "${nfs_options[@]}" --peer "$peer" --server-pid "$pid" >>"$RESULTS"
     else
         [ "$arg" = get ] && measures=$GET || measures=$DAV
-        python3 "$HERE/davload.py" "127.0.0.1:$PORT" --prefix "$where" -m "$measures" "${dav_options[@]}" \
+        trusted=()
+        [ "$kind" = tls ] && measures=verify,get@1,get@4 trusted=(--cacert "$STATE/tls/cert.pem")
+        python3 "$HERE/davload.py" "127.0.0.1:$PORT" --prefix "$where" -m "$measures" "${dav_options[@]}" ${trusted[@]+"${trusted[@]}"} \
             --peer "$peer" --server-pid "$pid" >>"$RESULTS"
     fi
     rss=$(ps -o rss= --ppid "$pid" --pid "$pid" | awk '{s+=$1} END {print s+0}')
