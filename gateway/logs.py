@@ -11,14 +11,23 @@ from typing import Any, Final
 
 import structlog
 
+from gateway.hush import without_secrets
+
 FORMAT: Final = "%(asctime)s %(levelname)s %(name)s[%(process)d]: %(message)s"
 LOUD_LIBRARIES: Final = ("boto3", "botocore", "urllib3", "s3transfer")  # their debug lines hold headers and signatures
+
+
+class _Discreet(logging.Formatter):
+    """Leaves secrets out of all that is written, tracebacks included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_secrets(super().format(record))
 
 
 def set_up(level: int) -> None:
     """Send records of `level` (as in `logging`) and above to stderr."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(FORMAT))
+    handler.setFormatter(_Discreet(FORMAT))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

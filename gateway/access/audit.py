@@ -17,6 +17,7 @@ from typing import Final
 import structlog
 
 from gateway.config import ConfigError, Settings
+from gateway.hush import without_secrets
 
 LOGIN: Final = "login"
 LOGOUT: Final = "logout"
@@ -70,12 +71,11 @@ class Audit:
             "time": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
             "event": event,
             "outcome": outcome,
-            "principal": str(principal)[:LONGEST],
+            "principal": without_secrets(str(principal))[:LONGEST],
             "address": address,
         }
-        line.update(
-            (key, value if isinstance(value, int | None) else str(value)[:LONGEST]) for key, value in more.items()
-        )
+        for key, value in more.items():
+            line[key] = value if isinstance(value, int | None) else without_secrets(str(value))[:LONGEST]
         data = json.dumps(line).encode("utf-8", "backslashreplace") + b"\n"
         try:
             with self._lock:

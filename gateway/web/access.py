@@ -17,6 +17,7 @@ from typing import Final, NamedTuple, Protocol
 import structlog
 
 from dav.wire.dates import MONTHS
+from gateway.hush import without_secrets
 from gateway.web.listing import iso_time
 
 COMBINED: Final = "combined"
@@ -24,7 +25,7 @@ JSON: Final = "json"
 WAITING: Final = 50_000  # lines
 EVERY_S: Final = 0.2
 STDERR: Final = "-"
-_HUSHED: Final = "/ui/login/callback?"
+_HUSHED: Final = "/ui/login/callback"
 
 _log = structlog.stdlib.get_logger("aetherfs.http")
 
@@ -80,8 +81,7 @@ class AccessLog:
         who: str = "",
     ) -> None:  # fmt: skip
         """Have a line written soon."""
-        if target.startswith(_HUSHED):  # what a login provider hands over stands there
-            target = _HUSHED
+        target, referer = hushed(target), hushed(referer)
         if len(self._waiting) >= WAITING:
             self._dropped += 1
             return
@@ -114,7 +114,7 @@ class AccessLog:
             return
         lines = []
         while self._waiting:
-            lines.append(self._line(self._waiting.popleft()))
+            lines.append(without_secrets(self._line(self._waiting.popleft())))
         try:
             if self._path != STDERR and not self._same():
                 self._open()
@@ -134,6 +134,12 @@ class AccessLog:
         except FileNotFoundError:
             return False
         return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+
+
+def hushed(target: str) -> str:
+    """Return a target as logs may have it: without what a login provider hands over."""
+    path, mark, _ = target.partition("?")
+    return path if mark and path.endswith(_HUSHED) else target
 
 
 def combined_line(access: Access) -> str:

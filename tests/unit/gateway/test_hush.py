@@ -1,0 +1,51 @@
+"""What a log shows of a text with a secret in it."""
+
+import json
+import logging
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auth.tokens import new_text
+from gateway.hush import without_secrets
+from gateway.logs import set_up
+
+TOKEN = new_text()
+
+
+@pytest.mark.parametrize(
+    "around", ["{}", "user:{}", "/fs/maps/?token={}&x=1", "/@token/{}/maps", "wrong password, or no such user: '{}'"]
+)
+def test_of_a_token_its_id_alone_is_shown(around: str) -> None:
+    assert without_secrets(around.format(TOKEN)) == around.format(f"aefs_{TOKEN.id}_...")
+
+
+def test_what_a_provider_signed_is_not_shown() -> None:
+    signed = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl-_x"
+    assert without_secrets(f"/fs/?access_token={signed}&x=1") == "/fs/?access_token=...&x=1"
+
+
+@given(st.text(), st.text())
+def test_a_secret_is_found_whatever_stands_around_it(before: str, after: str) -> None:
+    found = without_secrets(f"{before}{TOKEN}{after}")
+    assert TOKEN.secret not in found
+    assert without_secrets(json.dumps(f"{before}{TOKEN}")).endswith('..."')
+
+
+@given(st.text())
+def test_other_texts_stay_as_they_are(text: str) -> None:
+    if "eyJ" not in text and "aefs_" not in text.lower():
+        assert without_secrets(text) == text
+
+
+def test_no_log_shows_one_not_even_with_where_it_came_from(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up(logging.INFO)
+    try:
+        raise ValueError(str(TOKEN))
+    except ValueError:
+        logging.getLogger("x").exception("refused %s", TOKEN)
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert TOKEN.id in said
+    assert TOKEN.secret not in said
