@@ -59,16 +59,17 @@ class Context:
             raise DatasetMissing(dataset)
 
     def need(self, call: Call, action: Action, dataset: str) -> None:
-        """Go on only if whoever asks may do something to a dataset.
+        """Go on only if whoever asks may do something to a dataset, and read it: else what comes of it would tell.
 
         Raises:
             DatasetMissing: they may not even read it.
             Problem: 403: they may read it. 401: they did not log in.
         """
-        if self.allows(call, action, dataset):
+        reads = self.allows(call, Action.READ, dataset)
+        if reads and self.allows(call, action, dataset):
             return
         self.denied(call, action, dataset)
-        if not self.allows(call, Action.READ, dataset):
+        if not reads:
             raise DatasetMissing(dataset)
         raise Problem(403, f"you may read {dataset}, but for this you need the right to {action} there")
 

@@ -157,7 +157,18 @@ def test_a_tags_etag_is_the_state_that_it_names(api: Api) -> None:
     assert api(BOB, "GET", "/datasets/maps/tags/latest", If_None_Match='"b3-0"').status == 200
 
 
-@pytest.mark.parametrize("who", [ADA, CI, TAGGER, ROOT])
+def test_the_right_to_tag_without_that_to_read_tells_nothing(api: Api) -> None:
+    found = []
+    for tag in ("latest", "1.0.0", "none"):
+        for body in ({"reference": "maps:1.0.0"}, {"reference": "public:1.0.0"}, {"manifest": "b3-" + "0" * 12}):
+            told = api(TAGGER, "PUT", f"/datasets/maps/tags/{tag}", body)
+            absent = api(TAGGER, "PUT", f"/datasets/span/tags/{tag}", body)
+            found.append(told.document)
+            assert told.document["detail"].replace("maps", "span") == absent.document["detail"]
+    assert all(document["status"] == 404 and document == found[0] for document in found)
+
+
+@pytest.mark.parametrize("who", [ADA, CI, ROOT])
 def test_a_channel_is_made_and_moved(api: Api, who: Principal) -> None:
     old, new = state(api, "maps", "1.0.0"), state(api, "maps", "latest")
     told = api(who, "PUT", "/datasets/maps/tags/qa", {"manifest": old, "message": "why"})
