@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 SOURCES := gateway dav nfs store auth tests bench
-APT := qemu-system-x86 busybox-static nfs-common kmod cpio rpcbind sqlite3 lmdb-utils gcc libc6-dev libnfs-utils cadaver curl litmus gvfs gvfs-backends libglib2.0-bin chromium libarchive-tools unzip dbus gnome-keyring $(if $(shell command -v npm),,npm)
+APT := qemu-system-x86 busybox-static nfs-common kmod cpio rpcbind sqlite3 lmdb-utils gcc libc6-dev libnfs-utils cadaver curl litmus gvfs gvfs-backends libglib2.0-bin chromium libarchive-tools unzip openssl dbus gnome-keyring $(if $(shell command -v npm),,npm)
 
 .PHONY: help setup lock run format docs check test interop fuzz bench apt
 
