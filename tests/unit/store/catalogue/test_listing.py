@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from store.catalogue.head import Head, encode_head
-from store.catalogue.listing import AT_ONCE, FEW, PREFIXES, listed
-from store.layout import dataset_key
+from store.catalogue.listing import AT_ONCE, FEW, PREFIXES, in_order, listed
+from store.layout import dataset_key, name_prefix
 from store.objects.base import ObjectInfo
 from store.objects.memory import MemoryStore
 from tests.unit.store.faults import FaultyStore
@@ -83,3 +83,23 @@ def test_a_dataset_whose_head_was_cut_short_anywhere_is_mostly_listed() -> None:
         store.put(dataset_key("geo"), whole[:size])
         hidden += list(catalogue.datasets()) != ["geo"]
     assert hidden <= 1 + len(whole) // 256
+
+
+def test_in_order_is_the_order_of_keys_from_behind_any_dataset_on(many: Listings) -> None:
+    whole = [head.name for head in in_order(many)]
+    assert whole == sorted((head.name for head in listed(many)), key=dataset_key)
+    for after in (*whole[::500], whole[-1], "absent"):
+        assert [head.name for head in in_order(many, after=after)] == [
+            name for name in whole if dataset_key(name) > dataset_key(after)
+        ]
+
+
+def test_a_page_asks_for_a_few_prefixes_from_its_own_on(many: Listings) -> None:
+    whole = [head.name for head in in_order(many)]
+    many.listed.clear()
+    page = list(itertools.islice(in_order(many, after=whole[2000]), 10))
+    assert [head.name for head in page] == whole[2001:2011]
+    asked = sorted(prefix.removeprefix("datasets/").strip("/") for prefix in many.listed)
+    assert len(asked) <= 3 * AT_ONCE
+    assert asked[0] == ""
+    assert asked[1] == name_prefix(whole[2000])

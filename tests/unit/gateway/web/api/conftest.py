@@ -157,16 +157,25 @@ def _valid(schema: str, document: dict[str, Any]) -> None:
     jsonschema.Draft202012Validator(whole).validate(document)
 
 
-@pytest.fixture
-def stage(tmp_path: Path) -> StoreStage:
-    stage = StoreStage(MemoryStore(), tmp_path)
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Return the objects of a store with a few datasets, which take longer to publish than most tests do."""
+    stage = StoreStage(MemoryStore(), tmp_path_factory.mktemp("published"))
     stage.publish("maps", "1.0.0", {b"a": b"first"})
     stage.publish("maps", "latest", {b"a": b"second"})
     stage.publish("@geo/city", "1.0.0", {b"c": b"city"})
     stage.publish("@geo/secret", "1.0.0", {b"s": b"secret city"})
     stage.publish("secret", "1.0.0", {b"s": b"secret"})
     stage.publish("public", "1.0.0", {b"p": b"public"})
-    return stage
+    return {info.key: stage.objects.get(info.key) for info in stage.objects.list("")}
+
+
+@pytest.fixture
+def stage(published: dict[str, bytes], tmp_path: Path) -> StoreStage:
+    objects = MemoryStore()
+    for key, data in published.items():
+        objects.put(key, data)
+    return StoreStage(objects, tmp_path)
 
 
 @pytest.fixture
