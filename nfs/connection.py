@@ -227,6 +227,8 @@ class Connection:
             raise
         if not opened:
             self._keep_time(progress=False)
+        if self._batch.empty and (said := stream.control()):  # else the replies carry it
+            self._push([said])
 
     def _answer_all(self, records: list[bytes]) -> None:
         self._keep_time(progress=bool(records))
@@ -400,14 +402,19 @@ class Connection:
         counted = total if total >= _COUNTED else 0
         if counted:
             self._in_flight.add(counted)
-        self._sending_s = time.monotonic()
         try:
             for piece in (parts,) if self._stream is None else self._stream.sealed(parts):
-                self._send_all(piece)
+                self._push(piece)
         finally:
-            self._sending_s = 0.0
             if counted:
                 self._in_flight.add(-counted)
+
+    def _push(self, parts: list[Buffer]) -> None:
+        self._sending_s = time.monotonic()
+        try:
+            self._send_all(parts)
+        finally:
+            self._sending_s = 0.0
 
     def _send_all(self, parts: list[Buffer]) -> None:
         first = 0

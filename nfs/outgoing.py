@@ -24,6 +24,11 @@ class Batch:
         self._large_bytes = 0
 
     @property
+    def empty(self) -> bool:
+        """Tell whether nothing was added."""
+        return not self._small and not self._parts
+
+    @property
     def large_bytes(self) -> int:
         """How much of the batch is data that was added as views."""
         return self._large_bytes

@@ -26,7 +26,7 @@ ROOM: Final = 32 << 10  # bytes received in one go: some two hundred calls of th
 MOST_OPENED: Final = 1 << 14  # bytes: no TLS record holds more (RFC 8446 section 5.1)
 _OVERHEAD: Final = 64  # bytes, at most, by which a TLS record is longer than what it holds
 _OPTIONS: Final = SSL.OP_NO_TLSv1 | SSL.OP_NO_TLSv1_1 | SSL.OP_NO_TLSv1_2
-_CONTROL: Final = 1 << 16  # bytes: what the session itself may have to say, chains of certificates included
+_CONTROL: Final = 1 << 16  # bytes: more than the session itself has to say to `ROOM` of updates of keys, 27 each
 
 
 class TlsFailed(WireError):
@@ -112,7 +112,7 @@ class SecureStream:
         try:
             self._ssl.do_handshake()
         except SSL.WantReadError:
-            return self._said()
+            return self.control()
         except SSL.Error as error:
             raise TlsFailed(f"TLS handshake: {_reason(error)}", self._said()) from error
         if (
@@ -123,7 +123,7 @@ class SecureStream:
         certificate = self._ssl.get_peer_certificate(as_cryptography=True)
         if certificate is not None:
             self.certificate = certificate.public_bytes(Encoding.DER)
-        return self._said()
+        return self.control()
 
     def take(self, room: memoryview) -> int:
         """Put plain text into `room`; return how much, 0 when none is left, or when the client ended the session.
@@ -158,6 +158,13 @@ class SecureStream:
                     held = longer = 0
         if held:
             yield [self._said(held + longer)]
+
+    def control(self) -> bytes:
+        """Return what the session itself has to say: to each update of the client's keys it is one of the server's.
+
+        To be asked for after each `received` that no reply follows: else it gathers. What is sealed carries it.
+        """
+        return b"".join(iter(self._said, b""))
 
     def farewell(self) -> bytes:
         """End the session; return what says so."""

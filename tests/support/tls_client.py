@@ -7,6 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA384
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
 from gateway.tls import Contexts, TlsFiles
 from nfs.server import Limits, NfsServer
 from nfs.tls import ALPN, Tls
@@ -75,3 +79,36 @@ class TlsClient(NfsClient):
         """The socket within which TLS is spoken."""
         assert isinstance(self.sock, ssl.SSLSocket)
         return self.sock
+
+
+class Sealer:
+    """What a client's end of TLS 1.3 with TLS_AES_256_GCM_SHA384 does to send (RFC 8446 sections 5.2, 7), by hand."""
+
+    APPLICATION_DATA, HANDSHAKE = 23, 22
+    KEY_UPDATE = bytes.fromhex("18 000001 01")  # the server's keys are to be new, too
+
+    def __init__(self, secret: bytes, sent: int) -> None:
+        """Go on from a secret (client_application_traffic_secret_N) with which `sent` records were sealed."""
+        self._secret, self._sent = secret, sent
+        self._take_keys()
+
+    def _take_keys(self) -> None:
+        self._key, self._iv = AESGCM(self._expanded(b"key", 32)), int.from_bytes(self._expanded(b"iv", 12), "big")
+
+    def _expanded(self, label: bytes, length: int) -> bytes:
+        info = length.to_bytes(2, "big") + bytes([len(label) + 6]) + b"tls13 " + label + b"\0"
+        return HKDFExpand(SHA384(), length, info).derive(self._secret)
+
+    def sealed(self, kind: int, content: bytes) -> bytes:
+        """Return a TLS record."""
+        head = b"\x17\x03\x03" + (len(content) + 17).to_bytes(2, "big")
+        nonce = (self._iv ^ self._sent).to_bytes(12, "big")
+        self._sent += 1
+        return head + self._key.encrypt(nonce, content + bytes([kind]), head)
+
+    def update(self) -> bytes:
+        """Return the record that tells of new keys, and take them."""
+        told = self.sealed(self.HANDSHAKE, self.KEY_UPDATE)
+        self._secret, self._sent = self._expanded(b"traffic upd", 48), 0
+        self._take_keys()
+        return told

@@ -24,7 +24,7 @@ from nfs.wire.rpc import ACCEPTED_SUCCESS, encode_call
 from nfs.wire.xdr import encode_whole
 from tests.conformance.tree_cases import SAMPLE
 from tests.support.nfs_client import TIMEOUT_S, USER, NfsClient, decode_reply
-from tests.support.tls_client import STARTTLS, Place, TlsClient, probe
+from tests.support.tls_client import STARTTLS, Place, Sealer, TlsClient, probe
 from tests.support.trees import MemoryTree
 
 LARGE = random.Random(1).randbytes(1 << 20)
@@ -345,6 +345,65 @@ def test_many_calls_in_one_tls_record_and_one_call_in_many_are_answered(tree: Me
         for at in range(len(NULL)):
             client.sock.sendall(NULL[at : at + 1])
         assert client.receive() == struct.pack(">I", 5) + ACCEPTED_SUCCESS
+
+
+UPDATE_BYTES = 27  # of the server's answer to each update of keys
+
+
+def exactly(raw: socket.socket, size: int) -> bytes:
+    got = b""
+    while len(got) < size:
+        part = raw.recv(size - len(got))
+        assert part
+        got += part
+    return got
+
+
+def test_updates_of_keys_are_answered_as_they_come_and_calls_after_them_too(tree: MemoryTree, place: Place) -> None:
+    context = place.trusting()
+    context.keylog_filename = str(place.folder / "secrets")
+    with place.serving(tree) as (server, port), TlsClient(port) as client:
+        client.secure(context)
+        assert client.tls.cipher() == ("TLS_AES_256_GCM_SHA384", "TLSv1.3", 256)
+        client.call("NULL")
+        lines = dict(
+            line.split()[::2] for line in (place.folder / "secrets").read_text().splitlines() if line[0] != "#"
+        )
+        sealer = Sealer(bytes.fromhex(lines["CLIENT_TRAFFIC_SECRET_0"]), sent=1)
+        with socket.socket(fileno=client.sock.detach()) as raw:
+            raw.settimeout(TIMEOUT_S)
+            for count, answered in ((2000, 1999), (3000, 3000)):  # the last one's answer goes with what is sent next
+                raw.sendall(b"".join(sealer.update() for _ in range(count)))
+                exactly(raw, answered * UPDATE_BYTES)  # the others wait for no reply to go with
+            raw.sendall(b"".join(sealer.update() for _ in range(100)) + sealer.sealed(sealer.APPLICATION_DATA, NULL))
+            exactly(
+                raw, (1 + 100) * UPDATE_BYTES + len(ACCEPTED_SUCCESS) + 8 + 22
+            )  # a mark and an xid, and what TLS adds
+            assert server.connections == 1
+
+
+@pytest.mark.slow
+def test_a_client_that_updates_keys_and_takes_no_answer_goes(tree: MemoryTree, place: Place) -> None:
+    context = place.trusting()
+    context.keylog_filename = str(place.folder / "secrets")
+    with place.serving(tree, limits=Limits(send_s=1.0)) as (server, port), TlsClient(port) as client:
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.secure(context)
+        client.call("NULL")
+        lines = dict(
+            line.split()[::2] for line in (place.folder / "secrets").read_text().splitlines() if line[0] != "#"
+        )
+        sealer = Sealer(bytes.fromhex(lines["CLIENT_TRAFFIC_SECRET_0"]), sent=1)
+        updates = b"".join(sealer.update() for _ in range(10_000))
+        with socket.socket(fileno=client.sock.detach()) as raw, contextlib.suppress(OSError):
+            raw.settimeout(TIMEOUT_S)
+            while server.connections:
+                raw.sendall(updates[: 27 * 500])
+                updates = updates[27 * 500 :] + b"".join(sealer.update() for _ in range(500))
+        deadline_s = time.monotonic() + TIMEOUT_S
+        while server.connections and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        assert server.connections == 0
 
 
 def test_a_server_ends_in_time_while_handshakes_are_held(tree: MemoryTree, place: Place) -> None:
