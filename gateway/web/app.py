@@ -23,6 +23,7 @@ from dav.warm import WarmTree
 from dav.wire.errors import WireError
 from dav.wire.paths import split_target
 from gateway.access.gate import Stopped
+from gateway.web.access import hushed
 from gateway.web.api.problems import as_problem
 from gateway.web.files import FilesApp
 from store.errors import NotWarm, StoreError
@@ -166,7 +167,7 @@ def _failed(environ: Mapping[str, Any], error: Exception, status: int) -> Reply:
         "request failed",
         request_id=request_id,
         method=environ.get("REQUEST_METHOD"),
-        target=target_of(environ)[:2048],
+        target=hushed(target_of(environ))[:2048],
         status=status,
         error=str(error),
         exc_info=error if not isinstance(error, StoreError) else None,

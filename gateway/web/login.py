@@ -16,6 +16,7 @@ import hashlib
 import hmac
 import re
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -42,6 +43,7 @@ from store.errors import StoreError
 LOGIN_COOKIE: Final = "aetherfs-login"  # of a login with the provider
 FORM_COOKIE: Final = "aetherfs-form"  # of a login page with a form
 LASTS_S: Final = 600  # from the login page to the provider's answer
+ASKING: Final = 16  # logins that wait for the provider at a time, so that threads are left where it is slow
 LARGEST_FORM: Final = 16 * 1024  # bytes
 LONGEST_QUERY: Final = 8 * 1024  # characters; codes are a few hundred
 _REDIRECT: Final = "/ui/login/callback"
@@ -86,6 +88,7 @@ class LoginApp:
         self._sealer, self._sessions = Sealer(key, LOGIN, secret=secret), sessions
         self._passwords, self._login, self._audit = passwords, login, audit
         self._public_url, self._now = public_url, now
+        self._asking = threading.BoundedSemaphore(ASKING)
         source = resources.files("gateway.web").joinpath("login.html").read_text("utf-8")
         self._template = Environment(autoescape=True, undefined=StrictUndefined).from_string(source)
         style = re.search(r"<style>(.*?)</style>", source, re.DOTALL)
@@ -217,9 +220,14 @@ class LoginApp:
     def _redeemed(self, begun: Mapping[str, Any], query: str, login: Login) -> Principal:
         metadata = login.provider.metadata()
         code = read_code(query, metadata, str(begun["state"]))
-        found = redeem(
-            login.provider.fetch, metadata, login.client, code, str(begun["redirect"]), str(begun["verifier"])
-        )
+        if not self._asking.acquire(blocking=False):
+            raise Undecided(f"{ASKING} logins wait for the provider already")
+        try:
+            found = redeem(
+                login.provider.fetch, metadata, login.client, code, str(begun["redirect"]), str(begun["verifier"])
+            )
+        finally:
+            self._asking.release()
         if not found.id:
             raise BadCredentials("the provider sent no ID token: the scopes must have openid")
         return login.tokens.login(found.id, str(begun["nonce"]))

@@ -3,16 +3,21 @@
 import base64
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from auth.errors import BadCredentials
 from auth.jwt import Keys, parse_keys
 from auth.oidc import Rules, Verified, check_bearer, check_login
 from auth.session import LOGIN, SESSION, Sealer, open_session
+from gateway.access.fetch import FetchFailed, check_url
+from gateway.access.oauth import Metadata, ProviderRefused, read_code, read_metadata
+from gateway.cli.logins import Saved, find_login, logins_file
+from gateway.config import ConfigError
 from tests.support.jwts import CLIENT, ISSUER, claims, part, published, rsa, sign
 
 NOW = 1_800_000_000.0
@@ -103,3 +108,62 @@ def test_any_content_of_a_cookie_of_ours(value: dict[str, Any]) -> None:
             open_session(SEALER, sealer.seal(value), NOW)
         except BadCredentials:
             continue
+
+
+@given(st.text(max_size=200) | st.from_regex(r"(code|state|iss|error)=[a-z%0-9&=;]*", fullmatch=True))
+def test_any_answer_that_a_browser_brings_back(query: str) -> None:
+    try:
+        found = read_code(query, Metadata("https://login.example.org", "", "", ""), "the-state")
+    except (FetchFailed, ProviderRefused):
+        return
+    assert found
+    assert "the-state" in query
+
+
+places = st.just(ISSUER) | st.text(max_size=30).map(lambda text: f"https://{text}") | anything
+PLACES = ("authorization_endpoint", "token_endpoint", "jwks_uri", "device_authorization_endpoint")
+
+
+@given(
+    st.fixed_dictionaries(
+        {"issuer": st.just(ISSUER) | anything},
+        optional={**{name: places for name in PLACES}, "token_endpoint_auth_methods_supported": anything},
+    )
+)
+def test_any_configuration_of_a_provider(document: dict[str, Any]) -> None:
+    try:
+        found = read_metadata(document, ISSUER)
+    except FetchFailed:
+        return
+    for url in (found.authorization, found.token, found.keys):
+        assert url.startswith("https://")
+
+
+@given(st.text(max_size=60) | st.from_regex(r"https?://[a-z0-9.:@/\\\[\]#?%-]{0,40}", fullmatch=True))
+def test_any_url(text: str) -> None:
+    try:
+        assert check_url(text, "it") == text
+    except FetchFailed:
+        return
+
+
+@pytest.mark.parametrize("bare", [False, True])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(data=st.data())
+def test_any_file_of_saved_logins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bare: bool, data: st.DataObject
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    entry = st.dictionaries(st.sampled_from(Saved._fields), anything)
+    document = (
+        anything
+        if bare
+        else st.fixed_dictionaries({"version": st.just(1), "servers": st.fixed_dictionaries({"s": entry})})
+    )
+    logins_file().parent.mkdir(exist_ok=True)
+    logins_file().write_text(json.dumps(data.draw(document)))
+    logins_file().chmod(0o600)
+    try:
+        find_login("s")
+    except ConfigError:
+        return

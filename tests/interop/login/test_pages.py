@@ -1,12 +1,22 @@
 """A person logs in and out with Chromium, at a real provider and with a password."""
 
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.interop.login.site import PASSWORD, Site, ask, at_provider, until
 from tests.interop.serve.gateways import Gateway
+
+
+def self_signed(certificate: Path, key: Path) -> None:
+    """Make a certificate that vouches for itself."""
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1", "-days", "2"]
+    subprocess.run([*command, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
+    key.chmod(0o600)
+
 
 pytestmark = pytest.mark.interop
 
@@ -111,6 +121,33 @@ def test_a_session_is_good_on_every_gateway_and_a_logout_ends_it_on_all(
         assert until(lambda: 200 not in lets_in(one), 5)  # the other worker is told
         assert until(lambda: 200 not in lets_in(two), 60)
         assert set(lets_in(one) + lets_in(two)) == {401}
+
+
+def test_over_tls_cookies_are_for_this_host_alone_and_nothing_secret_is_logged(browser: Browser, site: Site) -> None:
+    certificate, key, log = (site.folder / name for name in ("cert.pem", "key.pem", "access.log"))
+    self_signed(certificate, key)
+    files = str(certificate), str(key), str(log)
+    with site.serve(HTTP_TLS_CERT=files[0], HTTP_TLS_KEY=files[1], HTTP_ACCESS_LOG=files[2]) as gateway:
+        context = browser.new_context(ignore_https_errors=True)
+        page = context.new_page()
+        page.goto(f"{gateway.http}/ui/login?next=/fs/maps/")
+        page.get_by_label("User").fill("bob")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"{gateway.http}/fs/maps/")
+        (cookie,) = context.cookies()
+        assert (cookie["name"], cookie["secure"], cookie["path"]) == ("__Host-aetherfs", True, "/")
+        page.goto(f"{gateway.http}/ui/login/callback?code=a-secret-code&state=a-secret-state")
+        page.goto(f"{gateway.http}/ui/")
+        page.get_by_role("button", name="Log out on all devices").click()
+        page.get_by_role("heading", name="Logged out").wait_for()
+        assert context.cookies() == []
+        context.close()
+        gateway.stop()
+    text = log.read_text() + site.audit.read_text()
+    assert "/ui/login/callback" in text
+    for secret in ("a-secret-code", "a-secret-state", PASSWORD, cookie["value"]):
+        assert secret not in text
 
 
 def test_the_page_can_be_read_in_the_dark_and_on_a_small_screen(context: BrowserContext, gateway: Gateway) -> None:
