@@ -2,12 +2,14 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
+from dav.reply import Buffer, Environ, StartResponse, send
 from gateway.client import LARGEST, Server, parse_server
 from gateway.errors import (
     GatewayError,
@@ -18,6 +20,10 @@ from gateway.errors import (
     ServerUnreachable,
     ServerUnusable,
 )
+from gateway.selfsigned import make_certificate, write_certificate
+from gateway.tls import Contexts, TlsFiles
+from gateway.web.api.problems import json_reply
+from tests.interop.http.serving import serving
 
 BEARER = "aefs_abcdefghij_" + "k" * 40
 
@@ -188,3 +194,39 @@ def test_a_gateway_that_is_not_there_is_unreachable() -> None:
     httpd.server_close()
     with pytest.raises(ServerUnreachable, match="does not answer"):
         Server(f"http://127.0.0.1:{port}", BEARER).get("whoami")
+
+
+def test_a_gateway_that_vouches_for_itself_is_asked_once_its_certificate_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cert, key = write_certificate(make_certificate(("127.0.0.1", "localhost"), 2), tmp_path)
+    seen: list[str] = []
+
+    def app(environ: Environ, start_response: StartResponse) -> Iterable[Buffer]:
+        seen.append(environ.get("HTTP_AUTHORIZATION", ""))
+        return send(json_reply(200, {"a": 1}), environ, start_response)
+
+    with serving(app, tls=Contexts(TlsFiles(str(cert), str(key)))) as running:
+        with pytest.raises(ServerUnreachable, match="SSL_CERT_FILE") as refused:
+            Server(parse_server(running.url), BEARER).get("whoami")
+        assert BEARER not in str(refused.value)
+        assert seen == []  # the login went to nobody
+        monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+        client = Server(parse_server(running.url), BEARER)
+        assert client.get("whoami").document == {"a": 1}
+        client.close()
+    assert seen == [f"Bearer {BEARER}"]
+
+
+def test_a_certificate_for_another_name_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cert, key = write_certificate(make_certificate(("data.example.org",), 2), tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+
+    def app(environ: Environ, start_response: StartResponse) -> Iterable[Buffer]:
+        return send(json_reply(200, {}), environ, start_response)
+
+    with (
+        serving(app, tls=Contexts(TlsFiles(str(cert), str(key)))) as running,
+        pytest.raises(ServerUnreachable, match=r"127\.0\.0\.1"),
+    ):
+        Server(parse_server(running.url), BEARER).get("whoami")

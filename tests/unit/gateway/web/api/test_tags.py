@@ -183,6 +183,12 @@ def test_a_channel_is_made_and_moved(api: Api, who: Principal) -> None:
     assert (made.by, made.message, moved.op) == (str(who), "why", "tag")
 
 
+def test_who_may_tag_but_not_read_is_told_nothing(api: Api) -> None:
+    for body in ({"reference": "maps:1.0.0"}, {"reference": "maps:none"}, {"manifest": state(api, "maps", "1.0.0")}):
+        told = api(TAGGER, "PUT", "/datasets/maps/tags/qa", body)
+        assert (told.status, told.document["detail"].partition(";")[0]) == (404, "no dataset 'maps'")
+
+
 def test_a_version_never_moves(api: Api) -> None:
     told = api(ADA, "PUT", "/datasets/maps/tags/1.0.0", {"reference": "maps:latest"})
     assert told.status == 409
