@@ -6,9 +6,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
 
 from tests.support.jwts import Signing, published
+
+
+class Sent(NamedTuple):
+    """A form that it was sent."""
+
+    path: str
+    fields: dict[str, str]
+    authorization: str
 
 
 class Issuer:
@@ -22,6 +31,8 @@ class Issuer:
         self.body: bytes | None = None  # instead of the keys
         self.changed: dict[str, Any] = {}  # of the configuration
         self.asked: list[str] = []
+        self.posts: dict[str, list[tuple[int, Any]]] = {}  # path -> answers to forms, the last one again and again
+        self.sent: list[Sent] = []
 
     def answer(self, path: str) -> bytes:
         self.asked.append(path)
@@ -52,6 +63,18 @@ def issuer(*keys: Signing) -> Iterator[Issuer]:
             self.send_response(found.status)
             if found.status in (301, 302):
                 self.send_header("Location", "/elsewhere")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            form = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            sent = Sent(self.path, dict(parse_qsl(form)), self.headers.get("Authorization", ""))
+            found.sent.append(sent)
+            answers = found.posts[self.path]
+            status, document = answers.pop(0) if len(answers) > 1 else answers[0]
+            body = json.dumps(document).encode()
+            self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
