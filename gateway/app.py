@@ -187,19 +187,13 @@ def nfs_tls(settings: Settings) -> "Tls | None":
     Raises:
         ConfigError: a file is missing or no good.
     """
-    from gateway.tls import Contexts, TlsFiles, TlsRefused
+    from gateway.tls import TlsFiles, contexts_of
     from nfs.tls import ALPN, Tls
 
     nfs = settings.nfs
     if nfs.tls == OFF:
         return None
-    for name in ("tls_cert", "tls_key"):
-        if not getattr(nfs, name):
-            raise ConfigError(f"nfs.{name}: nfs.tls = {nfs.tls!r} needs this file")
-    try:
-        contexts = Contexts(TlsFiles(nfs.tls_cert, nfs.tls_key, nfs.client_ca), (ALPN,))
-    except TlsRefused as error:
-        raise ConfigError(f"nfs.tls_cert, nfs.tls_key, nfs.client_ca: {error}") from error
+    contexts = contexts_of("nfs", TlsFiles(nfs.tls_cert, nfs.tls_key, nfs.client_ca), (ALPN,))
     contexts.watch()
     return Tls(contexts, required=nfs.tls == "require")
 

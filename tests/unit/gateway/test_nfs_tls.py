@@ -34,7 +34,7 @@ def test_tls_may_be_wanted_or_needed(pair: tuple[Path, Path], wanted: str, requi
 def test_a_file_that_is_not_set_is_asked_for_by_its_name(pair: tuple[Path, Path], missing: str) -> None:
     given = {"tls_cert": pair[0], "tls_key": pair[1]}
     del given[missing]
-    with pytest.raises(ConfigError, match=f"nfs.{missing}: nfs.tls = 'require' needs this file"):
+    with pytest.raises(ConfigError, match=f"nfs.{missing}: TLS needs this file"):
         nfs_tls(settings(tls="require", **given))
 
 
