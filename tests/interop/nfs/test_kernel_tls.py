@@ -41,6 +41,7 @@ show() { echo "$1: $(at "$2" "$3" 2> /dev/null)"; }
 sees_as first nobody
 show "tls, allowed" "$ALLOW" ,xprtsec=tls
 echo "in use: $(grep -o 'xprtsec=[a-z]*' /proc/mounts)"
+echo "ada's, by nobody: $(cat /m/hers/1.0.0/small 2>&1 | grep -c 'No such file')"
 show "clear, allowed" "$ALLOW" ""
 show "clear, required" "$REQUIRE" ""
 show "tls, required" "$REQUIRE" ,xprtsec=tls
@@ -48,6 +49,7 @@ show "tls, required" "$REQUIRE" ,xprtsec=tls
 sees_as first ada
 show "mtls, ada" "$REQUIRE" ,xprtsec=mtls
 echo "in use: $(grep -o 'xprtsec=[a-z]*' /proc/mounts)"
+echo "ada's, by ada: $(cat /m/hers/1.0.0/small)"
 sees_as first mallory
 show "mtls, mallory" "$REQUIRE" ,xprtsec=mtls
 umount /m 2> /dev/null || true
@@ -70,6 +72,19 @@ sees_as second bob
 show "mtls, bob" "$REQUIRE" ,xprtsec=mtls
 umount /m
 echo "end: reached"
+"""
+
+
+POLICY: Final = """
+[[rule]]
+allow = ["read"]
+to = ["anonymous"]
+on = ["maps"]
+
+[[rule]]
+allow = ["read"]
+to = ["user:ada@example.org"]
+on = ["hers"]
 """
 
 
@@ -106,7 +121,8 @@ def served(tmp_path: Path) -> Iterator[Served]:
     digest = write_large(source / "large")
     place = Place(str(tmp_path / "store"), tmp_path / "home")
     place.run("init")
-    place.run("push", source, "-t", "maps:1.0.0")
+    for dataset in ("maps", "hers"):
+        place.run("push", source, "-t", f"{dataset}:1.0.0")
     shutil.rmtree(source)
 
     first, second, clients = Authority("first"), Authority("second"), Authority("clients")
@@ -114,14 +130,15 @@ def served(tmp_path: Path) -> Iterator[Served]:
         (pki / f"{name}.pem").write_bytes(authority.pem)
     ada = clients.issue("ada", emails=["ada@example.org"], client=True)
     ada.write(pki, "ada")
-    clients.issue("bob", client=True).write(pki, "bob")
+    clients.issue("bob", emails=["bob@example.org"], client=True).write(pki, "bob")
     Authority("nobody known").issue("mallory", client=True).write(pki, "mallory")
     cert, key = first.issue("server", addresses=SERVER).write(tmp_path, "server")
     (tmp_path / "clients.pem").write_bytes(clients.pem)
 
     tls = {"TLS_CERT": str(cert), "TLS_KEY": str(key), "CLIENT_CA": str(tmp_path / "clients.pem")}
     place.environment |= {f"AETHERFS_NFS_{name}": value for name, value in tls.items()}
-    place.environment["AETHERFS_NFS_TLS"] = "allow"
+    (tmp_path / "policy.toml").write_text(POLICY)
+    place.environment |= {"AETHERFS_AUTH_POLICY": str(tmp_path / "policy.toml"), "AETHERFS_NFS_TLS": "allow"}
     with place.serve(http="off") as allow:
         place.environment["AETHERFS_NFS_TLS"] = "require"
         with place.serve(http="off") as require:
@@ -142,11 +159,13 @@ def test_the_kernel_reads_by_tls_and_is_refused_where_it_should_be(served: Serve
     assert said == [
         ["tls, allowed", "hello"],
         ["in use", "xprtsec=tls"],
+        ["ada's, by nobody", "1"],
         ["clear, allowed", "hello"],
         ["clear, required", "refused"],
         ["tls, required", "hello"],
         ["mtls, ada", "hello"],
         ["in use", "xprtsec=mtls"],
+        ["ada's, by ada", "hello"],
         ["mtls, mallory", "refused"],
         ["digest", f"{served.digest}  -"],
         ["open goes on", "hello"],
