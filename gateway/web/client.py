@@ -37,6 +37,7 @@ class Client:
         "engine",
         "fetching",
         "linger_s",
+        "lingered",
         "mask",
         "moved_s",
         "out",
@@ -63,6 +64,7 @@ class Client:
         self.moved_s = now_s  # when bytes came or went last
         self.began_s = 0.0  # when the request began that is not whole; 0: there is none
         self.linger_s = 0.0  # when the last answer was sent, and only its arrival is waited for; 0: not so
+        self.lingered = 0  # bytes that came since, and were dropped
         self.mask = 0  # what the loop waits for
         self.engine: object = None  # cheroot's connection, once it had one
 

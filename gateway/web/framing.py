@@ -11,7 +11,7 @@ from typing import Any, Final
 HSTS: Final = (b"Strict-Transport-Security", b"max-age=31536000")  # to all that came by TLS: come by TLS (RFC 6797)
 
 _FIELD: Final = re.compile(rb"([A-Za-z0-9!#$%&'*+.^_`|~-]++):[\t -~\x80-\xff]*+\r\n")
-_ONCE: Final = frozenset((b"host", b"content-length", b"transfer-encoding"))
+_ONCE: Final = frozenset((b"host", b"content-length", b"transfer-encoding", b"authorization", b"cookie"))
 
 
 class FieldLines:
@@ -26,7 +26,7 @@ class FieldLines:
 
         Raises:
             ValueError: it is folded, has a space in its name or a control character in its value, or repeats a field
-                that decides where the request ends or whom it is for.
+                that decides where the request ends, whom it is for or who asks.
         """
         line: bytes = self._lines.readline()
         if line == b"\r\n" or not line.endswith(b"\r\n"):  # the end, or cut off, which cheroot refuses

@@ -35,6 +35,7 @@ HEAD_S: Final = 1.0  # how long the rest of a request may take while draining
 FETCHERS: Final = 32  # threads that read cold pieces of files
 LINGER_S: Final = 1.0  # how long an end is waited for, so that a client that is still sending gets its answer,
 SENDING_S: Final = 60.0  # and as long as it does go on sending: some read nothing before they have sent all of a body
+DROPPED: Final = 256 << 20  # bytes of that, at most
 EVICTED_S: Final = 1.0  # a connection idle for longer goes for a new one, where there are too many
 STALLED_S: Final = 1.0  # who takes nothing for longer goes, where all that do keep too much memory
 GREETING_S: Final = 0.005  # for handshakes, before others are looked at again
@@ -298,8 +299,9 @@ class Loop:
                 self._repeat(client, whole)
                 return
         if client.linger_s:
+            client.lingered += len(client.buffer)
             client.buffer = b""
-            if not more:
+            if not more or client.lingered > DROPPED:
                 self._close(client)
             return
         if more:
