@@ -26,7 +26,9 @@ ROOM: Final = 32 << 10  # bytes received in one go: some two hundred calls of th
 MOST_OPENED: Final = 1 << 14  # bytes: no TLS record holds more (RFC 8446 section 5.1)
 _OVERHEAD: Final = 64  # bytes, at most, by which a TLS record is longer than what it holds
 _OPTIONS: Final = SSL.OP_NO_TLSv1 | SSL.OP_NO_TLSv1_1 | SSL.OP_NO_TLSv1_2
-_CONTROL: Final = 1 << 16  # bytes: more than the session itself has to say to `ROOM` of updates of keys, 27 each
+_CONTROL: Final = (
+    ROOM + 1024
+)  # bytes: what the session itself has to say to `ROOM` of updates of keys, which is as much
 
 
 class TlsFailed(WireError):
@@ -115,10 +117,8 @@ class SecureStream:
             return self.control()
         except SSL.Error as error:
             raise TlsFailed(f"TLS handshake: {_reason(error)}", self._said()) from error
-        if (
-            self._ssl.get_app_data() is not None
-        ):  # bytes that are meant for another protocol are not to be taken for calls
-            raise TlsFailed("TLS handshake: the client speaks other protocols than RPC", self._said())
+        if self._ssl.get_app_data() is not None:  # what it means for another protocol is not to be taken for calls
+            raise TlsFailed("TLS handshake: the client speaks other protocols than RPC")
         self.ready = True
         certificate = self._ssl.get_peer_certificate(as_cryptography=True)
         if certificate is not None:
