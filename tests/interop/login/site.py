@@ -59,7 +59,7 @@ class Site:
         self.settings = {f"AETHERFS_{name}": value for name, value in named.items()}
 
     @contextlib.contextmanager
-    def serve(self, *, workers: int = 1, **settings: str) -> Iterator[Gateway]:
+    def serve(self, workers: int = 1, **settings: str) -> Iterator[Gateway]:
         """Run a gateway with login."""
         place = Place(str(self.folder / "store"), self.folder / "home")
         place.environment |= self.settings | {f"AETHERFS_{name}": value for name, value in settings.items()}
