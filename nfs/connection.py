@@ -39,7 +39,7 @@ from nfs.view import BlockingView, LateView, WarmView
 from nfs.wire.errors import RecordRefused, WireError
 from nfs.wire.nfs3types import DTPREF, NFS_PROGRAM, RTMAX
 from nfs.wire.record import RecordReader
-from nfs.wire.rpc import AUTH_TLS, accept_stat, accepted, auth_error, refused, starttls
+from nfs.wire.rpc import AUTH_TLS, accept_stat, accepted, auth_error, auth_stat, refused, starttls
 from nfs.wire.xdr import Buffer
 from store.errors import NotWarm
 
@@ -96,6 +96,7 @@ class Connection:
         self._sock, self._access, self._submit = sock, access, submit
         self._limits, self._in_flight, self._relieve, self._tls = limits, in_flight, relieve, tls
         self._stream: SecureStream | None = None  # None: in the clear
+        self._told_weak = False  # whether it was said that calls were refused for coming in the clear
         self._fast = FastLane(access)
         self._reader = RecordReader(limits.record_bytes)
         self._batch = Batch()
@@ -284,6 +285,9 @@ class Connection:
         stat = refusal(call, self._tls, secured=self._stream is not None)
         if stat is not None:
             self._batch.small((auth_error(call.xid, stat),))
+            if stat is auth_stat.AUTH_TOOWEAK and not self._told_weak and (unsaid := _seldom.ask()) is not None:
+                self._told_weak = True
+                _log.warning("calls in the clear are refused", peer=self.host.decode(), unsaid_before=unsaid)
             return
         if call.flavor == AUTH_TLS and call.args_at == len(record) and self._tls is not None:
             self._secure(self._tls, call.xid, last=last)

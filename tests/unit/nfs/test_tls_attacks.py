@@ -164,6 +164,14 @@ def test_a_client_that_speaks_tls_1_2_alone_is_told_so(tree: MemoryTree, place: 
     ]
 
 
+def test_a_client_that_is_refused_for_speaking_in_the_clear_is_told_of_once(tree: MemoryTree, place: Place) -> None:
+    with capture_logs() as lines, place.serving(tree, required=True) as (_, port), NfsClient(port) as client:
+        for xid in range(5):
+            client.send(encode_call(xid, NFS_PROGRAM, NFS_V3, 1, b"", USER))
+            assert client.receive()
+    assert [line["event"] for line in lines] == ["calls in the clear are refused"]
+
+
 def test_failing_handshakes_do_not_fill_the_log(tree: MemoryTree, place: Place) -> None:
     with capture_logs() as lines, place.serving(tree) as (_, port):
         for _ in range(100):
