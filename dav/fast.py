@@ -8,7 +8,8 @@ A request comes as bytes (`dav.wire.heads` reads the plain ones) and leaves as b
 
 Whatever does not end well here is `None`: a thread asks the application over the whole tree, and tells what is wrong.
 What lasts is kept for `KEPT_S` alone, so that a dataset that was removed is gone soon, as it is for who may no longer
-read it. A whole answer belongs to all the bytes of its request, credentials among them; a file's head to who asked.
+read it. A whole answer belongs to all the bytes of its request, credentials among them; a file's head to who asked. Who
+asks by a cookie is asked for each time.
 Threads: one at a time, but for `remember`, which any may call.
 """
 
@@ -150,7 +151,7 @@ class FastLane:
         self._keep(request, body, Answer(status, head, (answer,), None, len(answer), who), self._clock() + KEPT_S, peer)
 
     def _keep(self, request: Request, body: bytes, answer: Answer, until_s: float, peer: Peer) -> None:
-        if peer.certificate:  # says who asks, and is none of the request's bytes
+        if peer.certificate or self._may_end(request.fields):  # the first says who asks, and is none of the bytes
             return
         key, content = b"%s\r\n\r\n%s" % (request.raw, body), b"".join(answer.first)
         whole = Whole(until_s, request, answer._replace(first=(content,)))
@@ -161,6 +162,8 @@ class FastLane:
     def _who(self, line: Line, fields: Fields, peer: Peer, now_s: float) -> Hashable | None:
         if self._identify is None:
             return ""
+        if self._may_end(fields):
+            return self._identify({**fields.environ, **peer_environ(peer)})
         key = line.fields, peer
         known = self._askers.get(key)
         if known is not None and known[1] > now_s:
@@ -169,6 +172,10 @@ class FastLane:
         if who is not None:
             self._askers.put(key, (who, now_s + ASKER_S), 1000 + len(line.fields))
         return who
+
+    def _may_end(self, fields: Fields) -> bool:
+        """Tell whether a browser's session says who asks: whoever logs out is logged out with the next request."""
+        return self._identify is not None and "HTTP_COOKIE" in fields.environ
 
     def _file(self, known: _File, line: Line) -> Answer | None:
         size = known.node.size
