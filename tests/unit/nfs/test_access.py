@@ -23,17 +23,22 @@ from gateway.access.token_records import FRESH_S
 from gateway.access.tokens import Tokens
 from gateway.access.trees import Trees
 from gateway.export_rules import ExportRule
+from nfs.access import Access, Exports
+from nfs.export import Export
 from nfs.fhandle import GRANT_AT, GRANT_END, HANDLE_BYTES
 from nfs.grants import GrantRefused, Peer, Share
 from nfs.handlers.mount import token_in
+from nfs.view import BlockingView
 from nfs.wire import nfs3
 from nfs.wire.mount3 import mountbody, mountstat3
 from nfs.wire.nfs3types import diropargs3, nfsstat3
 from nfs.wire.rpc import authsys_parms
+from store.errors import StaleNode
 from store.objects.memory import MemoryStore
 from tests.conformance.tree_cases import BIG, SAMPLE
-from tests.support.nfs_client import USER, NfsClient, ok, serving
+from tests.support.nfs_client import KEY, USER, NfsClient, ok, serving
 from tests.support.staging import Clock, StoreStage
+from tests.support.trees import resolve
 
 LAB, ANYBODY, STRANGER, OTHER = "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"
 RULES = (
@@ -505,3 +510,24 @@ def test_calls_of_one_batch_are_gated_one_by_one(port: int) -> None:
             anybody.start("GETATTR", nfs3.GETATTR3args(fh))
         told = [struct.unpack_from(">I", anybody.receive(), 24)[0] for _ in range(80)]
         assert told == [OK, ACCES] * 40
+
+
+def test_what_was_asked_under_an_old_policy_is_not_kept_under_the_new(world: World) -> None:
+    grants = world.grants()
+    export = Export(world.stage.tree, handle_key=KEY)
+    access = Access(grants, Exports(export), Peer(LAB))
+    access.refresh(0.0)
+    place = resolve(world.stage.tree, "maps/1.0.0").place
+    assert access.own is not None
+    fh = export.handles.encode(place, grant=access.own.grant)
+    view = BlockingView(access.export, b"lab", access)  # a call begins, and waits
+    world.policies.change("")
+    Access(grants, access._exports, Peer(LAB)).refresh(0.0)  # another connection learns of it
+    with pytest.raises(StaleNode):
+        view.node(fh)
+    world.policies.change(POLICY)
+    slow = BlockingView(access.export, b"lab", access)
+    access.refresh(0.0)
+    assert slow.node(fh).place == place
+    assert access.export.kept.nodes.get(fh) is None
+    assert slow.kept.nodes.get(fh) is not None
