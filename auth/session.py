@@ -96,7 +96,7 @@ class Session(NamedTuple):
     csrf: str  # what a form must send along
     issued_s: int  # seconds since 1970
     expires_s: int
-    way: str  # how they logged in: `oidc` or `basic`
+    way: str  # how they logged in, as `gateway.web.sessions` writes it
 
 
 def begin(principal: Principal, now_s: float, lasts_s: float, way: str) -> Session:

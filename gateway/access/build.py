@@ -69,6 +69,7 @@ def build_access(settings: Settings, built: "Built", board: Board) -> Access:
         lasts_s=settings.auth.session_time * 3600,
         public_url=settings.http.public_url,
         secret=secret,
+        mark=passwords.mark if passwords is not None else lambda user: None,
     )
     certificates = _certificates(settings)
     ways = Ways(passwords, tokens, login.tokens if login is not None else None, sessions, certificates)

@@ -15,6 +15,8 @@ from gateway.access.ended import Ended
 from gateway.web.cookies import cookie_name, is_secure, read_cookie, set_cookie
 
 COOKIE: Final = "aetherfs"
+OIDC: Final = "oidc"  # ways to log in
+BASIC: Final = "basic"
 
 
 class Sessions:
@@ -28,6 +30,7 @@ class Sessions:
         lasts_s: float,
         public_url: str = "",
         secret: bytes = b"",
+        mark: Callable[[str], str | None] = lambda user: "",
         now: Callable[[], float] = time.time,
     ) -> None:
         """Take what all gateways of the store share.
@@ -38,8 +41,10 @@ class Sessions:
             lasts_s: how long a session is good.
             public_url: where browsers reach the gateway; empty: where they ask.
             secret: that all gateways have and the bucket has not, if there is one.
+            mark: returns what stands for a user's password of the moment: with it, sessions that it began end.
             now: tells seconds since 1970.
         """
+        self._mark = mark
         self._sealer, self._ended = Sealer(key, SESSION, secret=secret), ended
         self._lasts_s, self._public_url, self._now = lasts_s, public_url, now
 
@@ -62,6 +67,9 @@ class Sessions:
             session = open_session(self._sealer, text, self._now())
         except BadCredentials:
             return None
+        way, _, mark = session.way.partition(" ")
+        if way == BASIC and mark != self._mark(session.principal.name):  # the password is another, or the user is gone
+            return None
         return None if self._ended.covers(session, wait=wait) else session
 
     def begin(self, environ: Mapping[str, Any], principal: Principal, way: str) -> tuple[str, str]:
@@ -70,14 +78,15 @@ class Sessions:
         Args:
             environ: the request.
             principal: who logged in.
-            way: how: `oidc` or `basic`.
+            way: how: OIDC or BASIC.
 
         Raises:
             TooLarge: the user is in more groups than a cookie holds.
         """
         # After a logout everywhere in this very second, or on a gateway whose clock is ahead, it must begin later.
         now_s = max(self._now(), self._ended.before_s(principal.name))
-        text = seal_session(self._sealer, begin(principal, now_s, self._lasts_s, way))
+        how = f"{way} {self._mark(principal.name)}" if way == BASIC else way
+        text = seal_session(self._sealer, begin(principal, now_s, self._lasts_s, how))
         return self._cookie(environ, text, int(self._lasts_s))
 
     def end(self, session: Session, *, everywhere: bool) -> None:

@@ -96,7 +96,8 @@ class Bench:
     def __init__(self, url: str, audit: Audit) -> None:
         self.store = MemoryStore()
         self.ended = Ended(self.store)
-        self.sessions = Sessions(KEY, self.ended, lasts_s=3600)
+        self.marks: dict[str, str | None] = {"ada": "first"}
+        self.sessions = Sessions(KEY, self.ended, lasts_s=3600, mark=self.marks.get)
         provider = Provider(url)
         tokens = OidcTokens(provider, Rules(url, CLIENT))
         self.login = Login(provider, tokens, Client(CLIENT), "openid profile")
@@ -331,6 +332,16 @@ def test_a_logout_that_others_can_not_be_told_says_so(
 
 
 # sessions
+
+
+def test_a_session_ends_with_the_password_that_began_it_and_with_its_user(bench: Bench, browser: Browser) -> None:
+    browser.log_in()
+    assert "<dd>ada</dd>" in browser.ask("GET", "/ui/").text
+    for mark in ("second", None):
+        bench.marks["ada"] = mark
+        assert "<dd>ada</dd>" not in browser.ask("GET", "/ui/").text
+    bench.marks["ada"] = "first"
+    assert "<dd>ada</dd>" in browser.ask("GET", "/ui/").text
 
 
 def test_a_session_of_another_store_or_an_old_one_is_none(bench: Bench, browser: Browser) -> None:
