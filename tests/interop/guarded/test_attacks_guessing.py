@@ -1,0 +1,138 @@
+"""Attack: guess passwords, in numbers. It slows down who guesses, on all workers, and nobody else; it tells nothing.
+
+On a gateway of its own, whose hashes take as long as real ones.
+"""
+
+import itertools
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.interop.guarded.gateway import BOB, COMMON, Guarded, basic, bearer
+
+TARGET = "/fs/maps/1.0.0/a.txt"
+COST = 10  # some 60 ms a hash
+BURST = 5  # wrong passwords of one user that cost nothing
+_addresses = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    slow = Guarded(tmp_path_factory.mktemp("slow"))
+    slow.publish({"maps:1.0.0": {b"a.txt": COMMON[b"a.txt"]}})
+    slow.write_users({"ada": "ada-has-a-pass-word", "bob": BOB}, cost=COST)
+    slow.start("--workers", "2")
+    try:
+        yield slow
+    finally:
+        code = slow.stop()
+    assert code == 0
+
+
+def fresh() -> str:
+    """Return an address that nobody came from yet."""
+    number = next(_addresses)
+    return f"127.1.{number // 250}.{number % 250 + 1}"
+
+
+def test_guesses_at_one_user_are_counted_on_both_workers_together(slow: Guarded) -> None:
+    source = fresh()
+    tries = [slow.ask("GET", TARGET, basic("ada", f"guess {number}"), source=source) for number in range(20)]
+    let_through = [answer for answer in tries if answer.status == 401]
+    assert {answer.status for answer in tries} == {401, 429}
+    assert len(let_through) <= BURST + 2  # one more is being checked where the news has not come yet
+    refused = next(answer for answer in tries if answer.status == 429)
+    assert 1 <= int(refused.fields["retry-after"]) <= 60
+    # Even the right one has to wait, so that a guess that is right is not told from one that comes too soon.
+    assert slow.ask("GET", TARGET, basic("ada", "ada-has-a-pass-word"), source=source).status == 429
+    # From elsewhere it is let in as ever.
+    assert slow.ask("GET", TARGET, basic("ada", "ada-has-a-pass-word"), source=fresh()).status == 200
+
+
+def test_guesses_at_many_users_are_counted_by_their_address(slow: Guarded) -> None:
+    source = fresh()
+    statuses = [slow.ask("GET", TARGET, basic(f"user{number}", "x"), source=source).status for number in range(60)]
+    assert statuses[0] == 401
+    assert statuses[-1] == 429
+    assert statuses.count(401) <= 40
+    assert slow.ask("GET", TARGET, basic("bob", BOB), source=fresh()).status == 200
+
+
+def test_a_flood_of_guesses_holds_up_nobody_else(slow: Guarded) -> None:
+    """Eight connections guess as fast as they can, at ada and at all others."""
+    ending, counts = threading.Event(), [0] * 8
+    failures: list[BaseException] = []
+
+    def guess(number: int) -> None:
+        try:
+            while not ending.is_set():
+                user = "ada" if number % 2 else f"user{counts[number]}"
+                answer = slow.ask("GET", TARGET, basic(user, f"{number} {counts[number]}"), source="127.0.0.2")
+                assert answer.status in (401, 429)
+                counts[number] += 1
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=guess, args=(number,)) for number in range(len(counts))]
+    for thread in threads:
+        thread.start()
+    try:
+        time.sleep(0.5)
+        logins, checks = [], []
+        until_s = time.monotonic() + 4
+        while time.monotonic() < until_s:
+            began_s = time.monotonic()
+            assert slow.ask("GET", TARGET, basic("ada", "ada-has-a-pass-word"), source=fresh()).status == 200
+            logins.append(time.monotonic() - began_s)
+            began_s = time.monotonic()
+            assert slow.ask("GET", "/healthz").status == 200
+            checks.append(time.monotonic() - began_s)
+    finally:
+        ending.set()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+    assert sum(counts) > 500, "that was no flood"
+    assert statistics.median(checks) < 0.5
+    assert statistics.median(logins) < 2
+    assert slow.ask("GET", TARGET, basic("bob", BOB), source="127.0.0.3").status == 200
+
+
+def test_guessed_tokens_take_no_hash_and_hold_up_nobody(slow: Guarded) -> None:
+    good = slow.token("mine", "read:maps")
+    for number in range(300):
+        guess = f"aefs_{'abcdefghij'[number % 10]}{'bcdefghijk'[number // 10 % 10]}aaaaaaaa_{'a' * 40}"
+        assert slow.ask("GET", TARGET, bearer(guess), source="127.0.0.4").status in (401, 429)
+    assert slow.ask("GET", TARGET, bearer(good)).status == 200
+
+
+def test_time_does_not_tell_who_there_is(slow: Guarded) -> None:
+    """A wrong password takes as long for a name that there is as for one that there is not.
+
+    In turns, each from an address of its own, so that nothing is slowed down; compared by their medians, with room for
+    a busy machine. Without the same work for both, unknown names would be answered some fifty times sooner.
+    """
+    taken: dict[str, list[float]] = {"ada": [], "bob": [], "nobody": [], "group:admin": [], "zzz": []}
+    for number in range(8):
+        for user, times in taken.items():
+            began_s = time.monotonic()
+            answer = slow.ask("GET", TARGET, basic(user, f"wrong {number}"), source=fresh())
+            times.append(time.monotonic() - began_s)
+            assert answer.status == 401
+    medians = {user: statistics.median(times) for user, times in taken.items()}
+    known, unknown = (medians["ada"], medians["bob"]), (medians["nobody"], medians["group:admin"], medians["zzz"])
+    assert min(unknown) > 0.5 * max(known), medians
+    assert max(unknown) < 2 * min(known), medians
+    assert min(medians.values()) > 0.01  # a hash was made
+
+
+def test_a_long_password_of_an_unknown_user_takes_no_longer(slow: Guarded) -> None:
+    times = {}
+    for length in (10, 1000, 40_000):
+        began_s = time.monotonic()
+        assert slow.ask("GET", TARGET, basic("nobody", "x" * length), source=fresh()).status in (401, 431)
+        times[length] = time.monotonic() - began_s
+    assert times[40_000] < 1
