@@ -141,6 +141,14 @@ def test_guesses_are_slowed_down_and_cost_nothing_then(world: World) -> None:
     assert len(world.hashes) == BY_USER.free + 1
 
 
+def test_a_login_ends_the_row_of_wrong_passwords(world: World) -> None:
+    for number in range(BY_USER.free):
+        assert not world.login("ada", b"guess %d" % number)
+    assert world.login("ada", b"secret")
+    for number in range(BY_USER.free):
+        assert not world.login("ada", b"another %d" % number)
+
+
 def test_guessing_locks_out_nobody_who_has_the_password(world: World) -> None:
     assert world.login("ada", b"secret", HERE)
     for number in range(50):

@@ -137,6 +137,13 @@ def test_decisions_name_the_rule_with_its_line() -> None:
     assert one.decide(token(ADA), READ, "maps").rule == one.rules[1]
 
 
+@pytest.mark.parametrize("patterns", [("maps", "m*"), ("m*", "maps"), ("maps", "maps"), ("m*", "ma*")])
+def test_of_several_rules_that_fit_the_first_is_named(patterns: tuple[str, str]) -> None:
+    for effect in ("allow", "deny"):
+        one = policy(*(rule(effect, "read", "user:ada", pattern) for pattern in patterns))
+        assert one.decide(ADA, READ, "maps").rule == one.rules[0]
+
+
 def test_lines_are_counted_as_editors_do() -> None:
     text = "# \u2028 \u2029\r\n" + rule("allow", "read", "user:a", "x")
     assert parse_policy(text).rules[0].line == 2

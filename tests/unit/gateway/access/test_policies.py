@@ -156,7 +156,10 @@ def test_a_policy_that_is_removed_or_damaged_or_of_a_bucket_that_is_away_stays_i
     objects.put(POLICY_KEY, jsondoc.encode({"format": 1, "seq": 9, "changed": 1, "text": "nonsense"}))
     assert not source.refresh()
     objects.delete(POLICY_KEY)
-    assert not source.refresh()
+    with capture_logs() as logs:
+        assert not source.refresh()
+        assert not source.refresh()
+    assert ["it was removed" in line["why"] for line in logs] == [True]
     assert (readable(source), source.generation) == ({"maps"}, 1)
     write_policy(objects, ROADS, by="ada")
     assert source.refresh()
