@@ -34,11 +34,13 @@ class Watched(Wrapper):
     def __init__(self, inner: ObjectStore) -> None:
         super().__init__(inner)
         self.fetched: list[str] = []
+        self.unless: list[str | None] = []
         self.written: list[str] = []
         self.away = False
 
     def fetch(self, key: str, *, unless: str | None = None) -> Fetched | None:
         self.fetched.append(key)
+        self.unless.append(unless)
         if self.away:
             raise StoreUnavailable(self.address, "it is away")
         return super().fetch(key, unless=unless)
@@ -159,10 +161,12 @@ def test_what_is_known_is_asked_for_again_by_its_etag(tokens: Tokens, objects: W
     text, _ = tokens.create("ci", READ)
     tokens.check(str(text))
     objects.fetched.clear()
+    objects.unless.clear()
     for _ in range(10):
         clock.now_s += FRESH_S + 1
         assert tokens.check(str(text)) == tokens.known(str(text))
     assert objects.fetched == [token_key(text.id)] * 10
+    assert objects.unless == [objects.head(token_key(text.id)).etag] * 10
     assert tokens.generation == 0
 
 

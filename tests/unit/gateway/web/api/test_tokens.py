@@ -1,6 +1,7 @@
 """Tokens and the policy by REST: who makes, sees and revokes which, and what the audit log says of it."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -160,6 +161,18 @@ def test_the_policy_is_replaced_by_compare_and_set(api: Api) -> None:
     assert api(ROOT, "PUT", "/policy", {"policy": ""}, If_Match=etag).status == 412
     assert api(ROOT, "GET", "/policy").document["by"] == "other"
     assert [line["event"] for line in api.audited() if line["outcome"] == "ok"] == ["policy"]
+
+
+def test_a_policy_that_changed_meanwhile_stays(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    etag = api(ROOT, "PUT", "/policy", {"policy": POLICY}, If_None_Match="*").headers["etag"]
+
+    def late(*arguments: Any, **named: Any) -> Any:
+        write_policy(api.stage.objects, "# theirs", by="other")
+        return write_policy(*arguments, **named)
+
+    monkeypatch.setattr("gateway.web.api.access.write_policy", late)
+    assert api(ROOT, "PUT", "/policy", {"policy": "# ours"}, If_Match=etag).status == 412
+    assert api(ROOT, "GET", "/policy").document["policy"] == "# theirs"
 
 
 def test_a_policy_that_cannot_be_used_is_refused_with_its_line(api: Api) -> None:
