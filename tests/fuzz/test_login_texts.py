@@ -12,7 +12,10 @@ from auth.htpasswd import HtpasswdError, check_name, parse_htpasswd, with_user, 
 from auth.policy import PolicyError, parse_policy, policy_text, warnings
 from auth.principal import ANONYMOUS, Action, user
 from auth.throttle import Throttle, line_of
-from tests.fuzz.test_store_decoders import damaged
+from gateway.access.policy_object import decode_policy, write_policy
+from store.layout import POLICY_KEY
+from store.objects.memory import MemoryStore
+from tests.fuzz.test_store_decoders import bounded, damaged
 from tests.unit.auth.test_hashes import QUICK, SMALL
 
 USERS = f"# people\nada:{QUICK}\n\nbøb smith:{SMALL}\r\n#eve:{QUICK}\n".encode()
@@ -20,6 +23,8 @@ POLICY = (
     b'# rules\n[[rule]]\nallow = ["read", "push"]\nto = ["user:ada", "anonymous"]\non = ["maps", "@geo/*"]\n'
     b'[[rule]]  # no\ndeny = ["tag"]\nto = ["group:staff", "token:ci", "authenticated"]\non = ["*"]\n'
 )
+OBJECTS = MemoryStore()
+write_policy(OBJECTS, POLICY.decode(), by="ada")
 WORDS = st.sampled_from(
     ["[[rule]]", "[rule]", "rule", "allow", "deny", "to", "on", "=", "[", "]", "{", "}", '"', "'", '"""', "\n", ",",
      ".", '"read"', '"user:ada"', '"*"', "#", "\\", "\\u2028", "1", "1979-05-27", "inf", "\r", "\x00", "\u2028", "ä"]
@@ -85,6 +90,11 @@ def test_any_bytes_are_a_policy_or_refused_by_line(data: bytes) -> None:
     assert isinstance(warnings(policy), list)
     for who in (ANONYMOUS, user("ada", frozenset({"staff"}))):
         assert policy.decide(who, Action.READ, "maps").allowed == policy.allows(who, Action.READ, "maps")
+
+
+@given(damaged(OBJECTS.get(POLICY_KEY)))
+def test_any_object_is_a_policy_or_damaged(data: bytes) -> None:
+    bounded(lambda: decode_policy(data))
 
 
 @given(st.lists(WORDS, max_size=40).map("".join))
