@@ -4,7 +4,7 @@ Any thread.
 """
 
 from auth.principal import Action, Kind
-from auth.tokens import HTTP, KINDS, NFS, TokenUnusable, parse_duration, parse_name, parse_rules
+from auth.tokens import HTTP, KINDS, NFS, TokenUnusable, parse_duration, parse_name, parse_rules, principal_of
 from dav.reply import Reply
 from dav.wire.paths import quote_name
 from gateway.access import audit as events
@@ -91,5 +91,5 @@ def _find(context: Context, call: Call) -> Known:
 def _may_see(context: Context, call: Call, known: Known) -> bool:
     owner, who = known.record.owner, call.principal
     own = owner is not None and who.kind is Kind.USER and owner.name == who.name
-    itself = who.kind is Kind.TOKEN and known.record.name == who.name  # so that a logout can revoke it
+    itself = principal_of(known.record) == who  # so that a logout can revoke it
     return own or itself or context.allows(call, Action.ADMIN)

@@ -121,6 +121,17 @@ def test_a_token_of_others_is_answered_as_one_that_is_not_there(api: Api) -> Non
     assert api(ADA, "GET", "/tokens/ci").document["state"] == "good"
 
 
+def test_a_token_sees_and_revokes_itself_and_not_its_successor(api: Api) -> None:
+    first = api.tokens.check(api(ADA, "POST", "/tokens", WISH).document["token"])
+    api(ADA, "POST", "/tokens", WISH | {"name": "other"})
+    assert [one["name"] for one in api(first, "GET", "/tokens").document["tokens"]] == ["ci"]
+    assert api(first, "DELETE", "/tokens/other").status == 404
+    assert api(first, "DELETE", "/tokens/ci").status == 204
+    api(BOB, "POST", "/tokens", WISH)
+    assert api(first, "DELETE", "/tokens/ci").status == 404  # another gateway may not know yet that it is revoked
+    assert api(BOB, "GET", "/tokens/ci").document["state"] == "good"
+
+
 def test_a_user_of_the_same_name_as_a_token_is_not_its_owner(api: Api) -> None:
     api(ADA, "POST", "/tokens", WISH)
     from dataclasses import replace
