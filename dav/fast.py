@@ -118,9 +118,11 @@ class FastLane:
             return None
         return Request(head, line, fields)
 
-    def known(self, data: bytes) -> Whole | None:
+    def known(self, data: bytes, peer: Peer) -> Whole | None:
         """Return what was answered to these bytes, one request from its first to its last, if that still holds."""
-        whole = self._answers.get(data)
+        if peer.certificate:  # says who asks, and is none of the bytes
+            return None
+        whole = self._answers.get(self._key(data, peer))
         return whole if whole is not None and whole.until_s > self._clock() else None
 
     def answer(self, request: Request, body: bytes, peer: Peer) -> Answer | None:
@@ -139,7 +141,7 @@ class FastLane:
                     if answer.rest is None and answer.size <= SMALL:
                         self._keep(request, b"", answer, known.until_s, peer)
                 return answer
-        whole = None if peer.certificate else self.known(b"%s\r\n\r\n%s" % (request.raw, body))
+        whole = self.known(b"%s\r\n\r\n%s" % (request.raw, body), peer)
         if whole is not None:
             return whole.answer
         return self._asked(request, body, peer, who)
@@ -153,9 +155,15 @@ class FastLane:
     def _keep(self, request: Request, body: bytes, answer: Answer, until_s: float, peer: Peer) -> None:
         if peer.certificate or self._may_end(request.fields):  # the first says who asks, and is none of the bytes
             return
-        key, content = b"%s\r\n\r\n%s" % (request.raw, body), b"".join(answer.first)
+        key, content = self._key(b"%s\r\n\r\n%s" % (request.raw, body), peer), b"".join(answer.first)
         whole = Whole(until_s, request, answer._replace(first=(content,)))
         self._answers.put(key, whole, 1000 + 2 * len(key) + len(answer.head) + len(content))
+
+    def _key(self, data: bytes, peer: Peer) -> bytes:
+        """Say what an answer is kept by: where there is a login also where it came from, so that nobody elsewhere finds
+        out by being answered that credentials are good.
+        """
+        return data if self._identify is None else b"%s %s" % (peer.address.encode(), data)
 
     # The ways
 

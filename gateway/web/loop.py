@@ -294,7 +294,7 @@ class Loop:
             return
         client.moved_s = time.monotonic()
         if self._lane is not None and not client.began_s and not self._ends_s and not client.linger_s:
-            whole = None if client.peer.certificate else self._lane.known(client.buffer)
+            whole = self._lane.known(client.buffer, client.peer)
             if whole is not None:
                 self._repeat(client, whole)
                 return
