@@ -160,8 +160,10 @@ class FastLane:
         self._answers.put(key, whole, 1000 + 2 * len(key) + len(answer.head) + len(content))
 
     def _key(self, data: bytes, peer: Peer) -> bytes:
-        """Say what an answer is kept by: where there is a login also where it came from, so that nobody elsewhere finds
-        out by being answered that credentials are good.
+        """Return what an answer is kept by.
+
+        Where there is a login that is also who asked from where: else somebody elsewhere would learn from being
+        answered that credentials are good.
         """
         return data if self._identify is None else b"%s %s" % (peer.address.encode(), data)
 
