@@ -7,8 +7,9 @@ What is quick when all is warm, beside other servers, is measured by bench/gatew
 read), `versions` (bytes of a version read after another), `disk` (out of the sealed disk cache, beside memory),
 `handles` (GETATTR after a million of them, and memory), `loaded` (GETATTR while HTTP is loaded), `listing`
 (READDIRPLUS for the first time and again), `stalled` (HTTP beside clients that send half a request or do not read),
-`beside` (GETATTR beside listings and an archive over HTTP), `tls` (RPC-with-TLS beside the clear). One NFS worker;
-client, proxy and S3 server are on the same machine, and need its CPUs too.
+`beside` (GETATTR beside listings and an archive over HTTP), `tls` (RPC-with-TLS beside the clear), `access` (a policy,
+a rule and a token beside none). One NFS worker; client, proxy and S3 server are on the same machine, and need its CPUs
+too.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from bench import nfs_far, nfs_tls, nfs_web
+from bench import nfs_access, nfs_far, nfs_tls, nfs_web
 from bench.child import busy_s, run
 from bench.gateway import testtree
 from bench.nfs_load import Load, built, commit, http_load, machine, resident_mb, serving
@@ -187,6 +188,7 @@ PARTS: Final[dict[str, Callable[[Bench], None]]] = {
     "stalled": nfs_web.stalled,
     "beside": nfs_web.beside,
     "tls": nfs_tls.tls,
+    "access": nfs_access.access,
 }
 
 
