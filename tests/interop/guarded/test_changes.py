@@ -1,0 +1,125 @@
+"""What changes while a gateway runs: tokens that are revoked, users and rules that are replaced, broken or opened.
+
+On a gateway of its own. A token that was revoked is good for nothing within a minute (half of one, by what gateways
+remember). What can't be used leaves what was there before in force.
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.interop.guarded.gateway import ADA, BOB, POLICY, Guarded, basic, bearer
+
+FILES = 2000  # each is asked for once: what was answered before may be answered again for ten seconds
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def changing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    changing = Guarded(tmp_path_factory.mktemp("changing"))
+    changing.publish({"maps:1.0.0": {b"%d" % number: b"%d\n" % number for number in range(FILES)}})
+    token = changing.token("short", "read:maps")
+    changing.start("--workers", "2")
+    try:
+        assert status(changing, bearer(token)) == {200}
+        assert status(changing, basic("x", token)) == {200}
+        changing.place.run("token", "revoke", "short")  # first of all, for it takes longest
+        yield changing
+    finally:
+        code = changing.stop()
+    assert code == 0
+
+
+def asked(changing: Guarded, fields: dict[str, str]) -> int:
+    return changing.ask("GET", f"/fs/maps/1.0.0/{next(_numbers) % FILES}", fields).status
+
+
+def status(changing: Guarded, fields: dict[str, str]) -> set[int]:
+    """Return what both workers answer, as far as eight connections find out."""
+    return {asked(changing, fields) for _ in range(8)}
+
+
+def waited(until: Callable[[], bool], most_s: float) -> float:
+    """Wait for something; return how long it took, in seconds."""
+    began_s = time.monotonic()
+    while not until():
+        assert time.monotonic() - began_s < most_s, "it did not come"
+        time.sleep(0.1)
+    return time.monotonic() - began_s
+
+
+def replaced(changing: Guarded, text: str) -> None:
+    coming = changing.policy.with_suffix(".coming")
+    coming.write_text(text)
+    coming.replace(changing.policy)
+
+
+def test_rules_act_within_seconds_and_those_that_can_not_be_used_not_at_all(changing: Guarded) -> None:
+    bob = basic("bob", BOB)
+    assert status(changing, bob) == {200}
+    replaced(changing, POLICY.replace('on = ["maps"]', 'on = ["other"]'))
+    waited(lambda: status(changing, bob) == {404}, 20)
+    everybody = '[[rule]]\nallow = ["read"]\nto = ["anonymous"]\non = ["*"]\n'
+    for text in (
+        everybody + "[[rule]",
+        everybody + "x = 1",
+        everybody.replace("anonymous", "anyone"),
+        "\0",
+        "[[rule]]\n",
+    ):
+        replaced(changing, text)
+        time.sleep(0.2)
+    replaced(changing, everybody)
+    changing.policy.chmod(0o666)  # whoever has an account here could write it
+    time.sleep(3)
+    assert status(changing, {}) == {401}
+    assert status(changing, bob) == {404}
+    changing.policy.chmod(0o600)
+    waited(lambda: status(changing, {}) == {200}, 20)
+    assert changing.ask("PROPFIND", "/webdav/", {"Depth": "1"}).status == 207
+    # Where the top is open, a dataset that is not asks for a login by its own address.
+    replaced(changing, POLICY)
+    waited(lambda: status(changing, {}) == {401} and status(changing, bob) == {200}, 20)
+    assert "can be changed by others" in changing.errors.read_text()
+
+
+def test_users_that_are_replaced_half_way_change_nothing(changing: Guarded) -> None:
+    whole = changing.users.read_bytes()
+    for part in (
+        whole[:20],
+        whole[:-10],
+        whole[: whole.index(b"\n") + 8],
+        b"",
+        whole + whole,
+        b"bob:" + b"x" * 60 + b"\n",
+    ):
+        if part:  # an empty file is a file without users
+            changing.users.write_bytes(part)
+            time.sleep(0.2)
+    time.sleep(2.5)
+    assert status(changing, basic("bob", BOB)) == {200}
+    assert status(changing, basic("ada", ADA)) == {200}
+    said = changing.errors.read_text()
+    assert "can't be used: the one before stays" in said
+    assert not [line for line in whole.decode().splitlines() if line.partition(":")[2][-20:] in said]
+    changing.write_users({"ada": ADA, "bob": "another-pass-word"})
+    waited(lambda: asked(changing, basic("bob", "another-pass-word")) == 200, 20)
+    # The old one is good for nothing, and counts as no guess: this client has not heard of it yet.
+    waited(lambda: status(changing, basic("bob", BOB)) == {401}, 20)
+    assert status(changing, basic("bob", "another-pass-word")) == {200}
+    changing.write_users({"ada": ADA})
+    waited(lambda: status(changing, basic("bob", "another-pass-word")) == {401}, 20)
+
+
+def test_a_revoked_token_is_good_for_nothing_within_a_minute(changing: Guarded) -> None:
+    token = changing.tokens["short"]
+    ways = [bearer(token), basic("x", token)]
+    waited(lambda: all(status(changing, fields) == {401} for fields in ways), 50)
+    time.sleep(1)
+    for fields in ways:
+        assert status(changing, fields) == {401}
+    again = changing.token("short", "read:maps")  # the same name, another token
+    assert status(changing, bearer(again)) == {200}
+    assert status(changing, bearer(token)) == {401}
