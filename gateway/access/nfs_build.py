@@ -1,14 +1,15 @@
 """Settings and an open store -> who sees what by NFS, for a worker. Called once, before anything is served."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from blake3 import blake3
 
 from auth.certificates import CertificatesError
-from auth.throttle import Throttle
 from gateway.access.audit import open_audit
 from gateway.access.certificates import Certificates
 from gateway.access.nfs_grants import NfsGrants
 from gateway.access.policies import PolicySource
-from gateway.access.tokens import Tokens
+from gateway.access.sharing import shared_throttle, shared_tokens
 from gateway.access.trees import Everything, Trees
 from gateway.board import Board
 from gateway.config import OFF, ConfigError, Settings
@@ -16,6 +17,8 @@ from gateway.export_rules import EVERYWHERE, ExportRule
 
 if TYPE_CHECKING:
     from gateway.app import Built
+
+_KEY_CONTEXT: Final = "aetherfs 2026 NFS grants of rules"
 
 
 def build_grants(settings: Settings, built: "Built", board: Board, *, insecure: bool) -> NfsGrants:
@@ -35,11 +38,6 @@ def build_grants(settings: Settings, built: "Built", board: Board, *, insecure: 
     opened = built.opened
     policies = PolicySource(settings, opened.objects, seen=opened.seen)
     policies.start()
-    throttle = Throttle(
-        on_failure=lambda key: board.tell("failed", key), on_success=lambda key: board.tell("succeeded", key)
-    )
-    board.hear("failed", throttle.failed)
-    board.hear("succeeded", throttle.succeeded)
     rules = settings.nfs.export
     if not rules and insecure and not settings.login:
         rules = (ExportRule((EVERYWHERE,)),)
@@ -47,9 +45,10 @@ def build_grants(settings: Settings, built: "Built", board: Board, *, insecure: 
         rules,
         Trees(built.tree, policies) if settings.login else Everything(built.tree),
         generation=lambda: policies.generation,
-        tokens=Tokens(opened.objects),
+        key=blake3(built.handle_key, derive_key_context=_KEY_CONTEXT).digest(),
+        tokens=shared_tokens(opened.objects, board),
         certificates=_certificates(settings),
-        throttle=throttle,
+        throttle=shared_throttle(board),
         audit=open_audit(settings),
         insecure=insecure,
     )

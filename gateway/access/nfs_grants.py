@@ -1,7 +1,7 @@
 """Who sees what by NFS: rules of addresses, client certificates, and tokens in the paths of mounts.
 
-A grant, as it stands in handles, is 8 bytes: zeros for what anonymous may see; 2 and a digest of the user for a rule's
-user; 1 and the id of a token, whose secret was shown when it was mounted. None of them is a principal, and each is
+A grant, as it stands in handles, is 8 bytes: zeros for what anonymous may see; 2 and a keyed digest of the user for a
+rule's user; 1 and the id of a token, whose secret was shown when it was mounted. None of them is a principal, and each is
 asked about again, so that a token that is revoked and a policy that changes act on what is mounted already.
 
 A client certificate decides who asks on its connection, whatever the rule of the address says; the grant in handles
@@ -78,6 +78,7 @@ class NfsGrants:
         trees: Trees,
         *,
         generation: Callable[[], object],
+        key: bytes = bytes(32),
         tokens: MountTokens | None = None,
         certificates: Certificates | None = None,
         throttle: Throttle | None = None,
@@ -90,6 +91,7 @@ class NfsGrants:
             rules: none: this machine, as anonymous.
             trees: what each principal may see.
             generation: of the policy.
+            key: 32 bytes, the same on every gateway of the store: who sees handles on their way is not to try users.
             tokens: `None`: none are taken.
             certificates: `None`: none are looked at.
             throttle: slows down who guesses at tokens.
@@ -97,7 +99,7 @@ class NfsGrants:
             insecure: tokens may cross a network in the clear.
         """
         self._rules, self._trees, self._generation = Rules(rules or (LOOPBACK,)), trees, generation
-        self._tokens, self._certificates, self._insecure = tokens, certificates, insecure
+        self._tokens, self._certificates, self._insecure, self._key = tokens, certificates, insecure, key
         self._throttle = throttle if throttle is not None else Throttle()
         self._audit = audit if audit is not None else events.NOWHERE
         self._shown: OrderedDict[Principal, FileTree] = OrderedDict()
@@ -113,7 +115,7 @@ class NfsGrants:
         rule = self._rules.of(peer.address)
         uid, gid = (0, 0) if rule is None else (rule.uid, rule.gid)
         by_rule = _principal(rule) if rule is not None else ANONYMOUS
-        grant = grant_of_rule(by_rule)
+        grant = grant_of_rule(by_rule, self._key)
         if peer.certificate and self._certificates is not None:
             try:
                 principal = self._certificates.principal(peer.certificate)
@@ -236,11 +238,11 @@ class NfsGrants:
 NOBODY: Final = Principal(Kind.TOKEN, _NOBODY)  # that was made for nothing: no rule shows it anything
 
 
-def grant_of_rule(principal: Principal) -> bytes:
+def grant_of_rule(principal: Principal, key: bytes) -> bytes:
     """Return the grant of those who see what a principal sees, by their address."""
     if principal == ANONYMOUS:
         return NO_GRANT
-    return bytes([_BY_RULE]) + blake3(f"aetherfs export rule {principal}".encode()).digest(7)
+    return bytes([_BY_RULE]) + blake3(str(principal).encode("utf-8", "surrogateescape"), key=key).digest(7)
 
 
 def grant_of_token(token: str) -> bytes:

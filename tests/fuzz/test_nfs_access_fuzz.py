@@ -23,7 +23,7 @@ from tests.unit.nfs.test_access import ANYBODY, LAB, STRANGER, World, mounted
 
 DATASETS = ("maps", "secret", "open", "@lab/x")
 MAY = {LAB: {"maps", "@lab/x", "open"}, ANYBODY: {"open"}, STRANGER: set[str]()}
-OWN = {LAB: grant_of_rule(user("lab")), ANYBODY: NO_GRANT, STRANGER: None}
+OWN = {LAB: grant_of_rule(user("lab"), bytes(32)), ANYBODY: NO_GRANT, STRANGER: None}
 PARTS = st.one_of(
     st.sampled_from(
         [b"maps", b"open", b"secret", b"@lab", b"x", b"1.0.0", b"..", b".", b"", b"@token", b"TOKEN", b"sub"]
@@ -82,7 +82,12 @@ def test_a_rightly_made_handle_shows_what_its_grant_shows_to_whom_it_is_due(
 ) -> None:
     """As who has read the secret of handles out of the bucket could make them: no rule is passed by that."""
     token = grant_of_token(site.token[5:15])
-    grants = {"lab": grant_of_rule(user("lab")), "none": NO_GRANT, "token": token, "other": grant_of_token("a" * 10)}
+    grants = {
+        "lab": grant_of_rule(user("lab"), bytes(32)),
+        "none": NO_GRANT,
+        "token": token,
+        "other": grant_of_token("a" * 10),
+    }
     grant = (OWN[address] or NO_GRANT) if kind == "own" else grants[kind]
     fh = FileHandles(KEY).encode(site.places[dataset][which], export=export, grant=grant)
     if grant == token:

@@ -37,11 +37,13 @@ def test_a_tokens_grant_is_its_id_and_no_other(one: str, other: str) -> None:
     assert (grant_of_token(one) == grant_of_token(other)) == (one == other)
 
 
-@given(st.text(min_size=1), st.binary(min_size=8, max_size=8))
-def test_grants_of_rules_and_of_tokens_never_meet(name: str, other: bytes) -> None:
-    assert len(grant_of_rule(user(name))) == 8
-    assert token_of(grant_of_rule(user(name))) is None
-    assert grant_of_rule(user(name)) != NO_GRANT == grant_of_rule(ANONYMOUS)
+@given(st.text(min_size=1), st.binary(min_size=32, max_size=32), st.binary(min_size=8, max_size=8))
+def test_grants_of_rules_and_of_tokens_never_meet(name: str, key: bytes, other: bytes) -> None:
+    grant = grant_of_rule(user(name), key)
+    assert len(grant) == 8
+    assert token_of(grant) is None
+    assert grant != NO_GRANT == grant_of_rule(ANONYMOUS, key)
+    assert grant != grant_of_rule(user(name), bytes(31) + b"x") != grant_of_rule(user(f"{name}x"), bytes(31) + b"x")
     found = token_of(other)
     assert found is None or len(found) == ID_LENGTH
 
