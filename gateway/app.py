@@ -58,6 +58,22 @@ class Built(NamedTuple):
         return self.tree.handle_key
 
 
+class Closing:
+    """A server, and what is to be closed once it is drained."""
+
+    def __init__(self, server: Server, close: Callable[[], None]) -> None:
+        self._server, self._close = server, close
+
+    def serve_forever(self) -> None:
+        """Accept and answer until drained."""
+        self._server.serve_forever()
+
+    def drain(self, timeout_s: float) -> None:
+        """Drain the server, and close what it used."""
+        self._server.drain(timeout_s)
+        self._close()
+
+
 def build_tree(settings: Settings) -> Built:
     """Open the store and its tree."""
     from gateway.stores import Options, open_store
@@ -128,7 +144,7 @@ def http_server(settings: Settings, listener: socket.socket) -> Server:
             ) from error
     if access.audit.reads:
         log = AuditedReads(access.audit, log)
-    return HttpServer(
+    server = HttpServer(
         listener,
         make_wsgi_app(built.tree, access.parts),
         lane=make_fast_lane(built.tree, access.parts),
@@ -136,6 +152,7 @@ def http_server(settings: Settings, listener: socket.socket) -> Server:
         access=log,
         tls=http_tls(settings),
     )
+    return Closing(server, access.tokens.close)
 
 
 def http_tls(settings: Settings) -> "Contexts | None":

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from auth.certificates import CertificatesError
 from auth.passwords import Passwords
-from auth.throttle import Throttle
 from gateway.access.audit import Audit, open_audit
 from gateway.access.certificates import Certificates
 from gateway.access.ended import Ended
@@ -18,6 +17,7 @@ from gateway.access.guard import Guard
 from gateway.access.identify import Identifier, Ways
 from gateway.access.oidc import open_login
 from gateway.access.policies import PolicySource
+from gateway.access.sharing import shared_throttle, shared_tokens
 from gateway.access.tokens import Tokens
 from gateway.access.trees import Trees
 from gateway.access.users import UserFile
@@ -53,7 +53,7 @@ def build_access(settings: Settings, built: "Built", board: Board) -> Access:
     audit = open_audit(settings)
     policies = PolicySource(settings, opened.objects, seen=opened.seen)
     policies.start()
-    tokens = Tokens(opened.objects)
+    tokens = shared_tokens(opened.objects, board)
     repository = Repository(opened.objects, opened.root, seen=opened.seen)
     api = ApiApp(repository, policies=policies, tokens=tokens, settings=settings, audit=audit, seen=opened.seen)
     if not settings.login:
@@ -86,12 +86,7 @@ def _passwords(settings: Settings, board: Board) -> Passwords | None:
         return None
     users = UserFile(Path(settings.auth_basic.htpasswd))
     users.start()
-    throttle = Throttle(
-        on_failure=lambda key: board.tell("failed", key), on_success=lambda key: board.tell("succeeded", key)
-    )
-    board.hear("failed", throttle.failed)
-    board.hear("succeeded", throttle.succeeded)
-    return Passwords(lambda: users.users, throttle)
+    return Passwords(lambda: users.users, shared_throttle(board))
 
 
 def _certificates(settings: Settings) -> Certificates | None:

@@ -68,6 +68,7 @@ class Tokens:
         clock: Callable[[], float] = time.monotonic,
         now_ns: Callable[[], int] | None = None,
         uses: Uses | None = None,
+        on_revoke: Callable[[str], None] | None = None,
     ) -> None:
         """Take a store.
 
@@ -76,7 +77,9 @@ class Tokens:
             clock: tells seconds that never go back.
             now_ns: tells the time, ns since 1970, UTC; by default the store's own clock.
             uses: gathers last uses; by default written to the same store.
+            on_revoke: told the id of each token that is revoked here.
         """
+        self._on_revoke = on_revoke
         self._objects, self._clock = objects, clock
         self._now_ns = objects.now_ns if now_ns is None else now_ns
         self._uses = Uses(objects, clock=clock) if uses is None else uses
@@ -184,6 +187,8 @@ class Tokens:
         """Revoke a token; as `token_objects.revoke`. Other gateways learn of it within 30 s."""
         record = token_objects.revoke(self._objects, name, only=only)
         self._records.forget(record.id)
+        if self._on_revoke is not None:
+            self._on_revoke(record.id)
         return record
 
     def find(self, name: str) -> Known:
