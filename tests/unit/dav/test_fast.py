@@ -171,7 +171,7 @@ def test_a_certificate_tells_apart_who_sends_the_same_bytes() -> None:
 def test_the_same_bytes_from_elsewhere_tell_nobody_that_a_password_is_good() -> None:
     world, elsewhere = Asked(), Peer("192.0.2.66")
     assert content(world.ask(b"ada", Peer("192.0.2.1"))) == b"hello\n"
-    world.identify = lambda environ: None  # type: ignore[method-assign, assignment]  # a thread has to say, and may throttle
+    world.identify = lambda environ: None  # type: ignore[method-assign]  # a thread has to say, and may throttle
     world.lane._identify = world.identify
     assert world.ask(b"ada", elsewhere) is None
     assert content(world.ask(b"ada", Peer("192.0.2.1"))) == b"hello\n"
