@@ -95,7 +95,7 @@ def test_an_old_session_and_one_of_another_key_are_none(guarded: Guarded) -> Non
     }
     status = {}
     for name, (sealer, at_s) in made.items():
-        text = seal_session(sealer, begin(user("ada"), at_s, 12 * 3600, "basic"))
+        text = seal_session(sealer, begin(user("ada"), at_s, 12 * 3600, "oidc"))
         status[name] = guarded.ask("GET", HIDDEN, {"Cookie": f"aetherfs={text}"}).status
     assert status == {"good": 200, "old": 401, "not yet": 401, "another key": 401, "another purpose": 401}
 

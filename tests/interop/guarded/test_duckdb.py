@@ -1,5 +1,6 @@
 """DuckDB's httpfs with a secret: Parquet read in place, by a token and by a password."""
 
+import time
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -21,6 +22,10 @@ def table(guarded: Guarded, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("parquet")
     duckdb.execute(f"copy (select range as i, md5(range::text) as m from range({ROWS})) to '{folder / 't.parquet'}'")
     guarded.place.run("push", folder, "-t", "maps:2.0.0")
+    until_s = time.monotonic() + 30  # a gateway that knows the dataset looks for new tags every few seconds
+    while guarded.ask("HEAD", "/fs/maps/2.0.0/t.parquet", basic("ada", ADA)).status != 200:
+        assert time.monotonic() < until_s
+        time.sleep(0.2)
     return f"{guarded.url}/fs/maps/2.0.0/t.parquet"
 
 
