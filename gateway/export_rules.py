@@ -24,6 +24,7 @@ ANONYMOUS: Final = "anonymous"
 MOST_RULES: Final = 1000
 MOST_NETWORKS: Final = 1000  # of one rule
 LONGEST_NAME: Final = 256  # characters
+REMEMBERED: Final = 4096  # addresses
 _KEYS: Final = ("from", "principal", "read_only", "squash", "uid", "gid")
 
 
@@ -61,9 +62,17 @@ class Rules:
     def __init__(self, rules: Sequence[ExportRule]) -> None:
         """Take rules as `read_rules` makes them."""
         self._rules = [(rule, [*map(_network, rule.networks)]) for rule in rules]
+        self._known: dict[str, ExportRule | None] = {}
 
     def of(self, address: str) -> ExportRule | None:
         """Return the rule for an address as text; what has none, a local socket, is this machine."""
+        if address not in self._known:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[address] = self._found(address)
+        return self._known.get(address)
+
+    def _found(self, address: str) -> ExportRule | None:
         from ipaddress import IPv6Address, ip_address
 
         try:

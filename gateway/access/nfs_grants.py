@@ -1,8 +1,8 @@
 """Who sees what by NFS: rules of addresses, client certificates, and tokens in the paths of mounts.
 
 A grant, as it stands in handles, is 8 bytes: zeros for what anonymous may see; 2 and a keyed digest of the user for a
-rule's user; 1 and the id of a token, whose secret was shown when it was mounted. None of them is a principal, and each is
-asked about again, so that a token that is revoked and a policy that changes act on what is mounted already.
+rule's user; 1 and the id of a token, whose secret was shown when it was mounted. None of them is a principal, and each
+is asked about again, so that a token that is revoked and a policy that changes act on what is mounted already.
 
 A client certificate decides who asks on its connection, whatever the rule of the address says; the grant in handles
 stays that of the rule, since Linux mounts before it speaks TLS. Where certificates may come, an address that no rule
