@@ -64,9 +64,29 @@ def walk(tree: FileTree, path: bytes) -> Node:
 
 
 def dump(_args: None, view: View) -> list[mountbody]:
-    """Return who mounted what, as far as is known: everything to who asks from this machine, to others their own."""
-    mounts = view.export.mounts.listed()
-    return mounts if _this_machine(view.host) else [m for m in mounts if m.ml_hostname == view.host]
+    """Return who mounted what, as far as is known: their own, and to who asks from this machine all that they may see.
+
+    What others have mounted there is none of for who may not read it: its name alone would tell that it is there.
+    """
+    here, seen = _this_machine(view.host), {}
+    shown = []
+    for mount in view.export.mounts.listed():
+        if mount.ml_hostname != view.host:
+            if here and mount.ml_directory not in seen:
+                seen[mount.ml_directory] = _is_shown(mount.ml_directory, view)
+            if not here or not seen[mount.ml_directory]:
+                continue
+        shown.append(mount)
+    return shown
+
+
+def _is_shown(path: bytes, view: View) -> bool:
+    token, below = token_in(path)
+    try:
+        walk(view.root().tree, path if token is None else below)
+    except (GrantRefused, PathMissing, NotAFolder):
+        return False
+    return True
 
 
 def _this_machine(host: bytes) -> bool:

@@ -531,3 +531,18 @@ def test_what_was_asked_under_an_old_policy_is_not_kept_under_the_new(world: Wor
     assert slow.node(fh).place == place
     assert access.export.kept.nodes.get(fh) is None
     assert slow.kept.nodes.get(fh) is not None
+
+
+def test_dump_names_nothing_that_others_mounted_and_who_asks_may_not_see(world: World, port: int) -> None:
+    token = world.token("ci", "read:secret")
+    with NfsClient(port, address=LAB) as lab, NfsClient(port, address=ANYBODY) as anybody:
+        for path in ("/maps", "/@lab/x/1.0.0", "/", f"/@token/{token}/secret"):
+            assert isinstance(mounted(lab, path), bytes)
+        assert isinstance(mounted(anybody, "/open"), bytes)
+        assert {(m.ml_hostname, m.ml_directory) for m in anybody.mount("DUMP")} == {
+            (LAB.encode(), b"/"), (ANYBODY.encode(), b"/open"),
+        }  # fmt: skip
+        seen = {m.ml_directory for m in lab.mount("DUMP")}
+        assert seen == {b"/maps", b"/@lab/x/1.0.0", b"/", b"/@token/ci/secret", b"/open"}
+        with NfsClient(port, address=STRANGER) as stranger:  # whom no rule lets in
+            assert stranger.mount("DUMP") == []
