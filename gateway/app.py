@@ -181,21 +181,23 @@ def nfs_server(settings: Settings, listener: socket.socket, *, insecure: bool = 
     from nfs.server import NfsServer
 
     built = build_tree(settings)
+    grants = build_grants(settings, built, board(), insecure=insecure)
     limits = Limits(
         connections=affordable(settings.nfs.connections, each=DESCRIPTORS),
         in_flight_bytes=settings.nfs.in_flight,
         record_s=settings.nfs.record_time,
         patience_s=settings.nfs.patience,
     )
-    return NfsServer(
+    server = NfsServer(
         listener,
         built.tree,
         handle_key=built.handle_key,
         limits=limits,
         small_fileids=settings.nfs.small_fileids,
         tls=nfs_tls(settings),
-        grants=build_grants(settings, built, board(), insecure=insecure),
+        grants=grants,
     )
+    return Closing(server, grants.close)
 
 
 def nfs_tls(settings: Settings) -> "Tls | None":

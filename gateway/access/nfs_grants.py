@@ -61,6 +61,7 @@ class MountTokens(Protocol):
     def check(self, text: str, *, nfs: bool = False) -> Principal: ...
     def known_grant(self, token: str) -> Principal | None: ...
     def check_grant(self, token: str) -> Principal: ...
+    def close(self) -> None: ...
 
 
 class Certificates(Protocol):
@@ -108,6 +109,12 @@ class NfsGrants:
 
     def generation(self) -> object:
         return self._generation()
+
+    def close(self) -> None:
+        """Write what is still to be written."""
+        if self._tokens is not None:
+            self._tokens.close()
+        self._audit.close()
 
     # by rule and certificate
 

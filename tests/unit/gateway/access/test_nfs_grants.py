@@ -60,6 +60,9 @@ class Away:
     def check_grant(self, token: str) -> Principal:
         raise Undecided("the bucket is away")
 
+    def close(self) -> None:
+        raise AssertionError("nobody closed it")
+
 
 def test_a_bucket_that_is_away_is_a_store_that_is_away_and_no_refusal() -> None:
     grants = NfsGrants((), Everything(MemoryTree()), generation=lambda: 1, tokens=Away())
