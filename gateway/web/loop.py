@@ -27,6 +27,7 @@ from dav.wire.dates import http_date
 from gateway.tls import Contexts
 from gateway.web.client import HELD, JOINED, LEAST, TURN, Client, beyond
 from gateway.web.framing import HSTS
+from gateway.web.pace import LOOK_S, Pace
 from gateway.web.tls import NotTls
 from store.errors import StoreError
 
@@ -39,6 +40,7 @@ DROPPED: Final = 256 << 20  # bytes of that, at most
 EVICTED_S: Final = 1.0  # a connection idle for longer goes for a new one, where there are too many
 STALLED_S: Final = 1.0  # who takes nothing for longer goes, where all that do keep too much memory
 GREETING_S: Final = 0.005  # for handshakes, before others are looked at again
+GIVING_S: Final = 0.005  # for those who take more, and as much for what threads have done
 
 _PLAINLY: Final = (  # to HTTP where TLS is spoken
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 42\r\nServer: AetherFS\r\n"
@@ -101,6 +103,7 @@ class Loop:
         self._clients: dict[int, Client] = {}
         self._handed: set[Client] = set()
         self._done: deque[Callable[[], None]] = deque()  # what other threads want done here
+        self.pace = Pace(self._wake)  # of all threads that work on answers
         self._fetchers = ThreadPoolExecutor(FETCHERS, thread_name_prefix="http-fetch")
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
@@ -145,6 +148,9 @@ class Loop:
 
     def _later(self, job: Callable[[], None]) -> None:
         self._done.append(job)
+        self._wake()
+
+    def _wake(self) -> None:
         with contextlib.suppress(OSError):  # full: it wakes anyway; closed: it has ended
             self._wake_out.send(b"\0")
 
@@ -158,8 +164,8 @@ class Loop:
         swept_s = 0.0
         try:
             while not self._over():
-                longest_s = SWEEP_S if self._clients or self._ends_s or self._paused else 60
-                events = self._poll.poll(longest_s * self._unit)
+                events = self._poll.poll(self._longest_s() * self._unit)
+                began_s = time.monotonic()
                 self._share = max(LEAST, TURN // max(1, len(events)))
                 takers = []  # of more of what they are owed: after those who ask, for whom little is to be done
                 newcomers = []  # whose handshakes are not over
@@ -178,22 +184,47 @@ class Loop:
                         with contextlib.suppress(BlockingIOError):
                             self._wake_in.recv(4096)
                 self._greet(newcomers)
-                for client in takers:
-                    if client.mask == _OUT:  # else it went meanwhile
-                        self._served(client, _OUT)
-                for _ in range(len(self._done)):
-                    self._done.popleft()()
+                self._give(takers)
+                self._do_jobs()
                 now_s = time.monotonic()
+                self.pace.passed(now_s - began_s)
                 if now_s - swept_s >= SWEEP_S:
                     swept_s = now_s
                     self._sweep(now_s)
         finally:
+            self.pace.end()
             self._fetchers.shutdown(wait=False, cancel_futures=True)
             for client in list(self._clients.values()):
                 client.socket.close()
             if hasattr(self._poll, "close"):  # that of epoll holds a descriptor
                 self._poll.close()
             self._finished.set()
+
+    def _longest_s(self) -> float:
+        """Return how long may be waited for events."""
+        if self._done:
+            return 0.0
+        if self.pace.waiting:
+            return LOOK_S
+        return SWEEP_S if self._clients or self._ends_s or self._paused else 60.0
+
+    def _give(self, takers: list[Client]) -> None:
+        """Send to those who take more, for a while; who was given nothing for longest comes first."""
+        takers.sort(key=lambda client: client.moved_s)
+        until_s = time.monotonic() + GIVING_S
+        for client in takers:
+            if client.mask == _OUT:  # else it went meanwhile
+                self._served(client, _OUT)
+                if time.monotonic() > until_s:
+                    return
+
+    def _do_jobs(self) -> None:
+        """Do what other threads want done here, for a while."""
+        until_s = time.monotonic() + GIVING_S
+        for _ in range(len(self._done)):
+            self._done.popleft()()
+            if time.monotonic() > until_s:
+                return
 
     def _over(self) -> bool:
         if not self._ends_s:
@@ -427,7 +458,8 @@ class Loop:
         def fetch() -> None:
             views: list[memoryview] | Exception
             try:
-                views = body.tree.read(body.file, body.at, min(PIECE, body.stop - body.at))
+                with self.pace:
+                    views = body.tree.read(body.file, body.at, min(PIECE, body.stop - body.at))
             except Exception as error:  # told where the client is
                 views = error
             self._later(lambda: self._fetched(client, views))

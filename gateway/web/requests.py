@@ -17,6 +17,7 @@ from cheroot import makefile, server
 
 from gateway.web.client import Client
 from gateway.web.framing import HSTS, FieldLines, coding_fault, wants_close
+from gateway.web.pace import Pace
 from gateway.web.tls import TlsSocket
 
 PATIENCE_S: Final = 30.0
@@ -186,6 +187,7 @@ class HttpConnection(server.HTTPConnection):
         self.incoming = Incoming(sock, owner.limits.patience_s)
         self.rfile = _Reader(self.incoming, io.DEFAULT_BUFFER_SIZE)
         self.client: Client
+        self._paced: Pace | None = None  # while it holds others up
         self.gone: Callable[[Client], None]
 
     def begin(self, data: bytes) -> None:
@@ -201,8 +203,21 @@ class HttpConnection(server.HTTPConnection):
 
     def communicate(self) -> bool:
         """Answer one request. The connection goes back to the loop, which also ends it."""
-        self.client.close_after = not super().communicate()  # type: ignore[no-untyped-call]  # cheroot's types stop here
+        pace: Pace = self.server.loop.pace
+        pace.enter()
+        self._paced = pace
+        try:
+            kept = super().communicate()  # type: ignore[no-untyped-call]  # cheroot's types stop here
+        finally:
+            self.answered()
+        self.client.close_after = not kept
         return True
+
+    def answered(self) -> None:
+        """Take note that what follows is sending, for which nobody else need wait."""
+        if self._paced is not None:
+            self._paced.leave()
+            self._paced = None
 
     def close(self) -> None:
         """Close it."""

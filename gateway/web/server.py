@@ -238,6 +238,7 @@ class _Gateway(wsgi.Gateway_10):
         client = self.req.conn.client
         client.cut = True  # until its end is reached
         response: Iterable[bytes | memoryview] = self.req.server.wsgi_app(self.env, self.start_response)
+        self.req.conn.answered()
         self._note_access()
         if isinstance(response, FileBody):
             self.req.ensure_headers_sent()
