@@ -4,6 +4,7 @@ Each request is judged alone, whatever came before it on its connection, and whe
 """
 
 import contextlib
+import gzip
 import itertools
 import re
 import socket
@@ -217,3 +218,23 @@ def test_entities_of_xml_are_refused_from_those_who_logged_in_too(guarded: Guard
     assert b"root:" not in answer.body
     assert b"haha" not in answer.body
     assert called == []
+
+
+@pytest.mark.parametrize(
+    "line", ["GET {}", *(f"GET {{}} HTTP/{version}" for version in ("0.9", "1.0", "2.0", "1.1 x"))]
+)
+def test_other_versions_of_http_show_nothing_else(guarded: Guarded, line: str) -> None:
+    first = line.format(HIDDEN)
+    for fields in ("", "Host: gateway\r\n", "Connection: Authorization, keep-alive\r\n", "Upgrade: h2c\r\nHost: g\r\n"):
+        assert SECRET not in guarded.say(f"{first}\r\n{fields}\r\n".encode())
+    assert SECRET not in guarded.say(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(100))
+    assert guarded.ask("GET", "/healthz").status == 200
+
+
+def test_a_body_that_is_small_and_would_be_huge_is_refused(guarded: Guarded) -> None:
+    bomb = gzip.compress(b"<D:propfind xmlns:D='DAV:'>" + b" " * (64 << 20) + b"</D:propfind>")
+    before = guarded.memory()
+    for coding in ("gzip", "deflate", "br", "gzip, gzip"):
+        fields = {**basic("ada", ADA), "Depth": "0", "Content-Encoding": coding, "Content-Type": "application/xml"}
+        assert guarded.ask("PROPFIND", "/webdav/maps/", fields, body=bomb).status in (400, 413, 415)
+    assert guarded.memory() - before < 40 << 20

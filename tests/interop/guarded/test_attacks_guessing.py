@@ -4,6 +4,7 @@ On a gateway of its own, whose hashes take as long as real ones.
 """
 
 import itertools
+import re
 import statistics
 import threading
 import time
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.interop.guarded.gateway import BOB, COMMON, Guarded, basic, bearer
+from tests.interop.guarded.gateway import BOB, COMMON, Guarded, basic, bearer, form
 
 TARGET = "/fs/maps/1.0.0/a.txt"
 COST = 10  # some 60 ms a hash
@@ -136,3 +137,18 @@ def test_a_long_password_of_an_unknown_user_takes_no_longer(slow: Guarded) -> No
         assert slow.ask("GET", TARGET, basic("nobody", "x" * length), source=fresh()).status in (401, 431)
         times[length] = time.monotonic() - began_s
     assert times[40_000] < 1
+
+
+def test_guesses_by_the_form_and_by_basic_are_counted_together(slow: Guarded) -> None:
+    source = fresh()
+    shown = slow.ask("GET", "/ui/login", source=source)
+    found = re.search(rb'name="csrf" value="([^"]+)"', shown.body)
+    assert found is not None
+    statuses = []
+    for number in range(12):
+        head, body = form(csrf=found[1].decode(), next="/", user="ada", password=f"another {number}")
+        cookie = shown.fields["set-cookie"].partition(";")[0]
+        statuses.append(slow.ask("POST", "/ui/login", {**head, "Cookie": cookie}, body=body, source=source).status)
+    assert set(statuses) == {403, 429}
+    assert statuses.count(403) <= BURST + 2
+    assert slow.ask("GET", TARGET, basic("ada", "ada-has-a-pass-word"), source=source).status == 429

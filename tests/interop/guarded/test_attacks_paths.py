@@ -144,3 +144,42 @@ def test_no_field_moves_a_request_to_another_path(guarded: Guarded, field: str) 
     plain = guarded.ask("GET", "/fs/maps/1.0.0/a.txt", bob)
     assert plain.body == b"hello\n"
     assert guarded.ask("GET", "/fs/maps/1.0.0/a.txt", {**bob, field: "/fs/secret/1.0.0/secret.txt"}).body == plain.body
+
+
+METHODS = [
+    "GET",
+    "HEAD",
+    "OPTIONS",
+    "PROPFIND",
+    "PROPPATCH",
+    "PUT",
+    "DELETE",
+    "MKCOL",
+    "COPY",
+    "MOVE",
+    "LOCK",
+    "UNLOCK",
+    "POST",
+]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_tells_of_the_hidden_what_it_tells_of_the_absent(guarded: Guarded, method: str) -> None:
+    etag = guarded.ask("HEAD", "/fs/secret/1.0.0/secret.txt", basic("ada", ADA)).fields["etag"]
+    more = [
+        *({}, {"If-None-Match": etag}, {"If-Match": etag}, {"If-Match": "*"}, {"If-None-Match": "*"}),
+        *({"Range": "bytes=0-3"}, {"If-Range": etag, "Range": "bytes=0-3"}),
+        *({"Accept": "application/json"}, {"Expect": "100-continue"}),
+    ]
+    ends = ("/1.0.0/secret.txt", "/", "/?archive=tar")
+    places = [f"{surface}/{{}}{end}" for surface in ("/fs", "/webdav") for end in ends]
+    places += [f"/api/v1/datasets/{{}}{end}" for end in ("", "/tags", "/tags/1.0.0")]
+    for place, login, fields in itertools.product(places, ({}, basic("bob", BOB)), more):
+        told = []
+        for name in ("secret", "socret"):
+            answer = guarded.ask(method, place.format(name), {**login, **fields, "Depth": "0"})
+            said = {key: value for key, value in answer.fields.items() if key != "date"}
+            told.append((answer.status, other_name(str(said)), other_name(answer.body.decode())))
+        assert told[0] == told[1], (place, fields)
+        assert told[0][0] not in (206, 207, 304, 412), (place, fields)
+        assert told[0][0] != 200 or method == "OPTIONS"

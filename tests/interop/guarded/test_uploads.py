@@ -97,3 +97,15 @@ def test_an_upload_that_is_refused_takes_no_memory(guarded: Guarded) -> None:
     assert guarded.memory() - before < 40 << 20
     for sock in socks:
         sock.close()
+
+
+@needs_curl
+@pytest.mark.interop
+@pytest.mark.parametrize("target", ["/fs/maps/1.0.0/x", "/api/v1/tokens", "/api/v1/policy", "/ui/login", "/x"])
+def test_curl_sees_what_it_is_told_elsewhere(guarded: Guarded, large: Path, tmp_path: Path, target: str) -> None:
+    for method in ("PUT", "POST"):
+        done = run(tmp_path, "curl", "--silent", "--show-error", "--include", "-X", method, "-H", "Expect:", "-T", large,
+                   f"{guarded.url}{target}")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        status = int(done.stdout.split(b" ", 2)[1])
+        assert status == 401 or (target in ("/ui/login", "/x") and status in (400, 404, 405))
