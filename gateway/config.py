@@ -378,7 +378,12 @@ class AuthSettings:
         "path",
         "File that gets a line of JSON for each login, refusal and change; - is standard error. Empty: none is kept.",
     )
-    audit_reads: bool = _setting(read_switch, False, "true or false", "Have the audit log tell of every read too.")
+    audit_reads: bool = _setting(
+        read_switch,
+        False,
+        "true or false",
+        "Have the audit log tell of every read by HTTP too, and of every mount by NFS.",
+    )
     certificates: str = _setting(
         read_text,
         "",

@@ -126,6 +126,10 @@ class Access:
             raise GrantRefused(f"no rule lets {self.peer.address} see anything")
         return self.own
 
+    def mounted(self, share: Share, path: bytes) -> None:
+        """Take note of a mount."""
+        self._grants.mounted(self.peer, share, path)
+
     def by_token(self, token: str) -> Share:
         """Return the share of a token; may block.
 

@@ -33,6 +33,7 @@ class Share(NamedTuple):
     tree: FileTree
     grant: bytes = NO_GRANT  # 8 bytes
     name: str = ""  # of the token, as lists and logs have it; never a secret
+    label: str = ""  # who sees it, for who keeps a record
 
 
 class Admitted(NamedTuple):
@@ -55,6 +56,10 @@ class Grants(Protocol):
 
     def admitted(self, peer: Peer) -> Admitted:
         """Return what a peer sees by itself. From memory."""
+        ...
+
+    def mounted(self, peer: Peer, share: Share, path: bytes) -> None:
+        """Take note that a peer has mounted a path of a share; no token stands in it."""
         ...
 
     def refused(self, peer: Peer) -> None:
@@ -98,6 +103,9 @@ class OpenGrants:
 
     def admitted(self, peer: Peer) -> Admitted:
         return self._all
+
+    def mounted(self, peer: Peer, share: Share, path: bytes) -> None:
+        return
 
     def refused(self, peer: Peer) -> None:
         raise AssertionError("everybody sees everything")

@@ -79,6 +79,10 @@ class View(Protocol):
         """
         ...
 
+    def mounted(self, share: Share, path: bytes) -> None:
+        """Take note that the peer has mounted a path, in which no token stands."""
+        ...
+
 
 class Shares(Protocol):
     """What the peer may see: `nfs.access.Access`."""
@@ -86,6 +90,7 @@ class Shares(Protocol):
     def share(self, grant: bytes, *, warm: bool) -> Share: ...
     def root(self) -> Share: ...
     def by_token(self, token: str) -> Share: ...
+    def mounted(self, share: Share, path: bytes) -> None: ...
 
 
 class Everything:
@@ -104,6 +109,9 @@ class Everything:
 
     def by_token(self, token: str) -> Share:
         raise GrantRefused("no tokens are taken here")
+
+    def mounted(self, share: Share, path: bytes) -> None:
+        return
 
 
 class _TreeView(ABC):
@@ -137,6 +145,9 @@ class _TreeView(ABC):
 
     def outward(self, node: Node) -> tuple[bytes, bytes]:
         return self.export.outward(node, self.within, self.grant)
+
+    def mounted(self, share: Share, path: bytes) -> None:
+        self._shares.mounted(share, path)
 
     def lookup(self, folder: Node, name: bytes) -> Node:
         if name == b".":

@@ -128,12 +128,22 @@ class NfsGrants:
                 principal = self._certificates.principal(peer.certificate)
             except BadCredentials:
                 return Admitted(None, uid, gid, _NOBODY)
-            return Admitted(Share(self._tree(principal), grant), uid, gid, str(principal))
+            self._let_in(peer, principal, "certificate")
+            return Admitted(self._share(principal, grant), uid, gid, str(principal))
         if rule is not None:
-            return Admitted(Share(self._tree(by_rule), grant), uid, gid)
+            if by_rule != ANONYMOUS:
+                self._let_in(peer, by_rule, "address")
+            return Admitted(self._share(by_rule, grant), uid, gid)
         if self._certificates is not None:
-            return Admitted(Share(self._tree(NOBODY), grant), uid, gid, _NOBODY)
+            return Admitted(self._share(NOBODY, grant), uid, gid, _NOBODY)
         return Admitted(None, uid, gid, _NOBODY)
+
+    def mounted(self, peer: Peer, share: Share, path: bytes) -> None:
+        if self._audit.reads:
+            self._audit.note(
+                events.READ, events.OK, principal=share.label, address=peer.address,
+                target=path.decode("utf-8", "backslashreplace"), surface="nfs",
+            )  # fmt: skip
 
     def refused(self, peer: Peer) -> None:
         why = "no rule of nfs.export fits the address"
@@ -205,9 +215,17 @@ class NfsGrants:
             raise GrantRefused(_PLAIN)
 
     def _by_token(self, principal: Principal, grant: bytes) -> Share:
-        return Share(self._tree(principal), grant, principal.name)
+        return self._share(principal, grant)._replace(name=principal.name)
 
     # what both need
+
+    def _share(self, principal: Principal, grant: bytes) -> Share:
+        return Share(self._tree(principal), grant, label=str(principal))
+
+    def _let_in(self, peer: Peer, principal: Principal, way: str) -> None:
+        """Note who is let in without a word of theirs, now and then."""
+        if self._first(peer.address, f"{way} {principal}"):
+            self._audit.note(events.LOGIN, events.OK, principal=principal, address=peer.address, way=way, surface="nfs")
 
     def _tree(self, principal: Principal) -> FileTree:
         with self._lock:

@@ -28,7 +28,9 @@ def mnt(path: bytes, view: View) -> mountres3:
     share = view.by_token(token) if token is not None else view.root()
     root = share.tree.following(walk(share.tree, below))
     handle = view.export.outward(root, view.export.mounted(root.place), share.grant)[0]
-    view.export.mounts.add(view.host, path, path if token is None else b"/@token/%s%s" % (share.name.encode(), below))
+    shown = path if token is None else b"/@token/%s%s" % (share.name.encode(), below)
+    view.export.mounts.add(view.host, path, shown)
+    view.mounted(share, shown)
     return mountres3(mountstat3.MNT3_OK, mountres3_ok(handle, AUTH_FLAVORS))
 
 

@@ -92,7 +92,7 @@ class World:
             generation=lambda: self.policies.generation,
             tokens=self.tokens,
             throttle=Throttle(clock=self.throttled),
-            audit=Audit(str(self.audited)),
+            audit=Audit(str(self.audited), reads=True),
             **more,
         )
 
@@ -198,7 +198,7 @@ def test_an_address_without_a_rule_gets_nothing_but_what_tells_nothing(port: int
         assert stranger.mount("EXPORT") == []
         assert [entry.ex_dir for entry in anybody.mount("EXPORT")] == [b"/", b"/open"]
         stranger.call("NULL")
-    assert [(line["address"], line["outcome"]) for line in world.audit()] == [(STRANGER, "refused")]
+    assert [line["address"] for line in world.audit() if line["outcome"] == "refused"] == [STRANGER]
 
 
 @pytest.mark.parametrize("said", [USER, authsys_parms(0, b"root", 0, 0, (0, 1, 1000)), None])
@@ -546,3 +546,21 @@ def test_dump_names_nothing_that_others_mounted_and_who_asks_may_not_see(world: 
         assert seen == {b"/maps", b"/@lab/x/1.0.0", b"/", b"/@token/ci/secret", b"/open"}
         with NfsClient(port, address=STRANGER) as stranger:  # whom no rule lets in
             assert stranger.mount("DUMP") == []
+
+
+def test_the_audit_log_tells_who_came_in_how_and_mounted_what(world: World, port: int) -> None:
+    token = world.token("ci", "read:maps")
+    with NfsClient(port, address=LAB) as lab, NfsClient(port, address=STRANGER) as client:
+        root(lab, "/maps")
+        root(client, f"/@token/{token}/maps/1.0.0")
+        mounted(lab, "/nothing")
+    told = [
+        tuple(line.get(key) for key in ("event", "principal", "address", "way", "target")) for line in world.audit()
+    ]
+    assert told == [
+        ("login", "user:lab", LAB, "address", None),
+        ("read", "user:lab", LAB, None, "/maps"),
+        ("login", "token:ci", STRANGER, "token", None),
+        ("read", "token:ci", STRANGER, None, "/@token/ci/maps/1.0.0"),
+    ]
+    assert {line["surface"] for line in world.audit()} == {"nfs"}
