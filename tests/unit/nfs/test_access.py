@@ -32,10 +32,12 @@ from nfs.view import BlockingView
 from nfs.wire import nfs3
 from nfs.wire.mount3 import mountbody, mountstat3
 from nfs.wire.nfs3types import diropargs3, nfsstat3
+from nfs.wire.nlm4 import nlm4_stats
 from nfs.wire.rpc import authsys_parms
 from store.errors import StaleNode
 from store.objects.memory import MemoryStore
 from tests.conformance.tree_cases import BIG, SAMPLE
+from tests.support.lock_client import LockClient
 from tests.support.nfs_client import KEY, USER, NfsClient, ok, serving
 from tests.support.staging import Clock, StoreStage
 from tests.support.trees import resolve
@@ -564,3 +566,12 @@ def test_the_audit_log_tells_who_came_in_how_and_mounted_what(world: World, port
         ("read", "token:ci", STRANGER, None, "/@token/ci/maps/1.0.0"),
     ]
     assert {line["surface"] for line in world.audit()} == {"nfs"}
+
+
+def test_locks_are_granted_on_what_may_be_seen_alone(port: int) -> None:
+    with LockClient(port, address=LAB) as lab, LockClient(port, address=ANYBODY) as anybody:
+        file = found(lab, root(lab, "/open/1.0.0"), b"a.txt")
+        assert lab.lock(file) is nlm4_stats.NLM4_GRANTED
+        assert anybody.lock(file) is nlm4_stats.NLM4_FAILED
+        forged = file[:40] + b"x" + file[41:]
+        assert lab.lock(forged) is nlm4_stats.NLM4_STALE_FH
