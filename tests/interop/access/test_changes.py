@@ -9,10 +9,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from nfs.wire import nfs3
+from nfs.wire.mount3 import mountstat3
+from nfs.wire.nfs3types import diropargs3, nfsstat3
 from tests.interop.access import table
 from tests.interop.access.asking import Answer
 from tests.interop.access.table import PRINCIPALS, Who
-from tests.interop.access.world import PASSWORDS, WORKERS, Gateway, World, basic, bearer, replace, world
+from tests.interop.access.world import CONTENT, PASSWORDS, WORKERS, Gateway, World, basic, bearer, replace, world
+from tests.support.nfs_client import NfsClient, ok
 
 pytestmark = [pytest.mark.interop, pytest.mark.slow]
 LIMIT_S = 60.0
@@ -26,7 +30,9 @@ BOB_READS = '[[rule]]\nallow = ["read"]\nto = ["user:bob"]\non = ["secret"]\n'
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Two gateways that speak plain HTTP, with the policy in a file that they share."""
     base = tmp_path_factory.mktemp("changes")
-    with world(base, str(base / "store"), kinds="pp", datasets=("public", "shared", "secret", "twin")) as found:
+    with world(
+        base, str(base / "store"), kinds="pp", datasets=("public", "shared", "secret", "twin"), nfs=True
+    ) as found:
         yield found
 
 
@@ -78,11 +84,17 @@ class Changed(NamedTuple):
     new: dict[str, str]
     ended: dict[str, str]  # a session
     revoked: dict[str, str]  # a token
+    mounts: list[tuple[NfsClient, bytes]]  # by a token that was revoked: connections, and a file's handle on each
 
     def show(self) -> None:
         """Show every worker what may be good for a while."""
         for at, shown in itertools.product(workers(self.world), (self.ended, self.revoked)):
             says(self.world, at, shown)
+        self.reads()
+
+    def reads(self) -> set[nfsstat3]:
+        """Read by what was mounted; return what is told."""
+        return {client.call("READ", nfs3.READ3args(fh, 0, 10)).status for client, fh in self.mounts}
 
 
 EVE, OLD, NEW = "for a while alone", "the first of two", "the second of two"
@@ -101,14 +113,24 @@ def changed(plain: World) -> Changed:
     for shown, who in ((eves, "user:eve"), (anns, "user:ann"), (adas, "user:ada"), (token, "token:free")):
         assert {says(plain, one, shown) for one in workers(plain) * 4} == {who}
     warm(plain, token, 200)
+    mounts = [mounted(gateway, plain.tokens["mount"]) for gateway in plain.gateways for _ in range(3 * WORKERS)]
     began_s = time.monotonic()
     plain.run("token", "revoke", "free")
+    plain.run("token", "revoke", "mount")
     plain.set_password("eve", None)
     plain.set_password("ann", NEW)
     form = {"csrf": plain.csrf(adas, second)["X-AetherFS-CSRF"]}
     fields = {**adas, "Content-Type": "application/x-www-form-urlencoded"}
     assert second.lines[""].ask("POST", "/ui/logout", fields, urllib.parse.urlencode(form)).status == 200
-    return Changed(plain, began_s, [eve, eves], [ann, anns], basic("ann", NEW), adas, token)
+    return Changed(plain, began_s, [eve, eves], [ann, anns], basic("ann", NEW), adas, token, mounts)
+
+
+def mounted(gateway: Gateway, token: str) -> tuple[NfsClient, bytes]:
+    client = NfsClient(gateway.nfs_port)
+    fh = client.mount("MNT", f"/@token/{token}/secret/1.0.0".encode()).mountinfo.fhandle
+    fh = ok(client.call("LOOKUP", nfs3.LOOKUP3args(diropargs3(fh, b"a.txt")))).object
+    assert client.read(fh, 0, len(CONTENT))[0] == CONTENT
+    return client, fh
 
 
 def refused(changed: Changed, shown: dict[str, str], who: str = "401") -> None:
@@ -186,6 +208,17 @@ def says(found: World, at: At, shown: dict[str, str]) -> str:
     lines = at[0].lines[""]
     got = lines.ask("GET", "/api/v1/whoami", shown, worker=lines.workers[at[1]])
     return str(json.loads(got.body)["principal"]) if got.status == 200 else str(got.status)
+
+
+def test_a_mount_by_a_token_that_is_revoked_reads_nothing(changed: Changed) -> None:
+    while changed.reads() != {nfsstat3.NFS3ERR_ACCES}:
+        assert time.monotonic() - changed.began_s < LIMIT_S
+    assert changed.reads() == {nfsstat3.NFS3ERR_ACCES}
+    for client, _ in changed.mounts:
+        path = f"/@token/{changed.world.tokens['mount']}/secret".encode()
+        assert client.mount("MNT", path).fhs_status is mountstat3.MNT3ERR_ACCES
+        client.sock.close()
+    changed.mounts.clear()
 
 
 # What is published and may not be read
