@@ -104,7 +104,9 @@ class HttpApp:
             # body is not asked.
             held_back = "HTTP_EXPECT" in environ
             close = [] if not held_back and discard_body(environ) else [("Connection", "close")]
-            start_response(status, [*headers, *close])
+            # What says nothing of caches may be kept by one that many share, and depends on who asked.
+            kept = self._parts.guard is None or any(name == "Cache-Control" for name, _ in headers)
+            start_response(status, [*headers, *([] if kept else [("Cache-Control", "no-store")]), *close])
 
         try:
             return self._route(environ, start)

@@ -290,3 +290,15 @@ def test_a_session_is_no_bearer_and_a_token_no_session(guarded: Guarded, session
     # What is presented counts, and not the cookie that a browser sends along.
     assert guarded.ask("GET", HIDDEN, {**sent(session), **basic("bob", BOB)}).status == 404
     assert guarded.ask("GET", HIDDEN, {**sent(session), **basic("ada", "x")}, source="127.0.10.2").status == 401
+
+
+def test_no_cache_that_many_share_keeps_what_is_shown_to_one(guarded: Guarded, session: dict[str, str]) -> None:
+    """A cookie, unlike Authorization, does not keep them from it (RFC 9111 section 3.5)."""
+    targets = ["/fs/", "/fs/maps/", "/fs/maps/1.0.0/", "/fs/maps/1.0.0/?archive=tar", "/fs/maps/latest/a.txt", HIDDEN]
+    targets += ["/webdav/", "/webdav/maps/", "/webdav/maps/1.0.0/a.txt", "/api/v1/whoami", "/api/v1/datasets", "/ui/"]
+    targets += ["/fs/none/", "/webdav/none/x", "/api/v1/none", "/fs/secret/none", "/none"]
+    for target, login in itertools.product(targets, (sent(session), basic("ada", ADA), basic("bob", BOB), {})):
+        for fields in ({}, {"Accept": "application/json"}, {"Range": "bytes=0-1"}, {"If-None-Match": "*"}):
+            for method in ("GET", "HEAD"):
+                kept = guarded.ask(method, target, {**login, **fields}).fields.get("cache-control", "")
+                assert kept.startswith("private") or kept == "no-store", (method, target, fields)
