@@ -23,7 +23,7 @@ LIMIT_S = 60.0
 At = tuple[Gateway, int]  # a worker of a gateway
 WHO = {who.id: who for who in PRINCIPALS}
 FILE = "/fs/secret/1.0.0/a.txt"
-BOB_READS = '[[rule]]\nallow = ["read"]\nto = ["user:bob"]\non = ["secret"]\n'
+MORE = '[[rule]]\nallow = ["read"]\nto = ["user:bob", "user:ada"]\non = ["secret"]\n'
 
 
 @pytest.fixture(scope="module")
@@ -153,9 +153,20 @@ def test_a_password_that_is_changed_lets_in_nobody(changed: Changed) -> None:
 def test_a_policy_in_a_file_acts_and_a_broken_one_does_not(plain: World, changed: Changed) -> None:
     shown = basic("bob", PASSWORDS["bob"])
     warm(plain, shown, 404)
-    replace(plain.policy, table.POLICY + BOB_READS)
+    clients = [
+        NfsClient(gateway.nfs_port, address="127.0.0.2") for gateway in plain.gateways for _ in range(3 * WORKERS)
+    ]  # all of ada's
+    roots = [client.mount("MNT", b"/").mountinfo.fhandle for client in clients]
+    missing = nfsstat3.NFS3ERR_NOENT
+    assert found_by_nfs(clients, roots) == {missing}
+    replace(plain.policy, table.POLICY + MORE)
     until(plain, lambda one: status(plain, one, shown) == 200, meanwhile=changed)
     warm(plain, shown, 200)
+    until(plain, lambda _: found_by_nfs(clients, roots) == {nfsstat3.NFS3_OK})
+    opened = [
+        ok(client.call("LOOKUP", nfs3.LOOKUP3args(diropargs3(root, b"secret")))).object
+        for client, root in zip(clients, roots, strict=True)
+    ]
 
     replace(plain.policy, "[[rule]]\nallow = [")
     told = [0, 0]
@@ -168,11 +179,25 @@ def test_a_policy_in_a_file_acts_and_a_broken_one_does_not(plain: World, changed
         time.sleep(0.1)
     assert all("not TOML" in text for text in texts)
     warm(plain, shown, 200)
-    warm(plain, basic("ada", PASSWORDS["ada"]), 404)
+    warm(plain, bearer(plain.tokens["owned"]), 200)  # as far as its owner may, and what it was made for
+    assert found_by_nfs(clients, roots) == {nfsstat3.NFS3_OK}
 
     replace(plain.policy, table.POLICY)
     until(plain, lambda one: status(plain, one, shown) == 404, meanwhile=changed)
     warm(plain, shown, 404)
+    until(plain, lambda one: status(plain, one, bearer(plain.tokens["owned"])) == 404)
+    until(plain, lambda _: found_by_nfs(clients, roots) == {missing})
+    for client, folder in zip(clients, opened, strict=True):
+        assert client.call("GETATTR", nfs3.GETATTR3args(folder)).status is nfsstat3.NFS3ERR_STALE
+        client.sock.close()
+
+
+def found_by_nfs(clients: list[NfsClient], roots: list[bytes]) -> set[nfsstat3]:
+    """Look `secret` up on every connection; return what is told."""
+    return {
+        client.call("LOOKUP", nfs3.LOOKUP3args(diropargs3(root, b"secret"))).status
+        for client, root in zip(clients, roots, strict=True)
+    }
 
 
 def test_a_policy_in_the_bucket_acts_and_a_broken_one_is_refused(matrix: World, changed: Changed) -> None:
@@ -180,12 +205,12 @@ def test_a_policy_in_the_bucket_acts_and_a_broken_one_is_refused(matrix: World, 
     warm(matrix, shown, 404)
     text = matrix.base / "other.toml"
     try:
-        text.write_text(table.POLICY + BOB_READS)
+        text.write_text(table.POLICY + MORE)
         matrix.run("policy", "set", text)
         until(matrix, lambda one: status(matrix, one, shown) == 200, meanwhile=changed)
         text.write_text("[[rule]]")
         matrix.run("policy", "set", text, answer=2)
-        assert matrix.run("policy", "get") == table.POLICY + BOB_READS
+        assert matrix.run("policy", "get") == table.POLICY + MORE
         warm(matrix, shown, 200)
     finally:
         matrix.run("policy", "set", matrix.policy)
