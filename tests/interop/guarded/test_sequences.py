@@ -40,10 +40,11 @@ def test_a_client_is_asked_to_log_in_and_told_that_it_is_webdav(guarded: Guarded
         assert b'\r\nWWW-Authenticate: Basic realm="AetherFS", charset="UTF-8"' in head
 
 
-@pytest.mark.parametrize("way", ["password", "bearer"])
+@pytest.mark.parametrize("way", ["password", "token as password", "bearer"])
 @pytest.mark.parametrize("client", CLIENTS)
 def test_with_its_login_a_client_gets_what_is_on_record(guarded: Guarded, client: str, way: str) -> None:
-    login = basic("ada", ADA) if way == "password" else bearer(guarded.tokens["all"])
+    token = guarded.tokens["all"]
+    login = {"password": basic("ada", ADA), "token as password": basic("x", token), "bearer": bearer(token)}[way]
     _, exchanges = read(HERE / f"{client}.txt")
     got = [status_of(sent(guarded, exchange, login)) for exchange in exchanges]
     assert got == [status_of(exchange.answer) for exchange in exchanges]
