@@ -430,7 +430,7 @@ class Loop:
         now_s = int(time.time())
         if now_s != self._tail_s:
             tail = f"Date: {http_date(now_s)}\r\nServer: AetherFS\r\n".encode("ascii")
-            self._tail_s, self._tail = now_s, tail if self._tls is None else b"%s%s: %s\r\n" % (tail, *HSTS)
+            self._tail_s, self._tail = now_s, tail if self._tls is None else b"%s: %s\r\n%s" % (*HSTS, tail)
         return self._tail + (b"Connection: close\r\n\r\n" if close else b"\r\n")
 
     # Sending

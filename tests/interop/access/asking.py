@@ -124,7 +124,7 @@ def _ask(
     found = line.getresponse()
     content = found.read()
     found.close()
-    fields = tuple(sorted((key, value) for key, value in found.getheaders() if key.lower() not in PASSING))
+    fields = tuple((key, value) for key, value in found.getheaders() if key.lower() not in PASSING)
     return Answer(found.status, fields, content)
 
 
