@@ -61,6 +61,7 @@ def token(place: Place, name: str, rule: str) -> str:
 
 def test_a_rule_shows_what_its_user_may_read_whoever_asks(place: Place, tmp_path: Path) -> None:
     script = """
+        set +x
         mount_at / /mnt; mount_at /maps/latest /maps
         echo "listed: $(ls /mnt)"
         echo "root is: $(id -u)"
@@ -89,6 +90,7 @@ def test_a_rule_shows_what_its_user_may_read_whoever_asks(place: Place, tmp_path
 def test_a_token_in_the_path_mounts_what_it_was_made_for(place: Place, tmp_path: Path) -> None:
     secret = token(place, "job", "read:secret")
     script = f"""
+        set +x
         mount_at /@token/{secret}/secret/latest /job; mount_at /@token/{secret} /top
         echo "listed: $(ls /top)"
         echo "who: $(cat /job/who /top/secret/1.0.0/who)"
