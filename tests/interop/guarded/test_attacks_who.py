@@ -3,6 +3,7 @@ password nearly right, by fields that proxies set, by a token where none belongs
 """
 
 import base64
+import json
 
 import pytest
 
@@ -181,3 +182,45 @@ def test_no_answer_tells_who_there_is(guarded: Guarded) -> None:
         told.add((answer.status, tuple(sorted(fixed.items())), answer.body))
     assert len(told) == 1
     assert told.pop()[0] == 401
+
+
+def test_nobody_gains_by_what_they_make(guarded: Guarded) -> None:
+    """A token may be given rules beyond its owner's, which count for nothing; and it makes no others."""
+    json_type = {"Content-Type": "application/json"}
+    wish = json.dumps({"name": "bobs-own", "rules": ["read:secret", "admin,read,push,tag,delete:*"]})
+    made = guarded.ask("POST", "/api/v1/tokens", {**basic("bob", BOB), **json_type}, body=wish)
+    assert made.status == 201
+    guarded.tokens["bobs-own"] = token = made.document["token"]
+    assert may_read(guarded, bearer(token)) == {"maps"}
+    assert guarded.ask("GET", SECRETS[0], bearer(token)).status == 404
+    assert guarded.ask("GET", "/api/v1/policy", bearer(token)).status == 403
+    more = json.dumps({"name": "more", "rules": ["read:maps"]})
+    for login in (bearer(token), basic("x", token), bearer(guarded.tokens["all"])):
+        assert guarded.ask("POST", "/api/v1/tokens", {**login, **json_type}, body=more).status == 403
+    # Nobody revokes what is another's, or learns that it is there.
+    for name in ("all", "ci", "nothing"):
+        for method in ("GET", "DELETE"):
+            answer = guarded.ask(method, f"/api/v1/tokens/{name}", {**basic("bob", BOB), **json_type})
+            assert answer.status == 404, (method, name)
+            assert answer.body.replace(name.encode(), b"*").count(b"*") == 1
+
+
+def test_a_tag_takes_nothing_from_a_dataset_that_is_hidden(guarded: Guarded) -> None:
+    listing = guarded.ask("GET", "/fs/secret/", {**basic("ada", ADA), "Accept": "application/json"}).document
+    state = listing["entries"][0]["state"]
+    tagger = {**bearer(guarded.token("tagger", "read,tag,push,delete:maps")), "Content-Type": "application/json"}
+    zeros = f"b3-{'0' * (len(state) - 3)}"
+    pairs = [
+        ({"manifest": state}, {"manifest": zeros}),
+        ({"reference": "secret:1.0.0"}, {"reference": "socret:1.0.0"}),
+        ({"reference": f"secret@{state}"}, {"reference": f"socret@{state}"}),
+        ({"reference": f"maps@{state}"}, {"reference": f"maps@{zeros}"}),
+    ]
+    for pair in pairs:
+        told = set()
+        for wish in pair:
+            answer = guarded.ask("PUT", "/api/v1/datasets/maps/tags/stolen", tagger, body=json.dumps(wish))
+            told.add((answer.status, answer.body.replace(state.encode(), zeros.encode()).replace(b"socret", b"secret")))
+        assert len(told) == 1, pair
+        assert told.pop()[0] == 404
+    assert guarded.ask("GET", "/fs/maps/stolen/secret.txt", basic("ada", ADA)).status == 404
