@@ -16,7 +16,7 @@ import pytest
 from tests.interop.access import table
 from tests.interop.access.asking import Answer
 from tests.interop.access.table import ABSENT, ACROSS, ACTIONS, DATASETS, PRINCIPALS, QUESTIONS, Action, Who
-from tests.interop.access.world import Gateway, World
+from tests.interop.access.world import PASSWORDS, Gateway, World, basic, bearer
 
 pytestmark = [pytest.mark.interop, pytest.mark.slow]
 NAMES = (*DATASETS, ABSENT["secret"])
@@ -161,3 +161,29 @@ def own_state(matrix: World) -> str:
     """Return a state that `secret` alone has."""
     got = matrix.ask(matrix.gateways[0], ROOT, "GET", "/api/v1/datasets/secret/tags/2.0.0")
     return str(json.loads(got.body)["manifest"])
+
+
+def test_secrets_in_the_wrong_places_are_written_down_nowhere(matrix: World) -> None:
+    """What the world's end looks for in all logs: tokens as names, in paths, queries and fields that logs repeat."""
+    jwt = matrix.provided("olga", ["staff"])
+    for gateway, secret in itertools.product(matrix.gateways, (matrix.tokens["owned"], matrix.tokens["mount"], jwt)):
+        lines, quoted = gateway.lines[""], secret.replace("_", "%5F")
+        for method, target, fields in (
+            ("GET", f"/fs/@token/{secret}/secret/1.0.0/a.txt", {}),
+            ("GET", f"/fs/@token/{quoted}/secret/", {}),
+            ("GET", f"/fs/@token%2F{secret}/secret/", basic("bob", PASSWORDS["bob"])),
+            ("PROPFIND", f"/webdav/{secret}/", basic("bob", PASSWORDS["bob"])),
+            ("GET", f"/fs/public/?token={secret}", {}),
+            ("GET", f"/api/v1/whoami?access_token={secret}", basic("bob", PASSWORDS["bob"])),
+            ("GET", f"/api/v1/tokens/{secret}", basic("root", PASSWORDS["root"])),
+            ("GET", f"/api/v1/datasets/{secret}", basic("bob", PASSWORDS["bob"])),
+            ("GET", f"/ui/login?next=/fs/?{secret}", table.HTML),
+            ("GET", "/fs/public/", {"Referer": f"https://x/?{secret}", "User-Agent": f"x {secret}"}),
+            ("GET", "/fs/public/", basic(secret, "")),  # as the user's name
+            ("GET", "/fs/public/", basic(secret, "x")),
+            ("GET", "/fs/public/", bearer(f"{secret}x")),
+            ("GET", "/fs/public/", {"Authorization": secret}),
+        ):
+            assert lines.ask(method, target, fields).status < 500, (method, target)
+        target = f"http://ada:{urllib.parse.quote(PASSWORDS['ada'])}@{lines.netloc}/fs/secret/1.0.0/a.txt"
+        assert lines.ask("GET", target, {}).status in (400, 401)

@@ -202,7 +202,8 @@ class World:
         said = "\n".join([*self.said, *(path.read_text("utf-8", "replace") for path in files)])
         assert "principal" in said, "nothing was written down"
         found = [secret for secret in self.secrets if any(spelling in said for spelling in spellings(secret))]
-        assert not found
+        said_of = {secret: [one[:300] for one in said.splitlines() if secret in one][:3] for secret in found}
+        assert not found, said_of
 
 
 def spellings(secret: str) -> set[str]:
