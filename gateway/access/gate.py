@@ -118,10 +118,9 @@ class Gate:
             if principal == ANONYMOUS and not policy.may_read_some(principal):
                 raise Stopped(self.challenge(environ))
         elif not policy.allows(principal, Action.READ, dataset):
-            self._audit.note(
-                events.DENIAL, events.REFUSED, principal=principal, address=str(environ.get("REMOTE_ADDR", "")),
-                dataset=dataset, action=str(Action.READ), target=target_of(environ),
-            )  # fmt: skip
+            if principal != ANONYMOUS and not self._wait:
+                raise NotWarm  # what is answered may still take long, and would be noted twice
+            self._denied(environ, principal, dataset=dataset, action=str(Action.READ))
             if principal == ANONYMOUS:
                 raise Stopped(self.challenge(environ))
         return principal
@@ -131,8 +130,15 @@ class Gate:
         principal = self.who(environ)
         reads = environ["REQUEST_METHOD"] in ("GET", "HEAD")
         if principal == ANONYMOUS and not (reads and self._policies.policy.may_read_some(principal)):
+            self._denied(environ, principal, action=environ["REQUEST_METHOD"])
             raise Stopped(self.challenge(environ))
         return principal
+
+    def _denied(self, environ: Environ, principal: Principal, **more: str) -> None:
+        address = str(environ.get("REMOTE_ADDR", ""))
+        self._audit.note(
+            events.DENIAL, events.REFUSED, principal=principal, address=address, **more, target=target_of(environ)
+        )
 
     def challenge(self, environ: Mapping[str, Any]) -> Reply:
         """Return the answer that asks for a login: a page for browsers where there is one, else 401."""

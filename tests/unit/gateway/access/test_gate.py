@@ -232,6 +232,26 @@ def test_denials_are_told_to_the_audit_log(world: World) -> None:
     assert (event["dataset"], event["action"], event["target"]) == ("closed", "read", "/fs/closed/1.0.0/a")
 
 
+def test_a_denial_is_noted_once_though_nobody_may_wait_at_first(world: World) -> None:
+    bob = asked("/fs/closed/x", Authorization=basic("bob", "right"))
+    admitted(world.gate, asked("/fs/open/x", Authorization=basic("bob", "right")))
+    with pytest.raises(NotWarm):
+        admitted(world.gate.prompt(), bob)
+    assert admitted(world.gate, bob) == user("bob")
+    assert refused(world.gate.prompt(), asked("/fs/closed/x")) == 401  # an answer at once, and so noted there
+    denials = [line["principal"] for line in world.events() if line["event"] == "denial"]
+    assert denials == ["user:bob", "anonymous"]
+
+
+def test_a_strangers_change_by_the_api_is_noted(world: World) -> None:
+    with pytest.raises(Stopped):
+        world.gate.admit_api(asked("/api/v1/tokens", "POST"))
+    [line] = world.events()
+    assert (line["event"], line["principal"], line["action"], line["target"]) == (
+        "denial", "anonymous", "POST", "/api/v1/tokens",
+    )  # fmt: skip
+
+
 def test_browsers_are_sent_to_the_login_page_and_programs_are_not(world: World) -> None:
     with pytest.raises(Stopped) as stopped:
         admitted(world.page, asked("/fs/closed/?sort=size&x=//evil", Accept="text/html,*/*"))
