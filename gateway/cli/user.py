@@ -58,7 +58,7 @@ def add(common: Common, name: str, file: Path | None, by_bcrypt: bool) -> None:
 @_BCRYPT
 @pass_common
 def passwd(common: Common, name: str, file: Path | None, by_bcrypt: bool) -> None:
-    """Give a user another password, read from standard input or asked for. The old one is good for nothing within seconds.
+    """Give a user another password, read from standard input or asked for; the old one goes within seconds.
 
     Example:
       printf %s "$PASSWORD" | aetherfs user passwd ada
