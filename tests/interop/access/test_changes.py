@@ -334,6 +334,11 @@ def test_the_audit_log_tells_who_did_what_and_whether_it_was_let_happen(plain: W
         ("denial", "anonymous", "secret")
     ]
     api = "/api/v1/datasets"
+    assert ask({}, "DELETE", f"{api}/public/tags/latest").status == 401
+    [line] = book.added()
+    assert (line["event"], line["outcome"], line["principal"], line["action"]) == (
+        "denial", "refused", "anonymous", "DELETE",
+    )  # fmt: skip
     by_root = {"outcome": "ok", "principal": "user:root", "surface": "api"}
     assert ask(root, "PUT", f"{api}/shared/tags/moved", body={"reference": "shared:1.0.0"}).status == 201
     assert book.added() == [{
