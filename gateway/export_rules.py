@@ -11,6 +11,7 @@
 The first rule that fits an address decides. Values; any thread.
 """
 
+import contextlib
 import dataclasses
 import tomllib
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ MOST_RULES: Final = 1000
 MOST_NETWORKS: Final = 1000  # of one rule
 LONGEST_NAME: Final = 256  # characters
 REMEMBERED: Final = 4096  # addresses
+_MAPPED: Final = 96  # bits before the address in an IPv4 address that is written as one of IPv6
 _KEYS: Final = ("from", "principal", "read_only", "squash", "uid", "gid")
 
 
@@ -66,11 +68,12 @@ class Rules:
 
     def of(self, address: str) -> ExportRule | None:
         """Return the rule for an address as text; what has none, a local socket, is this machine."""
-        if address not in self._known:
-            if len(self._known) >= REMEMBERED:
-                self._known.clear()
-            self._known[address] = self._found(address)
-        return self._known.get(address)
+        with contextlib.suppress(KeyError):  # another thread may clear it at any time
+            return self._known[address]
+        if len(self._known) >= REMEMBERED:
+            self._known.clear()
+        rule = self._known[address] = self._found(address)
+        return rule
 
     def _found(self, address: str) -> ExportRule | None:
         from ipaddress import IPv6Address, ip_address
@@ -138,18 +141,22 @@ def _rule(number: int, table: dict[str, Any]) -> ExportRule:
 
 
 def _network(text: object) -> "IPv4Network | IPv6Network | None":
-    """Read an address or a network; `None`: every address.
+    """Read an address or a network; `None`: every address. IPv4 in the spelling of IPv6 is IPv4, as peers are.
 
     Raises:
         ValueError: it is none, or an address in a network, which could be meant for either.
     """
-    from ipaddress import ip_network
+    from ipaddress import IPv4Network, IPv6Address, ip_network
 
     if text == EVERYWHERE:
         return None
     if not isinstance(text, str):  # a number would be taken for an address
         raise ValueError(f"{str(text)[:80]!r} is no address or network")
-    return ip_network(text)
+    network = ip_network(text)
+    first = network.network_address
+    if isinstance(first, IPv6Address) and first.ipv4_mapped is not None and network.prefixlen >= _MAPPED:
+        return IPv4Network((int(first.ipv4_mapped), network.prefixlen - _MAPPED))
+    return network
 
 
 def _is_principal(text: str) -> bool:

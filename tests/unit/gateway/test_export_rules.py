@@ -103,6 +103,16 @@ def test_the_first_rule_that_fits_decides() -> None:
     assert [uid(a) for a in ("11.0.0.1", "::2", "127.0.0.1", "local", "")] == [None] * 5
 
 
+def test_a_network_of_ipv4_that_is_written_as_one_of_ipv6_decides_for_its_addresses() -> None:
+    """Else a rule that was to show somebody less would be passed over, in silence, for one that shows more."""
+    narrow, wide = {"from": ["::ffff:10.1.0.0/112", "::ffff:192.0.2.1"], "uid": 1}, {"from": ["*"], "uid": 2}
+    rules = read_rules([narrow, wide])
+    assert rules[0].networks == ("10.1.0.0/16", "192.0.2.1/32")
+    uids = [rule.uid for a in ("10.1.2.3", "::ffff:10.1.2.3", "192.0.2.1", "10.2.0.1") if (rule := Rules(rules).of(a))]
+    assert uids == [1, 1, 1, 2]
+    assert read_rules([{"from": ["::/0", "::fffe:0:0/95"]}])[0].networks == ("::/0", "::fffe:0:0/95")
+
+
 def test_without_rules_this_machine_alone_fits() -> None:
     rules = Rules((LOOPBACK,))
     assert all(
