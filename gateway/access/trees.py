@@ -2,8 +2,9 @@
 
 from typing import Protocol
 
+from auth.patterns import fits
 from auth.policy import Policy
-from auth.principal import ANONYMOUS, Action, Principal
+from auth.principal import ANONYMOUS, Action, Kind, Principal
 from store.vfs.storetree import StoreTree
 from store.vfs.tree import FileTree
 from store.vfs.visible import VisibleTree
@@ -37,10 +38,18 @@ class Trees:
 
 
 class Everything:
-    """The same without login: everybody may see all of it."""
+    """The same without login: everybody may see all of it, but by a token what it was made for."""
 
-    def __init__(self, tree: FileTree) -> None:
+    def __init__(self, tree: StoreTree) -> None:
         self._tree = tree
 
     def of(self, principal: Principal) -> FileTree:
-        return self._tree
+        """Return what a principal may see."""
+        if principal.kind is not Kind.TOKEN:
+            return self._tree
+        patterns = [grant.pattern for grant in principal.grants if Action.READ in grant.actions]
+
+        def readable(dataset: str) -> bool:
+            return any(fits(pattern, dataset) for pattern in patterns)
+
+        return VisibleTree(self._tree, readable=readable, public=lambda _dataset: False, generation=lambda: 0)

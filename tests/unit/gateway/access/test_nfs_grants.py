@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from auth.errors import Undecided
 from auth.principal import ANONYMOUS, Principal, user
-from auth.tokens import DIGITS, ID_LENGTH
+from auth.tokens import DIGITS, ID_LENGTH, parse_rules
 from gateway.access.nfs_build import build_grants
 from gateway.access.nfs_grants import NfsGrants, grant_of_rule, grant_of_token, is_this_machine, token_of
-from gateway.access.trees import Everything
+from gateway.access.tokens import Tokens
 from gateway.app import build_tree
 from gateway.board import Board
 from gateway.config import ConfigError, load
@@ -21,9 +21,11 @@ from nfs.access import MOST_EXPORTS, Access, Exports
 from nfs.export import Export
 from nfs.fhandle import NO_GRANT
 from nfs.grants import Admitted, GrantRefused, Peer
-from store.errors import StoreUnavailable
+from store.errors import PathMissing, StaleNode, StoreUnavailable
 from store.objects.local import FolderStore
 from store.root import create_store
+from store.vfs.tree import FileTree
+from tests.support.staging import StoreStage
 from tests.support.trees import MemoryTree
 
 IDS = st.text(st.sampled_from(DIGITS), min_size=ID_LENGTH, max_size=ID_LENGTH)
@@ -48,6 +50,16 @@ def test_grants_of_rules_and_of_tokens_never_meet(name: str, key: bytes, other: 
     assert found is None or len(found) == ID_LENGTH
 
 
+class Alone:
+    """Shows one tree to everybody."""
+
+    def __init__(self, tree: FileTree) -> None:
+        self.tree = tree
+
+    def of(self, principal: Principal) -> FileTree:
+        return self.tree
+
+
 class Away:
     """Tokens in a bucket that does not answer."""
 
@@ -65,7 +77,7 @@ class Away:
 
 
 def test_a_bucket_that_is_away_is_a_store_that_is_away_and_no_refusal() -> None:
-    grants = NfsGrants((), Everything(MemoryTree()), generation=lambda: 1, tokens=Away())
+    grants = NfsGrants((), Alone(MemoryTree()), generation=lambda: 1, tokens=Away())
     assert grants.known(grant_of_token("a" * 10), HERE) is None
     for _ in range(40):  # nobody is slowed down for it
         with pytest.raises(StoreUnavailable):
@@ -75,7 +87,7 @@ def test_a_bucket_that_is_away_is_a_store_that_is_away_and_no_refusal() -> None:
 
 
 def test_where_no_tokens_are_taken_none_is_good() -> None:
-    grants = NfsGrants((), Everything(MemoryTree()), generation=lambda: 1)
+    grants = NfsGrants((), Alone(MemoryTree()), generation=lambda: 1)
     for ask in (grants.known, grants.granted):
         with pytest.raises(GrantRefused):
             ask(grant_of_token("a" * 10), HERE)
@@ -102,7 +114,7 @@ def test_shares_of_one_connection_are_bounded(monkeypatch: pytest.MonkeyPatch) -
         def known_grant(self, token: str) -> Principal | None:
             return user(token)
 
-    grants = NfsGrants((), Everything(tree := MemoryTree()), generation=lambda: 1, tokens=Any())
+    grants = NfsGrants((), Alone(tree := MemoryTree()), generation=lambda: 1, tokens=Any())
     access = Access(grants, Exports(Export(tree, handle_key=b"k")), HERE)
     access.refresh(0.0)
     for number in range(20):
@@ -147,6 +159,34 @@ def test_who_may_mount_by_default(
         share = grants.admitted(HERE).share or grants.admitted(FAR).share
         assert share is not None
         assert (share.tree is built.tree) is not login  # without login nothing is in between
+    finally:
+        built.tree.close()
+
+
+@pytest.mark.parametrize("rules", [(), (ExportRule(("192.0.2.0/24",)),)])
+def test_without_login_a_token_shows_what_it_was_made_for_and_no_more(
+    tmp_path: Path, rules: tuple[ExportRule, ...]
+) -> None:
+    """Where rules keep an address out, a token is all that it has."""
+    objects = FolderStore(tmp_path / "store", create=True)
+    stage = StoreStage(objects, tmp_path)
+    for name in ("maps", "secret", "@geo/roads"):
+        stage.publish(name, "1.0.0", {b"f": b"x"})
+    stage.close()
+    text, _ = Tokens(objects).create("ci", parse_rules(["read:maps"], kind="nfs"), nfs=True, owner=user("ada"))
+    settings = load(flags={"store.url": str(tmp_path / "store")}, environ={})
+    settings = dataclasses.replace(settings, nfs=dataclasses.replace(settings.nfs, export=rules))
+    built = build_tree(settings)
+    try:
+        grants = build_grants(settings, built, Board(), insecure=True)
+        tree = grants.by_token(str(text), FAR).tree
+        assert [entry.name for entry in tree.children(tree.root()).entries] == [b"maps"]
+        for hidden in (b"secret", b"@geo"):
+            with pytest.raises(PathMissing):
+                tree.lookup(tree.root(), hidden)
+        secret = built.tree.lookup(built.tree.root(), b"secret")
+        with pytest.raises(StaleNode):
+            tree.node(secret.place)
     finally:
         built.tree.close()
 
