@@ -11,6 +11,9 @@ from typing import Any, Final
 HSTS: Final = (b"Strict-Transport-Security", b"max-age=31536000")  # to all that came by TLS: come by TLS (RFC 6797)
 
 _FIELD: Final = re.compile(rb"([A-Za-z0-9!#$%&'*+.^_`|~-]++):[\t -~\x80-\xff]*+\r\n")
+_LENGTH: Final = re.compile(rb"\r\nContent-Length:[ \t]*([0-9]{1,6})[ \t]*(?=\r\n)", re.IGNORECASE)
+_OTHERWISE: Final = re.compile(rb"\r\n(?:Transfer-Encoding|Expect)[ \t]*:", re.IGNORECASE)
+SHORT: Final = 64 << 10  # bytes of a body: the longest that anything here reads, and so of those that are waited for
 _ONCE: Final = frozenset((b"host", b"content-length", b"transfer-encoding", b"authorization", b"cookie"))
 
 
@@ -40,6 +43,19 @@ class FieldLines:
                 raise ValueError("A field that may come once came twice.")
             self._seen.add(name)
         return line
+
+
+def short_body(data: bytes, end: int) -> int:
+    """Tell how many bytes of a body follow a head, if they are few and will come unasked; else, or where in doubt, 0.
+
+    Args:
+        data: from the first byte of the head.
+        end: where its last CRLF CRLF begins.
+    """
+    found = _LENGTH.findall(data, 0, end + 2)
+    if len(found) != 1 or int(found[0]) > SHORT or _OTHERWISE.search(data, 0, end + 2):
+        return 0
+    return int(found[0])
 
 
 def coding_fault(fields: Mapping[bytes, bytes], protocol: bytes) -> str:

@@ -1,9 +1,10 @@
 """The readiness loop: one thread that owns every HTTP connection until a whole request has arrived.
 
 It receives into a bounded buffer, answers what needs no thread (`dav.fast`), sends the contents of files without
-waiting for their readers, and hands every other request to a thread of cheroot's with the bytes that were read. When
-that has answered, the connection comes back, and with it, where the answer is a file, its content to be sent. So who
-sends slowly, or nothing, or does not read, holds no thread.
+waiting for their readers, and hands every other request to a thread of cheroot's with the bytes that were read, those
+of a short body among them. When that has answered, the connection comes back, and with it, where the answer is a file,
+its content to be sent. So who sends slowly, or nothing, or does not read, holds no thread; of those who send long
+bodies slowly only some do (`gateway.web.requests`).
 
 Threads: `run` owns the loop. `take_back`, `gone` and `drain` may be called from any other.
 """
@@ -26,7 +27,7 @@ from dav.files import PIECE
 from dav.wire.dates import http_date
 from gateway.tls import Contexts
 from gateway.web.client import HELD, JOINED, LEAST, TURN, Client, beyond
-from gateway.web.framing import HSTS
+from gateway.web.framing import HSTS, short_body
 from gateway.web.pace import LOOK_S, Pace
 from gateway.web.tls import NotTls
 from store.errors import StoreError
@@ -60,6 +61,8 @@ class Bounds(Protocol):
 
     @property
     def header_bytes(self) -> int: ...
+    @property
+    def body_bytes(self) -> int: ...
     @property
     def timeout_s(self) -> float: ...
     @property
@@ -342,7 +345,8 @@ class Loop:
 
     def _ended(self, client: Client) -> None:
         """See to one who will send no more; what it has asked for wholly is answered already."""
-        if client.request is not None:  # a body that ends too early is a thread's to complain of
+        begun = b"\r\n\r\n" in client.buffer and not client.owed
+        if client.request is not None or begun:  # a body that ends too early is a thread's to complain of
             client.request = None  # its answer is none to a body that came whole
             self._hand_on(client)
         else:
@@ -384,7 +388,7 @@ class Loop:
             request = client.request
             if request is None and end >= 0:
                 request = self._lane.read(buffer[:end]) if self._lane and end <= self._limits.header_bytes else None
-                if request is None:
+                if request is None and (end > self._limits.header_bytes or not self._lacks(buffer, end)):
                     break
                 client.request = request
             stop = end + 4 + request.fields.length if request is not None else 0
@@ -403,6 +407,11 @@ class Loop:
             if answer.size > JOINED:  # not kept for long: it is sent before others are looked at
                 break
         return _Step.SEND if client.owed else _Step.HAND_ON
+
+    def _lacks(self, buffer: bytes, end: int) -> bool:
+        """Tell whether a short body is still to come, which a thread would have to wait for."""
+        length = short_body(buffer, end)
+        return length <= self._limits.body_bytes and len(buffer) < end + 4 + length
 
     def _hand_on(self, client: Client) -> None:
         self._drop(client)

@@ -2,13 +2,15 @@
 
 A request target may be absolute, and may hold bytes over 0x7F as they are: curl sends what was typed. Host must be
 there, and Content-Length must be a number. A client has only so much patience: a thread waits for the bytes of one
-request for `PATIENCE_S` in all, however they trickle in, and gets that time back as bytes come at `LEAST_RATE`.
-Threads: a connection is used by one at a time.
+request for `PATIENCE_S` in all, however they trickle in, and gets that time back as bytes come at `LEAST_RATE`. Only
+some threads wait so at a time: beyond them a body that has not arrived counts as broken off, so that those that never
+come hold up nobody else. Threads: a connection is used by one at a time.
 """
 
 import io
 import re
 import socket
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -32,11 +34,19 @@ class Incoming(socket.SocketIO):
     """A socket as a stream that bounds how long its reader waits for one request."""
 
     def __init__(
-        self, sock: socket.socket | TlsSocket, patience_s: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        """Read from `sock`, whose own time-out bounds each single wait."""
+        self, sock: socket.socket | TlsSocket, patience_s: float, clock: Callable[[], float] = time.monotonic,
+        *, places: threading.Semaphore | None = None,
+    ) -> None:  # fmt: skip
+        """Read from `sock`, whose own time-out bounds each single wait.
+
+        Args:
+            sock: the socket.
+            patience_s: see the module.
+            clock: tells seconds that never go back.
+            places: for those who wait, shared with others; `None`: as many as want to.
+        """
         super().__init__(sock, "r")  # type: ignore[arg-type]  # it has what of a socket is asked for
-        self._socket, self._patience_s, self._clock = sock, patience_s, clock
+        self._socket, self._patience_s, self._clock, self._places = sock, patience_s, clock, places
         self._left_s = patience_s
         self._given = b""  # what was received already
         self._paused = False
@@ -59,7 +69,7 @@ class Incoming(socket.SocketIO):
         """Read what has arrived, or wait for it.
 
         Raises:
-            TimeoutError: the client sent nothing for too long, or too little in all.
+            TimeoutError: the client sent nothing for too long, or too little in all, or too many wait already.
         """
         if self._given:
             size = min(len(buffer), len(self._given))
@@ -67,21 +77,30 @@ class Incoming(socket.SocketIO):
             return size
         if self._paused:
             return None
-        whole = self._socket.gettimeout()
         if self._left_s <= 0:
             raise TimeoutError("timed out")  # cheroot knows a time-out by this text alone, and answers 408
-        short = whole is None or self._left_s < whole
-        if short:
-            self._socket.settimeout(self._left_s)
-        began = self._clock()
+        whole, began = self._socket.gettimeout(), self._clock()
         try:
+            self._socket.settimeout(0.0)
             count = super().readinto(buffer)
+            if count is None:
+                self._socket.settimeout(self._left_s if whole is None else min(self._left_s, whole))
+                count = self._waited(buffer)
         finally:
-            if short:
-                self._socket.settimeout(whole)
+            self._socket.settimeout(whole)
         waited = self._clock() - began
         self._left_s = min(self._patience_s, self._left_s - waited + (count or 0) / LEAST_RATE)
         return count
+
+    def _waited(self, buffer: Any) -> int | None:
+        if self._places is None:
+            return super().readinto(buffer)
+        if not self._places.acquire(blocking=False):
+            raise TimeoutError("timed out")
+        try:
+            return super().readinto(buffer)
+        finally:
+            self._places.release()
 
 
 class _Reader(makefile.StreamReader):
@@ -184,7 +203,7 @@ class HttpConnection(server.HTTPConnection):
     def __init__(self, owner: Any, sock: socket.socket | TlsSocket, makefile: Any) -> None:
         super().__init__(owner, sock, makefile)
         self.rfile.close()
-        self.incoming = Incoming(sock, owner.limits.patience_s)
+        self.incoming = Incoming(sock, owner.limits.patience_s, places=owner.places)
         self.rfile = _Reader(self.incoming, io.DEFAULT_BUFFER_SIZE)
         self.client: Client
         self._paced: Pace | None = None  # while it holds others up

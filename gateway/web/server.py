@@ -33,6 +33,7 @@ from store.errors import StoreError
 _SHUTDOWN: Final[object] = vars(threadpool)["_SHUTDOWNREQUEST"]  # cheroot's mark for "no more", not in its types
 CUT_S: Final = 1.0  # how long a thread may take to notice that its connection was cut
 THREADS: Final = 64
+READERS: Final = 4  # of so many threads one may wait for bytes of a body
 
 _log = structlog.stdlib.get_logger("aetherfs.http")
 
@@ -117,6 +118,7 @@ class _Engine(wsgi.Server):
         )
         self.listener, self.limits, self.lane, self.access, self.tls = listener, limits, lane, access, tls
         self._finished = False  # what `drain` found
+        self.places = threading.BoundedSemaphore(max(1, threads // READERS))  # for who waits for bytes of a body
         self.gateway = _Gateway
         self.ConnectionClass = HttpConnection
         self.software = "AetherFS"

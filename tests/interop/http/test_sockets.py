@@ -288,7 +288,7 @@ def test_a_client_that_trickles_its_head_is_answered_408_and_frees_its_thread(tr
 def test_a_client_that_trickles_its_body_is_cut_off(tree: MemoryTree) -> None:
     limits = HttpLimits(patience_s=0.3)
     with serving(make_wsgi_app(tree), threads=1, limits=limits) as running, running.connect() as slow:
-        slow.sendall(b"PUT /webdav/new HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n")
+        slow.sendall(b"PUT /webdav/new HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\n")
         slow.settimeout(0.05)
         answer = b""
         while not answer:
@@ -436,6 +436,48 @@ def test_clients_that_send_half_or_take_nothing_hold_no_thread(tree: MemoryTree)
                 sock.sendall(b"GET /fs/geo/2.0.0/large HTTP/1.1\r\nHost: x\r\n\r\n")
         for path in ("/healthz", "/fs/geo/1.0.0/a.txt", "/fs/geo/1.0.0/"):  # the last one takes a thread
             assert httpx.get(running.url + path, timeout=20).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST /ui/login HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf",
+        b"PUT /webdav/x HTTP/1.1\r\nHost: x\r\ncontent-length:99\t\r\n\r\n",
+        b"GET /fs/ HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\nhalf",
+        b"PUT /webdav/x HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999999\r\n\r\nhalf",
+        b"PROPFIND /fs/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhal",
+        b"PROPFIND /webdav/ HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n",
+    ],
+)
+def test_bodies_that_never_come_leave_threads_for_others(tree: MemoryTree, head: bytes) -> None:
+    with (
+        serving(make_wsgi_app(tree), lane=make_fast_lane(tree), threads=4) as running,
+        contextlib.ExitStack() as clients,
+    ):
+        for _ in range(40):
+            clients.enter_context(running.connect()).sendall(head)
+        began_s = time.monotonic()
+        for version in ("1.0.0", "2.0.0"):  # each takes a thread
+            assert httpx.get(f"{running.url}/fs/geo/{version}/", timeout=20).status_code == 200
+        assert time.monotonic() - began_s < 5  # a body is waited for four times as long
+
+
+def test_a_short_body_that_comes_late_is_waited_for_and_one_that_ends_early_complained_of(tree: MemoryTree) -> None:
+    request = b"PROPPATCH /webdav/ HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
+    with serving(make_wsgi_app(tree), lane=make_fast_lane(tree)) as running:
+        with running.connect() as sock:
+            for piece in (request[:-1], request[-1:] + b"<", b"a/>", b"  " + request + b"<a/>  "):
+                sock.sendall(piece)
+                time.sleep(0.1)
+            answers = b""
+            while answers.count(b"HTTP/1.1 ") < 2:
+                piece = sock.recv(4096)
+                assert piece, answers
+                answers += piece
+        with running.connect() as sock:
+            sock.sendall(request + b"<a")
+            sock.shutdown(socket.SHUT_WR)
+            assert sock.recv(4096).startswith(b"HTTP/1.1 4")
 
 
 def test_a_request_that_has_only_begun_ends_no_answer_that_is_still_read(tree: MemoryTree) -> None:
