@@ -13,6 +13,7 @@ from store.vfs.tree import FileTree, Kind, Node, Space
 
 AUTH_FLAVORS: Final = (AUTH_UNIX, AUTH_NONE)  # BSD clients do not mount without AUTH_UNIX, and take the first they know
 TOKENS: Final = b"@token"
+_BY_TOKEN: Final = b"/%s/" % TOKENS  # how paths with a token are listed: by its name
 PAGE: Final = 1024  # entries asked of the tree at a time
 
 
@@ -28,7 +29,7 @@ def mnt(path: bytes, view: View) -> mountres3:
     share = view.by_token(token) if token is not None else view.root()
     root = share.tree.following(walk(share.tree, below))
     handle = view.export.outward(root, view.export.mounted(root.place), share.grant)[0]
-    shown = path if token is None else b"/@token/%s%s" % (share.name.encode(), below)
+    shown = path if token is None else b"%s%s%s" % (_BY_TOKEN, share.name.encode(), below)
     view.export.mounts.add(view.host, path, shown)
     view.mounted(share, shown)
     return mountres3(mountstat3.MNT3_OK, mountres3_ok(handle, AUTH_FLAVORS))
@@ -66,20 +67,23 @@ def walk(tree: FileTree, path: bytes) -> Node:
 
 
 def dump(_args: None, view: View) -> list[mountbody]:
-    """Return who mounted what, as far as is known: their own, and to who asks from this machine all that they may see.
+    """Return who mounted what, as far as is known: from this machine everybody's, from elsewhere that of the address.
 
-    What others have mounted there is none of for who may not read it: its name alone would tell that it is there.
+    Nothing is named that who asks may not see by itself, since its name alone would tell that it is there; many may
+    have one address. Of what was mounted there by a token no more is told then than that.
     """
-    here, seen = _this_machine(view.host), {}
-    shown = []
+    here = _this_machine(view.host)
+    shown: dict[mountbody, None] = {}
     for mount in view.export.mounts.listed():
-        if mount.ml_hostname != view.host:
-            if here and mount.ml_directory not in seen:
-                seen[mount.ml_directory] = _is_shown(mount.ml_directory, view)
-            if not here or not seen[mount.ml_directory]:
-                continue
-        shown.append(mount)
-    return shown
+        own = mount.ml_hostname == view.host
+        if not own and not here:
+            continue
+        if _is_shown(mount.ml_directory, view):
+            shown[mount] = None
+        elif own and mount.ml_directory.startswith(_BY_TOKEN):
+            name = mount.ml_directory[len(_BY_TOKEN) :].partition(b"/")[0]
+            shown[mountbody(mount.ml_hostname, _BY_TOKEN + name)] = None
+    return [*shown]
 
 
 def _is_shown(path: bytes, view: View) -> bool:
