@@ -45,7 +45,8 @@ def spelled(world: World, action: Action, dataset: str) -> tuple[str, str]:
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda a: f"{a.surface}-{a.method}-{a.target}-{a.may}")
 def test_everybody_gets_what_the_table_says(matrix: World, action: Action) -> None:
     wrong = []
-    for gateway, (turn, worker) in itertools.product(matrix.gateways, enumerate(TURNS)):
+    turns = TURNS[2:] if action.surface == "api" else TURNS  # of what REST answers nothing is kept
+    for gateway, (turn, worker) in itertools.product(matrix.gateways, enumerate(turns)):
         asked = everybody(matrix, gateway)[:: 1 if turn % 3 else -1]
         for dataset in NAMES if worker is not None else FEW:
             target, body = spelled(matrix, action, dataset)
