@@ -3,7 +3,7 @@
 What was found good counts until the policy changes, and for `CHECKED_S` at most; then it is asked for again. So a warm
 call costs one look into a dictionary. Replies are remembered by export (`nfs.export`) for as long as the policy stays.
 
-Threads: `refresh` and `secure` are called by the connection's own thread; shares may be asked for from any.
+Threads: `refresh` and `secure` are called by the connection's own thread; `now` may be asked for what it shows by any.
 """
 
 from collections import OrderedDict
@@ -51,17 +51,76 @@ class Exports:
             export.forget()
 
 
+class Shown:
+    """What a connection may see at a time: the export, and the shares that may be shown in it, belong together.
+
+    A call holds to one, however long it waits: what it then remembers is what its export's peers may see, though the
+    connection has become somebody else's meanwhile, by a certificate or by what is said of it.
+    """
+
+    def __init__(self, grants: Grants, peer: Peer, export: Export, own: Share | None) -> None:
+        """Take what the peer sees by itself."""
+        self._grants, self._peer, self.export, self.own = grants, peer, export, own
+        self.shares: dict[bytes, Share] = {own.grant: own} if own is not None else {}  # found good lately, by grant
+
+    def share(self, grant: bytes, *, warm: bool) -> Share:
+        """Return the share of a grant.
+
+        Args:
+            grant: of a handle that was found right.
+            warm: answer from memory.
+
+        Raises:
+            GrantRefused: it is not for this peer, or not any more.
+            NotWarm: memory does not know.
+            Unavailable: only without `warm`.
+        """
+        share = self.shares.get(grant)
+        if share is not None:
+            return share
+        if self.own is None and grant == NO_GRANT:
+            self.root()
+        found = self._grants.known(grant, self._peer)
+        if found is None and warm:
+            raise NotWarm
+        found = found if found is not None else self._grants.granted(grant, self._peer)
+        if len(self.shares) < MOST_SHARES:
+            self.shares[grant] = found
+        return found
+
+    def root(self) -> Share:
+        """Return what the peer sees by itself.
+
+        Raises:
+            GrantRefused: nothing.
+        """
+        if self.own is None:
+            self._grants.refused(self._peer)
+            raise GrantRefused(f"no rule lets {self._peer.address} see anything")
+        return self.own
+
+    def mounted(self, share: Share, path: bytes) -> None:
+        """Take note of a mount."""
+        self._grants.mounted(self._peer, share, path)
+
+    def by_token(self, token: str) -> Share:
+        """Return the share of a token; may block.
+
+        Raises:
+            GrantRefused, Unavailable: as `Grants.by_token`.
+        """
+        return self._grants.by_token(token, self._peer)
+
+
 class Access:
     """What one connection may see."""
 
     def __init__(self, grants: Grants, exports: Exports, peer: Peer) -> None:
-        """Begin with what the peer sees by itself; call `refresh` before the first call is answered."""
+        """Begin with nothing; call `refresh` before the first call is answered."""
         self._grants, self._exports, self.peer = grants, exports, peer
         self._generation: object = None
         self._until_s = float("-inf")
-        self.own: Share | None = None
-        self.export = exports.first
-        self.shares: dict[bytes, Share] = {}  # those that were found good lately, by grant
+        self.now = Shown(grants, peer, exports.first, None)
 
     @property
     def host(self) -> bytes:
@@ -78,62 +137,12 @@ class Access:
         if now_s < self._until_s and generation == self._generation:
             return
         admitted = self._grants.admitted(self.peer)
-        self.export = self._exports.of(admitted)
-        self.export.renew(generation)
-        self.own = own = admitted.share
-        self.shares = {own.grant: own} if own is not None else {}
+        export = self._exports.of(admitted)
+        export.renew(generation)
+        self.now = Shown(self._grants, self.peer, export, admitted.share)
         self._generation, self._until_s = generation, now_s + CHECKED_S
 
     def secure(self, certificate: bytes) -> None:
         """Take note that the connection went over to TLS, and whose certificate was shown; what was known is void."""
         self.peer = self.peer._replace(secured=True, certificate=certificate)
         self._until_s = float("-inf")
-
-    def share(self, grant: bytes, *, warm: bool) -> Share:
-        """Return the share of a grant.
-
-        Args:
-            grant: of a handle that was found right.
-            warm: answer from memory.
-
-        Raises:
-            GrantRefused: it is not for this peer, or not any more.
-            NotWarm: memory does not know.
-            Unavailable: only without `warm`.
-        """
-        shares = self.shares
-        share = shares.get(grant)
-        if share is not None:
-            return share
-        if self.own is None and grant == NO_GRANT:
-            self.root()
-        found = self._grants.known(grant, self.peer)
-        if found is None and warm:
-            raise NotWarm
-        found = found if found is not None else self._grants.granted(grant, self.peer)
-        if len(shares) < MOST_SHARES:
-            shares[grant] = found
-        return found
-
-    def root(self) -> Share:
-        """Return what the peer sees by itself.
-
-        Raises:
-            GrantRefused: nothing.
-        """
-        if self.own is None:
-            self._grants.refused(self.peer)
-            raise GrantRefused(f"no rule lets {self.peer.address} see anything")
-        return self.own
-
-    def mounted(self, share: Share, path: bytes) -> None:
-        """Take note of a mount."""
-        self._grants.mounted(self.peer, share, path)
-
-    def by_token(self, token: str) -> Share:
-        """Return the share of a token; may block.
-
-        Raises:
-            GrantRefused, Unavailable: as `Grants.by_token`.
-        """
-        return self._grants.by_token(token, self.peer)

@@ -294,7 +294,8 @@ class Connection:
             return
         if call.prog == NFS_PROGRAM and call.proc:  # others are answered in ways that are refused to the fast lane's
             self._fast.trust(record, call.args_at)
-        view = WarmView(self._access.export, self.host, self._access)
+        shown = self._access.now
+        view = WarmView(shown.export, self.host, shown)
         try:
             results = run(record, runnable, view)
         except NotWarm:
@@ -358,7 +359,8 @@ class Connection:
         """Run a call on the pool."""
         if ticket not in self._pending:  # its time ran out, or the client is gone
             return
-        view = BlockingView(self._access.export, self.host, self._access)
+        shown = self._access.now
+        view = BlockingView(shown.export, self.host, shown)
         results = run_blocking(record, runnable, view)
         reply = self._finished(record, runnable, results, view)
         if ticket not in self._pending:
@@ -371,7 +373,8 @@ class Connection:
             self._wake_out.send(b"\0")
 
     def _given_up(self, record: bytes, runnable: Runnable) -> list[Buffer]:
-        results = give_up(record, runnable, LateView(self._access.export, self.host, self._access))
+        shown = self._access.now
+        results = give_up(record, runnable, LateView(shown.export, self.host, shown))
         xid = runnable.call.xid
         return [refused(xid, results)] if isinstance(results, accept_stat) else accepted(xid, results)
 

@@ -44,8 +44,8 @@ class FastLane:
         """Look at what the peer may see; to be called before calls that came together are answered."""
         access = self._access
         access.refresh(now_s)
-        kept = access.export.kept
-        self._shares, self._memos, self._node = access.shares, kept.replies, kept.nodes.get
+        kept = access.now.export.kept
+        self._shares, self._memos, self._node = access.now.shares, kept.replies, kept.nodes.get
 
     def trust(self, record: bytes, args_at: int) -> None:
         """Take note that a call's credential and verifier were accepted: the next calls carry the same bytes."""

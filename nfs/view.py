@@ -85,7 +85,7 @@ class View(Protocol):
 
 
 class Shares(Protocol):
-    """What the peer may see: `nfs.access.Access`."""
+    """What the peer may see: `nfs.access.Shown`."""
 
     def share(self, grant: bytes, *, warm: bool) -> Share: ...
     def root(self) -> Share: ...

@@ -5,14 +5,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.access.certificates import Certificates
+from nfs.access import CHECKED_S, Access, Exports
+from nfs.export import Export
+from nfs.grants import Peer
 from nfs.tls import Tls
+from nfs.view import BlockingView
 from nfs.wire.mount3 import mountstat3
 from nfs.wire.rpc import authsys_parms
+from store.errors import StaleNode
 from tests.support.authority import Authority
-from tests.support.nfs_client import NfsClient, serving
+from tests.support.nfs_client import KEY, NfsClient, serving
+from tests.support.staging import Clock
 from tests.support.tls_client import Place, TlsClient
+from tests.support.trees import resolve
 from tests.unit.nfs.test_access import (
     ACCES,
     ANYBODY,
@@ -144,6 +152,38 @@ def test_a_user_that_the_file_takes_away_is_gone_from_what_is_open(site: Site) -
             assert time.monotonic() < deadline_s
             time.sleep(0.1)
         assert listed(ada, root(ada, "/")) == [b"open"]
+
+
+def test_a_call_that_waits_ends_as_whose_it_was_when_its_certificate_becomes_anothers(tmp_path: Path) -> None:
+    """Else what one may see is remembered among what another one may."""
+    (tmp_path / "names").write_text("email:ada@example.org ada\n")
+    world, clock = World(tmp_path), Clock()
+    world.policies.change(POLICY + ADA)
+    issued = Authority().issue("x", addresses=(), emails=["ada@example.org"], client=True)
+    grants = world.grants(certificates=Certificates(str(tmp_path / "names"), clock=clock))
+    exports = Exports(Export(world.stage.tree, handle_key=KEY))
+    peer = Peer(STRANGER, secured=True, certificate=issued.certificate.public_bytes(Encoding.DER))
+    access = Access(grants, exports, peer)
+    access.refresh(0.0)
+    secret = exports.first.handles.encode(resolve(world.stage.tree, "secret/1.0.0").place)
+
+    def becomes(name: str) -> None:
+        (tmp_path / "names").write_text(f"email:ada@example.org {name}\n")
+        clock.now_s += 2 * CHECKED_S
+        access.refresh(clock.now_s)
+
+    adas = BlockingView(access.now.export, b"", access.now)  # a call begins, and waits
+    becomes("eve")
+    eves = BlockingView(access.now.export, b"", access.now)
+    assert adas.node(secret).fileid
+    assert eves.kept.nodes.get(secret) is None
+    becomes("ada")
+    adas.kept.nodes.clear()
+    with pytest.raises(StaleNode):
+        eves.node(secret)
+    assert access.now.export is adas.export
+    assert eves.kept.nodes.get(secret) is None
+    world.stage.close()
 
 
 def test_who_says_to_be_root_within_tls_is_who_the_certificate_says(site: Site) -> None:

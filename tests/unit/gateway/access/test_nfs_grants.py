@@ -118,8 +118,8 @@ def test_shares_of_one_connection_are_bounded(monkeypatch: pytest.MonkeyPatch) -
     access = Access(grants, Exports(Export(tree, handle_key=b"k")), HERE)
     access.refresh(0.0)
     for number in range(20):
-        assert access.share(grant_of_token(DIGITS[number] * 10), warm=True).name == DIGITS[number] * 10
-    assert len(access.shares) == 3
+        assert access.now.share(grant_of_token(DIGITS[number] * 10), warm=True).name == DIGITS[number] * 10
+    assert len(access.now.shares) == 3
 
 
 @pytest.mark.parametrize(
