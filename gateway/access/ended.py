@@ -9,6 +9,7 @@ out elsewhere either, so what was known goes on to count for STALE_S. Any thread
 """
 
 import contextlib
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -36,6 +37,7 @@ FRESH_S: Final = 30.0
 STALE_S: Final = 3600.0
 RETRY_S: Final = 5.0  # how long the bucket is not asked again when it did not answer
 LARGEST: Final = 4 << 20  # bytes of the object
+FULL: Final = 3 << 20  # bytes of one that is written, by a rough count that is never too low
 MOST_SESSIONS: Final = 100  # ended ones of one user; with one more, all that began so far are over
 MOST_USERS: Final = 20_000
 ATTEMPTS: Final = 20
@@ -190,11 +192,42 @@ def _ended(users: Users, session: Session, now_s: int, *, everywhere: bool) -> U
     own = kept.pop(name, Over())
     sessions = {**own.sessions, session.id: session.expires_s}
     all_of_them = everywhere or len(sessions) > MOST_SESSIONS
-    kept_own = Over(now_s + 1) if all_of_them else Over(own.before_s, sessions)  # those of this very second too
+    # Those of this very second too, and this one where a gateway whose clock is ahead began it.
+    over_s = max(now_s, session.issued_s) + 1
+    kept_own = Over(over_s) if all_of_them else Over(own.before_s, sessions)
     if len(kept) >= MOST_USERS:  # whose sessions end soonest has the least to lose
-        del kept[min(kept, key=lambda one: max((kept[one].before_s, *kept[one].sessions.values())))]
+        del kept[_soonest(kept)]
     kept[name] = kept_own
-    return kept
+    return _bounded(kept, now_s)
+
+
+def _bounded(users: dict[str, Over], now_s: int) -> Users:
+    """Have users take no more room than an object has: of who ended most sessions, all are over first."""
+    sizes = {name: _size(name, over) for name, over in users.items()}
+    whole = sum(sizes.values())
+    if whole <= FULL:
+        return users
+    for name in sorted(users, key=lambda one: len(users[one].sessions), reverse=True):
+        if whole <= FULL or not users[name].sessions:
+            break
+        users[name] = Over(now_s + 1)
+        whole -= sizes[name]
+        sizes[name] = _size(name, users[name])
+        whole += sizes[name]
+    while whole > FULL:
+        name = _soonest(users)
+        whole -= sizes[name]
+        del users[name]
+    return users
+
+
+def _size(name: str, over: Over) -> int:
+    """Return how many bytes a user takes in the object, or somewhat more."""
+    return len(json.dumps(name)) + 64 + sum(len(id) + 24 for id in over.sessions)
+
+
+def _soonest(users: Mapping[str, Over]) -> str:
+    return min(users, key=lambda one: max((users[one].before_s, *users[one].sessions.values())))
 
 
 def write_ended(users: Users) -> bytes:

@@ -6,7 +6,7 @@ from auth.errors import Undecided
 from auth.principal import user
 from auth.session import Session, begin
 from gateway.access import ended as limits
-from gateway.access.ended import Ended, read_ended, write_ended
+from gateway.access.ended import Ended, Over, read_ended, write_ended
 from store.errors import NotWarm, ObjectCorrupt, StoreError, StoreUnavailable
 from store.layout import ENDED_KEY
 from store.objects.base import Fetched
@@ -148,6 +148,33 @@ def test_very_many_logouts_of_one_user_end_all_of_theirs(both: Gateways) -> None
     assert both.one.covers(stays)
     assert not both.one.covers(others)
     assert len(both.store.get(ENDED_KEY)) < 1000
+
+
+def test_a_logout_everywhere_ends_the_session_that_asks_though_it_began_by_a_clock_ahead(both: Gateways) -> None:
+    session = begin(user("ada"), NOW + 30, 3600, "oidc")
+    both.one.end(session, everywhere=True)
+    assert both.two.covers(session)
+    assert both.one.covers(session)
+
+
+@pytest.mark.parametrize("name", ["user", "\N{SNOWMAN}" * 40], ids=["plain", "escaped"])
+def test_what_very_many_end_can_still_be_read_and_ends_rather_too_much(both: Gateways, name: str) -> None:
+    ends_s = int(NOW) + 3600
+    one = Over(0, {f"{s:032x}": ends_s for s in range(limits.MOST_SESSIONS)})
+    each = len(write_ended({f"{name}0000": one})) - len(write_ended({})) + 1
+    told = {f"{name}{n:04}": one for n in range((limits.LARGEST - 100) // each)}
+    filler = limits.LARGEST - len(write_ended({**told, "f": Over()})) - 20
+    told["f" * filler] = Over(int(NOW), {})
+    both.store.put(ENDED_KEY, write_ended(told))
+    sessions = [both.session(), both.session("eve")]
+    for session in sessions:
+        both.one.end(session)
+    assert all(both.two.covers(session) for session in sessions)
+    assert all(both.two.covers(_first_of(name)) for name in told if name[0] != "f")
+
+
+def _first_of(name: str) -> Session:
+    return Session(f"{0:032x}", user(name), "", int(NOW) - 60, int(NOW) + 3600, "oidc")
 
 
 @pytest.mark.parametrize(
