@@ -31,10 +31,17 @@ class Passwords(Protocol):
 
 
 class Bearers(Protocol):
-    """Tokens, or what a provider signs."""
+    """What a provider signs."""
 
     def known(self, text: str) -> Principal | None: ...
     def check(self, text: str) -> Principal: ...
+
+
+class Tokens(Protocol):
+    """Tokens of the store."""
+
+    def known(self, text: str) -> Principal | None: ...
+    def check(self, text: str, *, address: str) -> Principal: ...
 
 
 class Session(Protocol):
@@ -62,7 +69,7 @@ class Ways(NamedTuple):
     """The ways to log in that there are."""
 
     passwords: Passwords | None = None
-    tokens: Bearers | None = None
+    tokens: Tokens | None = None
     provider: Bearers | None = None
     sessions: Sessions | None = None
     certificates: Certificates | None = None
@@ -152,14 +159,20 @@ class Identifier:
             known = passwords.known(what.user, what.secret, address)
             if known is None and wait:
                 return Identity(passwords.check(what.user, what.secret, address), what.way, fresh=True)
-        else:
-            bearers = self._ways.tokens if what.way == "token" else self._ways.provider
-            if bearers is None:
-                raise BadCredentials("there is no provider whose tokens are taken")
-            text = what.secret.decode("latin-1")
-            known = bearers.known(text)
+        elif what.way == "token":
+            tokens, text = self._ways.tokens, what.secret.decode("latin-1")
+            if tokens is None:
+                raise BadCredentials("there are no tokens")
+            known = tokens.known(text)
             if known is None and wait:
-                return Identity(bearers.check(text), what.way, fresh=True)
+                return Identity(tokens.check(text, address=address), what.way, fresh=True)
+        else:
+            provider, text = self._ways.provider, what.secret.decode("latin-1")
+            if provider is None:
+                raise BadCredentials("there is no provider whose tokens are taken")
+            known = provider.known(text)
+            if known is None and wait:
+                return Identity(provider.check(text), what.way, fresh=True)
         if known is None:
             raise NotWarm
         return Identity(known, what.way)

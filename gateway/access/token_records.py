@@ -2,8 +2,9 @@
 
 A record counts for 30 s, then it is asked for again, by its ETag; so a token that was revoked is good for nothing on
 any gateway half a minute later. That there is no such token counts for a while too, and only some ids a second that
-turn out to be nobody's are looked for: guessing costs the bucket little, and shuts out nobody whose token is known.
-While the bucket is away, what was known goes on to count, as the lists of datasets do, for up to an hour.
+turn out to be nobody's are looked for, of each address but a part: guessing costs the bucket little, and shuts out
+nobody whose token is known, nor from a few addresses anybody elsewhere. While the bucket is away, what was known goes
+on to count, as the lists of datasets do, for up to an hour.
 
 Any thread; no lock is held across a request, and many who wait for one record share one.
 """
@@ -31,6 +32,9 @@ RECORDS: Final = 4096  # remembered; each of a few KiB, mostly less
 ABSENT: Final = 16_384  # remembered ids that are nobody's
 GUESSES: Final = 200  # ids that turn out to be nobody's, at once
 GUESSES_A_SECOND: Final = 20.0  # and in the long run
+OF_ONE: Final = 100  # the same for one address
+OF_ONE_A_SECOND: Final = 2.0
+LINES: Final = 4096  # addresses whose guesses are counted
 
 _log = structlog.stdlib.get_logger("aetherfs.tokens")
 
@@ -49,6 +53,22 @@ class Held(NamedTuple):
         return max(self.asked_s + FRESH_S, min(self.waits_s, self.asked_s + STALE_S))
 
 
+class _Allowance:
+    """Lookups that may still be made: some at once, and so many a second. Whoever calls holds the lock."""
+
+    def __init__(self, most: int, a_second: float, now_s: float) -> None:
+        self._most, self._a_second, self._left, self._at_s = float(most), a_second, float(most), now_s
+
+    def wait_s(self, now_s: float) -> float:
+        """Return how long to wait for the next one; 0: it may be made."""
+        self._left = min(self._most, self._left + (now_s - self._at_s) * self._a_second)
+        self._at_s = now_s
+        return max(0.0, (1 - self._left) / self._a_second)
+
+    def add(self, count: int) -> None:
+        self._left = min(self._most, self._left + count)
+
+
 class TokenRecords:
     """The records of one store, as far as they were asked for."""
 
@@ -59,7 +79,8 @@ class TokenRecords:
         self._held: OrderedDict[str, Held] = OrderedDict()
         self._absent: OrderedDict[str, float] = OrderedDict()
         self._flights: SingleFlight[str, Held | None] = SingleFlight()
-        self._allowance, self._allowed_s = float(GUESSES), clock()
+        self._allowance = _Allowance(GUESSES, GUESSES_A_SECOND, clock())
+        self._lines: OrderedDict[str, _Allowance] = OrderedDict()  # of single addresses
         self._listeners: list[Callable[[], None]] = []
         self.generation = 0  # grows when what was known of a token turns out to have changed
 
@@ -73,8 +94,12 @@ class TokenRecords:
             held = self._held.get(token)
         return held if held is not None and self._clock() < held.until_s else None
 
-    def get(self, token: str) -> Held:
+    def get(self, token: str, line: str = "") -> Held:
         """Return the record of an id.
+
+        Args:
+            token: the id.
+            line: stands for the address that shows it (`auth.throttle.line_of`); empty: that is looked after elsewhere.
 
         Raises:
             BadCredentials: there is none.
@@ -85,7 +110,7 @@ class TokenRecords:
         if found is None:
             with self._lock:
                 absent = self._clock() - self._absent.get(token, -ABSENT_S) < ABSENT_S
-            found = None if absent else self._flights.do(token, lambda: self._ask(token))
+            found = None if absent else self._flights.do(token, lambda: self._ask(token, line))
         if found is None:
             raise BadCredentials(f"there is no token {token}")
         return found
@@ -98,13 +123,13 @@ class TokenRecords:
         if gone is not None:
             self._changed()
 
-    def _ask(self, token: str) -> Held | None:
+    def _ask(self, token: str, line: str) -> Held | None:
         """Ask the bucket for a record, and remember what it says; `None`: there is none."""
         with self._lock:
             before = self._held.get(token)
         asked_s = self._clock()
         if before is None:
-            self._spend()
+            self._spend(line)
         elif asked_s < before.until_s:  # another thread has asked meanwhile
             return before
         try:
@@ -115,7 +140,7 @@ class TokenRecords:
         except StoreError as error:
             return self._unanswered(token, before, error)
         if before is None:
-            self._give_back()
+            self._give_back(line)
         if stored is not None:
             held = Held(stored.record, stored.etag, asked_s, 0.0)
         elif before is not None:
@@ -162,17 +187,29 @@ class TokenRecords:
         for listener in self._listeners:
             listener()
 
-    def _spend(self) -> None:
+    def _spend(self, line: str) -> None:
         """Take one of the lookups of ids that are not known, of which there are only so many a second."""
         with self._lock:
             now_s = self._clock()
-            grown = self._allowance + (now_s - self._allowed_s) * GUESSES_A_SECOND
-            self._allowance, self._allowed_s = min(float(GUESSES), grown), now_s
-            if self._allowance < 1:
-                raise Throttled("too many unknown tokens are shown", (1 - self._allowance) / GUESSES_A_SECOND)
-            self._allowance -= 1
+            allowances = self._allowances(line, now_s)
+            wait_s = max(allowance.wait_s(now_s) for allowance in allowances)
+            if wait_s:
+                raise Throttled("too many unknown tokens are shown", wait_s)
+            for allowance in allowances:
+                allowance.add(-1)
 
-    def _give_back(self) -> None:
+    def _give_back(self, line: str) -> None:
         """It was no guess."""
         with self._lock:
-            self._allowance = min(float(GUESSES), self._allowance + 1)
+            for allowance in self._allowances(line, self._clock()):
+                allowance.add(1)
+
+    def _allowances(self, line: str, now_s: float) -> list[_Allowance]:
+        """Return those that a lookup is taken from. Whoever calls has the lock."""
+        if not line:
+            return [self._allowance]
+        own = self._lines.pop(line, None) or _Allowance(OF_ONE, OF_ONE_A_SECOND, now_s)
+        self._lines[line] = own
+        if len(self._lines) > LINES:
+            self._lines.popitem(last=False)
+        return [self._allowance, own]

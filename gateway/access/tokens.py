@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from auth.errors import BadCredentials
 from auth.principal import Grant, Principal
+from auth.throttle import line_of
 from auth.tokens import (
     HTTP,
     LENGTH,
@@ -120,12 +121,13 @@ class Tokens:
         except BadCredentials:
             return None
 
-    def check(self, text: str, *, nfs: bool = False) -> Principal:
+    def check(self, text: str, *, nfs: bool = False, address: str = "") -> Principal:
         """Return who shows a token.
 
         Args:
             text: the token.
             nfs: it was shown in a path of a mount; else anywhere else.
+            address: where it was shown, so that wrong ones from there are counted; empty: they are elsewhere.
 
         Raises:
             BadCredentials: it is none, of the other kind, revoked or expired.
@@ -133,7 +135,8 @@ class Tokens:
             Undecided: the bucket does not answer.
         """
         shown, generation = parse_text(text), self.generation
-        return self._shown(self._records.get(shown.id), shown, generation, nfs=nfs)
+        held = self._records.get(shown.id, line_of(address) if address else "")
+        return self._shown(held, shown, generation, nfs=nfs)
 
     def known_grant(self, token: str) -> Principal | None:
         """Return who a mount's token stands for, by its id, once it was shown; as `known`."""

@@ -11,7 +11,16 @@ from auth.errors import BadCredentials, Throttled, Undecided
 from auth.principal import user
 from auth.tokens import HTTP, NFS, TokenUnusable, new_text, parse_rules
 from gateway.access import token_objects
-from gateway.access.token_records import ABSENT_S, FRESH_S, GUESSES, RECORDS, RETRY_S, STALE_S
+from gateway.access.token_records import (
+    ABSENT_S,
+    FRESH_S,
+    GUESSES,
+    GUESSES_A_SECOND,
+    OF_ONE,
+    RECORDS,
+    RETRY_S,
+    STALE_S,
+)
 from gateway.access.token_uses import EVERY_S, Uses, last_use
 from gateway.access.tokens import Tokens
 from gateway.errors import TokenMissing, TokenTaken
@@ -272,10 +281,42 @@ def test_guessing_costs_the_bucket_little_and_shuts_nobody_out_who_is_known(
     assert tokens.check(str(text)).name == "ci"
 
 
+def test_who_guesses_from_a_few_addresses_keeps_nobody_out_elsewhere(
+    tokens: Tokens, gateway: Callable[[], Tokens], objects: Watched, clock: Clock
+) -> None:
+    good = [str(tokens.create(f"token{number}", READ)[0]) for number in range(10)]
+    fresh = gateway()  # that has met none of them
+    objects.fetched.clear()
+    for _ in range(600):  # a minute, in which each of five asks ten times a second
+        clock.now_s += 0.1
+        for host in range(5):
+            with pytest.raises((BadCredentials, Throttled)):
+                fresh.check(str(new_text()), address=f"192.0.2.{host}")
+    assert len(objects.fetched) <= GUESSES + 60 * GUESSES_A_SECOND
+    assert {fresh.check(text, address="198.51.100.7").name for text in good} == {f"token{n}" for n in range(10)}
+    with pytest.raises(Throttled):
+        fresh.check(str(new_text()), address="192.0.2.0")
+    clock.now_s += 1
+    with pytest.raises(BadCredentials):  # it is heard again before long
+        fresh.check(str(new_text()), address="192.0.2.0")
+
+
+def test_an_address_of_ipv6_guesses_for_all_of_its_network(tokens: Tokens) -> None:
+    for number in range(OF_ONE):
+        with pytest.raises(BadCredentials):
+            tokens.check(str(new_text()), address=f"2001:db8::{number:x}")
+    with pytest.raises(Throttled):
+        tokens.check(str(new_text()), address="2001:db8::ffff")
+    with pytest.raises(BadCredentials):
+        tokens.check(str(new_text()), address="2001:db8:0:1::1")
+
+
 def test_many_good_tokens_that_come_at_once_are_no_guesses(tokens: Tokens, gateway: Callable[[], Tokens]) -> None:
     shown = [str(tokens.create(f"token{number}", READ)[0]) for number in range(GUESSES + 50)]
     fresh = gateway()
-    assert {fresh.check(text).name for text in shown} == {f"token{number}" for number in range(GUESSES + 50)}
+    assert {fresh.check(text, address="192.0.2.1").name for text in shown} == {
+        f"token{number}" for number in range(GUESSES + 50)
+    }
 
 
 def test_while_the_bucket_is_away_what_was_known_counts_for_an_hour(
