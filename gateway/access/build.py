@@ -4,19 +4,21 @@ What workers have to tell each other goes by `gateway.board`: wrong passwords, w
 them. Called once, before anything is served.
 """
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from auth.certificates import CertificatesError
 from auth.passwords import Passwords
-from gateway.access.audit import Audit, open_audit
+from auth.policy import Policy
+from gateway.access.audit import OK, POLICY, Audit, open_audit
 from gateway.access.certificates import Certificates
 from gateway.access.ended import Ended
 from gateway.access.gate import Gate
 from gateway.access.guard import Guard
 from gateway.access.identify import Identifier, Ways
 from gateway.access.oidc import open_login
-from gateway.access.policies import PolicySource
+from gateway.access.policies import STORE, PolicySource
 from gateway.access.sharing import shared_throttle, shared_tokens
 from gateway.access.tokens import Tokens
 from gateway.access.trees import Trees
@@ -52,6 +54,7 @@ def build_access(settings: Settings, built: "Built", board: Board) -> Access:
     opened = built.opened
     audit = open_audit(settings)
     policies = PolicySource(settings, opened.objects, seen=opened.seen)
+    policies.on_change(lambda policy: _note_policy(audit, settings, policy))
     policies.start()
     tokens = shared_tokens(opened.objects, board)
     repository = Repository(opened.objects, opened.root, seen=opened.seen)
@@ -79,6 +82,14 @@ def build_access(settings: Settings, built: "Built", board: Board) -> Access:
         public_url=settings.http.public_url, secret=secret,
     )  # fmt: skip
     return Access(Parts(Guard(gate, Trees(built.tree, policies)), api, pages), policies, tokens, audit)
+
+
+def _note_policy(audit: Audit, settings: Settings, policy: Policy) -> None:
+    """Tell that this worker goes by another policy now, whoever put it there."""
+    audit.note(
+        POLICY, OK, principal="gateway", address="", surface="file" if settings.auth.policy != STORE else "store",
+        digest=policy.digest, rules=len(policy.rules), worker=os.getpid(),
+    )  # fmt: skip
 
 
 def _passwords(settings: Settings, board: Board) -> Passwords | None:

@@ -5,6 +5,7 @@ answer, however long, leaves the last policy in force; so does a file, or an obj
 few seconds, so that a change is known within ten. Any thread.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -40,6 +41,7 @@ class PolicySource:
             StoreError: the bucket does not say.
         """
         self._current: Current[Policy] | None = None
+        self._listeners: list[Callable[[Policy], None]] = []
         self._fixed = CLOSED if settings.login else OPEN
         self._every_s = FILE_S
         if settings.auth.policy == STORE:
@@ -65,9 +67,17 @@ class PolicySource:
         """Return a number that grows with each change, after `policy` has changed."""
         return 0 if self._current is None else self._current.generation
 
+    def on_change(self, listener: Callable[[Policy], None]) -> None:
+        """Have somebody told of each new policy. Called by any thread."""
+        self._listeners.append(listener)
+
     def refresh(self) -> bool:
         """Look whether the policy was changed; see `Current.refresh`. Asks the bucket, if it lies there."""
-        return self._current is not None and self._current.refresh()
+        changed = self._current is not None and self._current.refresh()
+        if changed:
+            for listener in self._listeners:
+                listener(self.policy)
+        return changed
 
     def start(self) -> Watch | None:
         """Look every few seconds from now on, until what is returned is closed; `None`: there is nothing to look at."""

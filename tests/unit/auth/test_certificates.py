@@ -53,6 +53,7 @@ def test_the_subject_and_addresses_name_nobody() -> None:
         f"sha256:{fingerprint()} ada",
         "SHA256:" + ":".join(fingerprint()[at : at + 2].upper() for at in range(0, 64, 2)) + " ada",
     ],
+    ids=["email", "dns", "uri", "fingerprint", "fingerprint by colons"],  # the certificate is another in each process
 )
 def test_a_file_says_whose_it_is(line: str) -> None:
     users = parse_certificates(f"# whose\n\n{line}\nemail:bob@example.org bob\n".encode())
