@@ -25,7 +25,7 @@ from blake3 import blake3
 
 from auth.errors import AuthError, BadCredentials, Throttled, Undecided
 from auth.principal import ANONYMOUS, Kind, Principal, user
-from auth.throttle import Throttle
+from auth.throttle import Throttle, line_of
 from auth.tokens import DIGITS, ID_LENGTH, parse_text
 from gateway.access import audit as events
 from gateway.access.audit import Audit
@@ -240,7 +240,9 @@ class NfsGrants:
 
     def _turned_away(self, peer: Peer, why: str, principal: str, *, every: bool = False) -> None:
         """Say that somebody is turned away: in the audit log, and now and then in the log."""
-        first = self._first(peer.address, why)
+        first = self._first(
+            line_of(peer.address), why
+        )  # who has a network of IPv6 has more addresses than a disk holds
         if first:
             _log.warning("turned away", peer=peer.address, why=why)
         if first or every:

@@ -1,15 +1,18 @@
 """Grants are what they are of, and nothing else; what is remembered of them is bounded."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from auth.errors import Undecided
 from auth.principal import ANONYMOUS, Principal, user
 from auth.tokens import DIGITS, ID_LENGTH, parse_rules
+from gateway.access.audit import Audit
 from gateway.access.nfs_build import build_grants
 from gateway.access.nfs_grants import NfsGrants, grant_of_rule, grant_of_token, is_this_machine, token_of
 from gateway.access.tokens import Tokens
@@ -120,6 +123,22 @@ def test_shares_of_one_connection_are_bounded(monkeypatch: pytest.MonkeyPatch) -
     for number in range(20):
         assert access.now.share(grant_of_token(DIGITS[number] * 10), warm=True).name == DIGITS[number] * 10
     assert len(access.now.shares) == 3
+
+
+def test_one_client_with_many_addresses_does_not_fill_the_logs(tmp_path: Path) -> None:
+    audited = tmp_path / "audit.log"
+    grants = NfsGrants((), Alone(MemoryTree()), generation=lambda: 1, tokens=Away(), audit=Audit(str(audited)))
+    text = f"aefs_{'a' * 10}_{'b' * 40}"
+    with capture_logs() as logged:
+        for network in ("2001:db8::{:x}", "2001:db8:0:1::{:x}"):
+            for number in range(1, 300):
+                peer = Peer(network.format(number))
+                with pytest.raises(GrantRefused):
+                    grants.by_token(text, peer)
+                grants.refused(peer)
+    told = [json.loads(line)["address"] for line in audited.read_text().splitlines()]
+    assert told == ["2001:db8::1", "2001:db8::1", "2001:db8:0:1::1", "2001:db8:0:1::1"]
+    assert len(logged) == len(told)
 
 
 @pytest.mark.parametrize(
