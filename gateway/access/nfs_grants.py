@@ -42,8 +42,8 @@ _BY_TOKEN: Final = 1
 _BY_RULE: Final = 2
 _NOBODY: Final = "nobody"
 _PLAIN: Final = (
-    "a token in the path of a mount crosses the network in the clear, and so do the handles that it gives; set "
-    "nfs.tls, or give --insecure"
+    "a token in the path of a mount crosses the network in the clear, and so do the handles that it gives; mount by "
+    "TLS (nfs.tls), by which Linux sends no path, or give --insecure"
 )
 
 _log = structlog.stdlib.get_logger("aetherfs.nfs")
