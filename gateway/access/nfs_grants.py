@@ -135,7 +135,7 @@ class NfsGrants:
                 self._let_in(peer, by_rule, "address")
             return Admitted(self._share(by_rule, grant), uid, gid)
         if self._certificates is not None:
-            return Admitted(self._share(NOBODY, grant), uid, gid, _NOBODY)
+            return Admitted(self._share(NOBODY, grant)._replace(label=_NOBODY), uid, gid, _NOBODY)
         return Admitted(None, uid, gid, _NOBODY)
 
     def mounted(self, peer: Peer, share: Share, path: bytes) -> None:

@@ -127,6 +127,7 @@ def test_an_address_without_a_rule_may_mount_the_root_and_sees_nothing_in_it(sit
         for path in ("/open", "/maps", "/nothing", "/@lab"):
             assert mounted(stranger, path) is mountstat3.MNT3ERR_NOENT
         assert [entry.ex_dir for entry in stranger.mount("EXPORT")] == [b"/"]
+    assert [(line["principal"], line["target"]) for line in site.world.audit()] == [("nobody", "/")]
 
 
 def test_a_token_shows_what_it_shows_beside_a_certificate(site: Site) -> None:
