@@ -8,8 +8,9 @@ A request comes as bytes (`dav.wire.heads` reads the plain ones) and leaves as b
 
 Whatever does not end well here is `None`: a thread asks the application over the whole tree, and tells what is wrong.
 What lasts is kept for `KEPT_S` alone, so that a dataset that was removed is gone soon, as it is for who may no longer
-read it. A whole answer belongs to all the bytes of its request, credentials among them; a file's head to who asked. Who
-asks by a cookie is asked for each time.
+read it. A whole answer belongs to all the bytes of its request, credentials among them; a file's head to who asked, and
+its content is read from the tree that they were shown, so that it ends where they may read it no more. Who asks by a
+cookie is asked for each time.
 Threads: one at a time, but for `remember`, which any may call.
 """
 
@@ -20,10 +21,11 @@ from typing import Any, Final, NamedTuple
 
 from dav.files import PIECE, FileBody
 from dav.reply import CERTIFICATE, LASTING, SHOWN, TLS, Buffer, Environ, Headers, WsgiApp
+from dav.warm import WarmTree
 from dav.wire.heads import Fields, Line, read_fields, read_line
 from dav.wire.ranges import ByteRange
 from store.cache import ByteCache
-from store.errors import NotWarm
+from store.errors import NotWarm, StoreError
 from store.vfs.tree import FileTree, Node
 
 KEPT_S: Final = 10.0
@@ -70,6 +72,7 @@ class Answer(NamedTuple):
 
 class _File(NamedTuple):
     until_s: float
+    tree: FileTree  # as it was shown to who asked
     node: Node
     lines: bytes  # the field lines of a 200, without Content-Length
 
@@ -83,21 +86,19 @@ class Whole(NamedTuple):
 
 
 class FastLane:
-    """The three ways, for one tree."""
+    """The three ways, for one application."""
 
     def __init__(
-        self, tree: FileTree, app: WsgiApp, *, identify: Identify | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
-        """Answer for `tree`.
+        self, app: WsgiApp, *, identify: Identify | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Answer as an application does.
 
         Args:
-            tree: what is served, to whoever may see it.
-            app: the application over `WarmTree(tree)`; it raises `NotWarm` and nothing else.
+            app: over a `WarmTree`, which may be another for each who asks; it raises `NotWarm` and nothing else.
             identify: tells who asks, by a request's environ; `None`: all are alike.
             clock: seconds.
         """
-        self._tree, self._app, self._identify, self._clock = tree, app, identify, clock
+        self._app, self._identify, self._clock = app, identify, clock
         self._blocks: ByteCache[bytes, Fields] = ByteCache(BLOCKS)
         self._askers: ByteCache[tuple[bytes, Peer], tuple[Hashable, float]] = ByteCache(BLOCKS)
         self._files: ByteCache[tuple[Hashable, bytes], _File] = ByteCache(FILES)
@@ -201,12 +202,15 @@ class FastLane:
         if line.method == b"HEAD" or stop == start:
             return Answer(status, head, (), None, 0)
         length = min(PIECE, stop - start)
-        views = self._tree.read_warm(known.node, start, length)
+        try:
+            views = known.tree.read_warm(known.node, start, length)
+        except StoreError:  # a thread tells what is wrong
+            return None
         if views is None:
             return None
         rest = None
         if start + length < stop:
-            rest = FileBody(self._tree, known.node, ByteRange(start + length, stop), [])
+            rest = FileBody(known.tree, known.node, ByteRange(start + length, stop), [])
         return Answer(status, head, views, rest, stop - start)
 
     def _asked(self, request: Request, body: bytes, peer: Peer, who: Hashable) -> Answer | None:
@@ -228,11 +232,17 @@ class FastLane:
         lines = [b"%s: %s\r\n" % (key.encode("latin-1"), value.encode("latin-1")) for key, value in headers]
         head = b"HTTP/1.1 %s\r\n%s" % (status.encode("latin-1"), b"".join(lines))
         lasts = bool(environ.get(LASTING))
-        file = environ.get(SHOWN)
-        if lasts and file is not None and code == 200 and request.fields.harmless and "?" not in environ["REQUEST_URI"]:
-            self._learn((who, line.target), file, lines)
+        shown = environ.get(SHOWN)
+        if (
+            lasts
+            and shown is not None
+            and code == 200
+            and request.fields.harmless
+            and "?" not in environ["REQUEST_URI"]
+        ):
+            self._learn((who, line.target), _whole(shown[0]), shown[1], lines)
         if isinstance(found, FileBody):
-            found.tree = self._tree  # who sends it may wait
+            found.tree = _whole(found.tree)  # who sends it may wait
             size = found.stop - found.at
             first, found.first = found.first, []
             found.at += sum(map(len, first))
@@ -247,10 +257,14 @@ class FastLane:
             self.remember(request, body, code, head, content, peer, who)
         return Answer(code, head, (content,) if content else (), None, len(content), who)
 
-    def _learn(self, key: tuple[Hashable, bytes], node: Node, lines: list[bytes]) -> None:
+    def _learn(self, key: tuple[Hashable, bytes], tree: FileTree, node: Node, lines: list[bytes]) -> None:
         kept = b"".join(line for line in lines if not line.startswith(_LENGTH))
         cost = 800 + len(key[1]) + len(kept)
-        self._files.put(key, _File(self._clock() + KEPT_S, node, kept), cost)
+        self._files.put(key, _File(self._clock() + KEPT_S, tree, node, kept), cost)
+
+
+def _whole(tree: FileTree) -> FileTree:
+    return tree.whole if isinstance(tree, WarmTree) else tree
 
 
 def _wanted(wanted: tuple[bytes, bytes], size: int) -> tuple[int, int] | None:

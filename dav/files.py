@@ -113,7 +113,7 @@ def file_reply(
     if wanted is not None:
         common.append(("Content-Range", content_range(part, file.size)))
     common.append(("Content-Length", str(part.stop - part.start)))
-    environ[SHOWN] = file
+    environ[SHOWN] = tree, file
     return Reply(
         200 if wanted is None else 206,
         common,

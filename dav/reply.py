@@ -18,7 +18,7 @@ Buffer = bytes | memoryview
 WsgiApp = Callable[[Environ, StartResponse], Iterable[Buffer]]
 
 LASTING: Final = "aetherfs.lasting"  # environ: set by an application whose answer may be given again for a while
-SHOWN: Final = "aetherfs.shown"  # environ: set to the file whose whole content, or a range of it, is the answer
+SHOWN: Final = "aetherfs.shown"  # environ: set to a tree and its file of which all, or a range, is the answer
 WHO: Final = "aetherfs.who"  # environ: who asks, written by `str`; set where there is a login
 TLS: Final = "aetherfs.tls"  # environ: whether the request came by TLS
 CERTIFICATE: Final = "aetherfs.certificate"  # environ: DER of a client's certificate that TLS has verified, or nothing

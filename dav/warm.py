@@ -20,6 +20,11 @@ class WarmTree:
         self._tree = tree
 
     @property
+    def whole(self) -> FileTree:
+        """Return the tree itself, for who may wait."""
+        return self._tree
+
+    @property
     def fsid(self) -> int:
         return self._tree.fsid
 

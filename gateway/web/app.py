@@ -79,7 +79,7 @@ def make_fast_lane(tree: FileTree, parts: Parts = Parts()) -> FastLane:  # noqa:
     """Return what answers some requests without a thread, as `make_wsgi_app` would."""
     guard = parts.guard.prompt() if parts.guard is not None else None
     app = make_wsgi_app(WarmTree(tree), Parts(guard), prompt=True)
-    return FastLane(tree, app, identify=guard.identify if guard is not None else None)
+    return FastLane(app, identify=guard.identify if guard is not None else None)
 
 
 class HttpApp:

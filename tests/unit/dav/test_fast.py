@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 
 from dav.fast import ASKER_S, KEPT_S, Answer, FastLane, Peer
+from dav.files import PIECE
 from dav.reply import CERTIFICATE, Buffer, Environ, StartResponse, send, text_reply
 from dav.warm import WarmTree
 from gateway.web.app import make_fast_lane, make_wsgi_app
+from store.errors import StaleNode
+from store.vfs.tree import Node
 from tests.conformance.tree_cases import BIG, SAMPLE
 from tests.support.trees import MemoryTree
 
@@ -112,11 +115,27 @@ def test_conditions_reach_the_application(world: World) -> None:
     assert (same.status, same.size) == (304, 0)
 
 
+class Hiding(MemoryTree):
+    """A tree whose files may be read until a test hides them."""
+
+    hidden = False
+
+    def read(self, file: Node, offset: int, size: int) -> list[memoryview]:
+        if self.hidden:
+            raise StaleNode("its dataset")
+        return super().read(file, offset, size)
+
+    def read_warm(self, file: Node, offset: int, size: int) -> list[memoryview] | None:
+        if self.hidden:
+            raise StaleNode("its dataset")
+        return super().read_warm(file, offset, size)
+
+
 class Asked:
     """A lane in which one user may read and others may not, and nobody is known without a field that says who."""
 
     def __init__(self) -> None:
-        self.tree, self.clock, self.identified = MemoryTree(), Clock(), 0
+        self.tree, self.clock, self.identified = Hiding(), Clock(), 0
         self.tree.publish("geo", "1.0.0", SAMPLE)
         shown = make_wsgi_app(WarmTree(self.tree), prompt=True)
 
@@ -125,7 +144,7 @@ class Asked:
                 return shown(environ, start_response)
             return send(text_reply(404, "nothing"), environ, start_response)
 
-        self.lane = FastLane(self.tree, app, identify=self.identify, clock=self.clock)
+        self.lane = FastLane(app, identify=self.identify, clock=self.clock)
 
     def identify(self, environ: Mapping[str, Any]) -> str | None:
         self.identified += 1
@@ -158,6 +177,25 @@ def test_what_one_was_answered_reaches_nobody_else() -> None:
             assert status(world.ask(who, here, b"Range: bytes=1-2")) == 404
         assert world.ask(b"", here) is None  # who that is, a thread has to say
         world.clock.now_s += 0.4
+
+
+@pytest.mark.parametrize("times", [1, 2])  # by the application, and by what is remembered of the file
+def test_what_one_may_read_no_more_ends_in_the_middle(times: int) -> None:
+    here, world = Peer("192.0.2.1"), Asked()
+    world.tree.publish("geo", "2.0.0", {b"large": bytes(3 * PIECE)})
+    request = world.lane.read(b"GET /fs/geo/2.0.0/large" + HOST + b"\r\nAuthorization: ada")
+    assert request is not None
+    answers = [world.lane.answer(request, b"", here) for _ in range(times)]
+    world.tree.hidden = True
+    for answer in answers:
+        assert status(answer) == 200
+        rest = answer.rest if answer is not None else None
+        assert rest is not None
+        with pytest.raises(StaleNode):
+            rest.tree.read_warm(rest.file, rest.at, 1)
+        with pytest.raises(StaleNode):
+            rest.tree.read(rest.file, rest.at, 1)
+    assert world.lane.answer(request, b"", here) is None  # a thread tells
 
 
 def test_a_certificate_tells_apart_who_sends_the_same_bytes() -> None:
