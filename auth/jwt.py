@@ -11,7 +11,7 @@ Any thread; pure.
 import binascii
 import json
 import re
-from base64 import urlsafe_b64decode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any, Final, NamedTuple, NoReturn
 
 from joserfc.errors import JoseError
@@ -218,9 +218,12 @@ def _decode(part: str) -> bytes:
     if not _BASE64.fullmatch(part):
         raise ValueError("not base64url")
     try:
-        return urlsafe_b64decode(part + "=" * (-len(part) % 4))
+        data = urlsafe_b64decode(part + "=" * (-len(part) % 4))
     except binascii.Error as error:
         raise ValueError("not base64url") from error
+    if urlsafe_b64encode(data).rstrip(b"=") != part.encode("ascii"):  # bits behind the last byte that are not zero
+        raise ValueError("not base64url")
+    return data
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

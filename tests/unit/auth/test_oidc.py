@@ -252,6 +252,15 @@ def test_padding_and_other_spellings_of_base64_are_refused() -> None:
         refused(odd)
 
 
+def test_bits_that_no_byte_uses_spell_no_second_token() -> None:
+    text = sign(KEY, told())
+    digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    last = digits.index(text[-1])
+    assert last % 16 == 0  # of a signature of 256 bytes four bits are left
+    for spelled in range(last + 1, last + 16):
+        assert "base64url" in refused(text[:-1] + digits[spelled])
+
+
 @pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"keys": {}}', b"\xff", b'{"keys":[' + b"1," * 200 + b"1]}"])
 def test_what_is_no_document_of_keys_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError):
