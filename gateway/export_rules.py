@@ -3,6 +3,7 @@
     [[nfs.export]]
     from = ["10.1.0.0/16", "fd00::/8"]   # addresses and networks, or "*"
     principal = "user:lab"               # whom the policy is asked about; anonymous if it is left out
+    groups = ["staff"]                   # that the user is in; none
     read_only = true                     # the only value
     squash = "all"                       # the only value: what clients say of their users counts for nothing
     uid = 1000                           # owner and group of everything, as clients see it; 0
@@ -24,10 +25,11 @@ EVERYWHERE: Final = "*"
 ANONYMOUS: Final = "anonymous"
 MOST_RULES: Final = 1000
 MOST_NETWORKS: Final = 1000  # of one rule
+MOST_GROUPS: Final = 100
 LONGEST_NAME: Final = 256  # characters
 REMEMBERED: Final = 4096  # addresses
 _MAPPED: Final = 96  # bits before the address in an IPv4 address that is written as one of IPv6
-_KEYS: Final = ("from", "principal", "read_only", "squash", "uid", "gid")
+_KEYS: Final = ("from", "principal", "groups", "read_only", "squash", "uid", "gid")
 
 
 class RuleUnusable(ValueError):
@@ -46,12 +48,13 @@ class ExportRule:
     principal: str = ANONYMOUS  # or user:NAME
     uid: int = 0
     gid: int = 0
+    groups: tuple[str, ...] = ()  # of the user
 
     def written(self) -> dict[str, object]:
         """Return the rule as a file has it."""
         return {
-            "from": [*self.networks], "principal": self.principal, "read_only": True, "squash": "all",
-            "uid": self.uid, "gid": self.gid,
+            "from": [*self.networks], "principal": self.principal, "groups": [*self.groups], "read_only": True,
+            "squash": "all", "uid": self.uid, "gid": self.gid,
         }  # fmt: skip
 
 
@@ -127,6 +130,11 @@ def _rule(number: int, table: dict[str, Any]) -> ExportRule:
     principal = table.get("principal", ANONYMOUS)
     if not isinstance(principal, str) or not _is_principal(principal):
         raise unusable(f"principal: {str(principal)[:80]!r} is neither user:NAME nor {ANONYMOUS}", "principal")
+    groups = table.get("groups", [])
+    if not isinstance(groups, list) or not all(isinstance(one, str) and _is_name(one) for one in groups):
+        raise unusable('groups must be a list of names, such as ["staff"]', "groups")
+    if len(groups) > MOST_GROUPS or (groups and principal == ANONYMOUS):
+        raise unusable(f"groups: at most {MOST_GROUPS}, and of a user: {ANONYMOUS} is in none", "groups")
     if table.get("read_only", True) is not True:
         raise unusable("read_only: true is the only value; NFS writes nothing here", "read_only")
     if table.get("squash", "all") != "all":
@@ -137,7 +145,7 @@ def _rule(number: int, table: dict[str, Any]) -> ExportRule:
         if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < 1 << 32:
             raise unusable(f"{key}: {str(found)[:80]!r} is no number from 0 to {(1 << 32) - 1}", key)
         ids[key] = found
-    return ExportRule(spelled, principal, ids["uid"], ids["gid"])
+    return ExportRule(spelled, principal, ids["uid"], ids["gid"], tuple(groups))
 
 
 def _network(text: object) -> "IPv4Network | IPv6Network | None":
@@ -163,4 +171,8 @@ def _is_principal(text: str) -> bool:
     kind, colon, name = text.partition(":")
     if not colon:
         return kind == ANONYMOUS
-    return kind == "user" and 0 < len(name) <= LONGEST_NAME and name.isprintable()
+    return kind == "user" and _is_name(name)
+
+
+def _is_name(text: str) -> bool:
+    return 0 < len(text) <= LONGEST_NAME and text.isprintable()

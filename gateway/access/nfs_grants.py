@@ -305,4 +305,4 @@ def _id_in(token: str) -> str:
 
 def _principal(rule: ExportRule) -> Principal:
     name = rule.principal.partition(":")[2]
-    return user(name) if name else ANONYMOUS
+    return user(name, frozenset(rule.groups)) if name else ANONYMOUS

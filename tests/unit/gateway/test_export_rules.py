@@ -73,6 +73,9 @@ def test_the_commented_example_of_the_sample_file_is_a_rule(tmp_path: Path) -> N
         (('squash = "all"', 'squash = "root"'), 'line 9: nfs.export: rule 1: squash: "all" is the only value'),
         (('"user:lab"', '"group:lab"'), "line 7: nfs.export: rule 1: principal: 'group:lab' is neither"),
         (('"user:lab"', '"user:"'), "line 7: nfs.export: rule 1: principal"),
+        (('uid = 1000', 'groups = "staff"'), "line 10: nfs.export: rule 1: groups must be a list of names"),
+        (('uid = 1000', 'groups = ["a", ""]'), "line 10: nfs.export: rule 1: groups must be a list of names"),
+        (('["*"]', '["*"]\ngroups = ["staff"]'), "line 15: nfs.export: rule 2: groups: at most 100, and of a user"),
         (('"user:lab"', '5'), "line 7: nfs.export: rule 1: principal: '5' is neither"),
         (('["*"]', '["10.0.0.1/8"]'), "line 14: nfs.export: rule 2: from: 10.0.0.1/8 has host bits set"),
         (('["*"]', '[10]'), "line 14: nfs.export: rule 2: from: '10' is no address"),
@@ -121,7 +124,7 @@ def test_without_rules_this_machine_alone_fits() -> None:
     assert not any(rules.of(address) for address in ("192.0.2.1", "::2", "::ffff:192.0.2.1", "fe80::1%eth0"))
 
 
-KEYS = st.sampled_from(["from", "principal", "read_only", "squash", "uid", "gid", "x"])
+KEYS = st.sampled_from(["from", "principal", "groups", "read_only", "squash", "uid", "gid", "x"])
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.just("*"),
     lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner),

@@ -44,7 +44,7 @@ from tests.support.trees import resolve
 
 LAB, ANYBODY, STRANGER, OTHER = "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"
 RULES = (
-    ExportRule((f"{LAB}/32",), "user:lab", 1000, 1001),
+    ExportRule((f"{LAB}/32",), "user:lab", 1000, 1001, ("chemists",)),
     ExportRule((f"{ANYBODY}/32", "127.0.0.1/32"), uid=5, gid=6),
 )
 POLICY = """
@@ -187,6 +187,15 @@ def test_a_rule_says_what_is_seen_and_whose_it_is(port: int) -> None:
         assert lab.read(file, 0, 100) == (b"hello\n", True)
         public = root(anybody, "/open/1.0.0")
         assert (anybody.attributes(public).uid, anybody.attributes(public).gid) == (5, 6)
+
+
+def test_a_rules_user_is_in_the_groups_that_the_rule_names(world: World, port: int) -> None:
+    with NfsClient(port, address=LAB) as lab, NfsClient(port, address=ANYBODY) as anybody:
+        world.policies.change(f'{POLICY}[[rule]]\nallow = ["read"]\nto = ["group:chemists"]\non = ["secret"]\n')
+        assert sorted(listed(lab, root(lab, "/"))) == [b"@lab", b"maps", b"open", b"secret"]
+        assert listed(anybody, root(anybody, "/")) == [b"open"]
+        world.policies.change(f'{POLICY}[[rule]]\ndeny = ["read"]\nto = ["group:chemists"]\non = ["maps"]\n')
+        assert sorted(listed(lab, root(lab, "/"))) == [b"@lab", b"open"]
 
 
 def test_an_address_without_a_rule_gets_nothing_but_what_tells_nothing(port: int, world: World) -> None:
