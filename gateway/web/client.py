@@ -45,6 +45,7 @@ class Client:
         "port",
         "request",
         "secure",
+        "sent_s",
         "socket",
     )
 
@@ -63,6 +64,7 @@ class Client:
         self.cut = False  # its answer broke off, and must not look whole
         self.moved_s = now_s  # when bytes came or went last
         self.began_s = 0.0  # when the request began that is not whole; 0: there is none
+        self.sent_s = 0.0  # when it took something last of a body that a thread sends; 0: none does
         self.linger_s = 0.0  # when the last answer was sent, and only its arrival is waited for; 0: not so
         self.lingered = 0  # bytes that came since, and were dropped
         self.mask = 0  # what the loop waits for

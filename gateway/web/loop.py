@@ -47,6 +47,8 @@ _PLAINLY: Final = (  # to HTTP where TLS is spoken
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 42\r\nServer: AetherFS\r\n"
     b"Connection: close\r\n\r\nthis port speaks https, and this was http\n"
 )
+SHORT_S: Final = 1.0  # when requests wait for a thread for so long,
+TAKING_S: Final = 3.0  # who has taken nothing for so long of what a thread sends, such as a listing, goes
 _ACCEPTS: Final = 64  # connections taken before the others have their turn
 _PIPELINED: Final = 64  # buffers owed from which on no further request of a client is looked at
 _IN: Final = select.EPOLLIN if hasattr(select, "EPOLLIN") else select.POLLIN
@@ -87,7 +89,7 @@ class Loop:
 
     def __init__(
         self, listener: socket.socket, lane: FastLane | None, hand: Callable[[Client], bool], limits: Bounds,
-        *, noted: Noted | None = None, tls: Contexts | None = None,
+        *, noted: Noted | None = None, tls: Contexts | None = None, waiting: Callable[[], bool] = lambda: False,
     ) -> None:  # fmt: skip
         """Prepare.
 
@@ -98,7 +100,9 @@ class Loop:
             limits: see `HttpLimits`.
             noted: told of every answer that no thread gave.
             tls: what connections speak TLS by; `None`: they speak plainly.
+            waiting: whether requests that were handed on wait for a thread.
         """
+        self._waiting, self._short = waiting, 0  # and at how many looks in a row they did
         self._listener, self._lane, self._hand, self._limits, self._noted = listener, lane, hand, limits, noted
         self._tls = tls
         self._poll: Any = select.epoll() if hasattr(select, "epoll") else select.poll()
@@ -209,7 +213,7 @@ class Loop:
             return 0.0
         if self.pace.waiting:
             return LOOK_S
-        return SWEEP_S if self._clients or self._ends_s or self._paused else 60.0
+        return SWEEP_S if self._clients or self._handed or self._ends_s or self._paused else 60.0
 
     def _give(self, takers: list[Client]) -> None:
         """Send to those who take more, for a while; who was given nothing for longest comes first."""
@@ -547,6 +551,12 @@ class Loop:
                     self._refuse(client, "408 Request Timeout")
             elif (draining and not client.owed) or still_s > limits.timeout_s:
                 self._close(client)
+        self._short = self._short + 1 if self._waiting() else 0
+        if self._short * SWEEP_S >= SHORT_S:
+            for client in self._handed:  # their threads find the connection closed
+                if client.sent_s and now_s - client.sent_s > TAKING_S:
+                    with contextlib.suppress(OSError):
+                        client.socket.shutdown(socket.SHUT_RDWR)
         stalled = [client for client in self._clients.values() if client.owed and now_s - client.moved_s > STALLED_S]
         for client in beyond(stalled, HELD):
             self._close(client)

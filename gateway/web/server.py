@@ -124,7 +124,15 @@ class _Engine(wsgi.Server):
         self.software = "AetherFS"
         self.max_request_header_size = limits.header_bytes
         self.max_request_body_size = limits.body_bytes
-        self.loop = Loop(listener, lane, self._hand, limits, noted=self._note if access else None, tls=tls)
+        self.loop = Loop(
+            listener,
+            lane,
+            self._hand,
+            limits,
+            noted=self._note if access else None,
+            tls=tls,
+            waiting=lambda: bool(self.requests.qsize),
+        )
 
     def prepare(self) -> None:
         """Take the listener instead of binding one.
@@ -246,7 +254,7 @@ class _Gateway(wsgi.Gateway_10):
             self.req.ensure_headers_sent()
             client.body, client.cut = response, False
             return
-        kept = self._kept()
+        kept, client.sent_s = self._kept(), time.monotonic()
         try:
             for piece in response:
                 if len(piece):
@@ -264,6 +272,7 @@ class _Gateway(wsgi.Gateway_10):
             _log.error("content broke off", error=str(error), address=self.env["REMOTE_ADDR"])
             self.req.close_connection, self.req.chunked_write = True, False
         finally:
+            client.sent_s = 0.0
             close: Callable[[], None] | None = getattr(response, "close", None)
             if close is not None:
                 close()
@@ -300,6 +309,7 @@ class _Gateway(wsgi.Gateway_10):
         request.ensure_headers_sent()
         if request.chunked_write:
             request.write(bytes(piece))
+            request.conn.client.sent_s = time.monotonic()
             return
         if self.remaining_bytes_out is not None:
             self.remaining_bytes_out -= len(piece)
@@ -308,6 +318,7 @@ class _Gateway(wsgi.Gateway_10):
         view = memoryview(piece)
         while view:
             view = view[request.conn.socket.send(view) :]
+            request.conn.client.sent_s = time.monotonic()
 
 
 class _Kept:

@@ -438,6 +438,45 @@ def test_clients_that_send_half_or_take_nothing_hold_no_thread(tree: MemoryTree)
             assert httpx.get(running.url + path, timeout=20).status_code == 200
 
 
+@pytest.mark.parametrize("ending", [b"HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.0\r\n\r\n"])  # chunked, and not
+def test_who_takes_nothing_of_a_listing_goes_when_others_wait_for_its_thread(tree: MemoryTree, ending: bytes) -> None:
+    def app(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        if environ["PATH_INFO"] == "/listing":
+            yield from (LARGE[: 1 << 20] for _ in range(64))
+        else:
+            yield b"quick"
+
+    with serving(app, threads=4) as running, contextlib.ExitStack() as opened:
+        holders = [opened.enter_context(running.connect()) for _ in range(4)]
+        for holder in holders:
+            holder.sendall(b"GET /listing " + ending)
+        reader = holders.pop()
+        got = threading.Event()
+
+        def read_on() -> None:
+            size = 0
+            while size < 64 << 20:
+                piece = reader.recv(1 << 20)
+                if not piece:
+                    return
+                size += len(piece)
+                time.sleep(len(piece) / (8 << 20))  # 8 MiB a second, for eight seconds
+            got.set()
+
+        reading = threading.Thread(target=read_on)
+        reading.start()
+        time.sleep(0.5)
+        with running.connect() as asking:
+            began_s = time.monotonic()
+            asking.sendall(b"GET /quick " + ending)
+            assert b"200 OK" in asking.recv(4096)
+            assert time.monotonic() - began_s < 15  # a holder's time-out is 20 s, and starts anew with what it takes
+        assert sum(taken(holder) >= 64 << 20 for holder in holders) == 0
+        reading.join(30)
+        assert got.is_set()  # who takes what it gets is not cut
+
+
 @pytest.mark.parametrize(
     "head",
     [
