@@ -70,7 +70,7 @@ class Sessions:
         way, _, mark = session.way.partition(" ")
         if way == BASIC and mark != self._mark(session.principal.name):  # the password is another, or the user is gone
             return None
-        return None if self._ended.covers(session, wait=wait) else session
+        return None if self._ended.covers(session, wait=wait) else session._replace(way=way)
 
     def begin(self, environ: Mapping[str, Any], principal: Principal, way: str) -> tuple[str, str]:
         """Begin a session; return the field that hands it to the browser.

@@ -336,6 +336,7 @@ def test_a_logout_that_others_can_not_be_told_says_so(
 
 def test_a_session_ends_with_the_password_that_began_it_and_with_its_user(bench: Bench, browser: Browser) -> None:
     browser.log_in()
+    assert "with your user name and password" in browser.ask("GET", "/ui/").text
     assert "<dd>ada</dd>" in browser.ask("GET", "/ui/").text
     for mark in ("second", None):
         bench.marks["ada"] = mark
