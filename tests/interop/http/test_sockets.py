@@ -63,11 +63,11 @@ def exchange(running: Serving, request: bytes) -> bytes:
         return bytes(received)
 
 
-def taken(sock: socket.socket) -> int:
-    """Read to the end, however that comes; return how many bytes there were."""
+def taken(sock: socket.socket, enough: int = 1 << 62) -> int:
+    """Read to the end, however that comes, or until it is enough; return how many bytes there were."""
     size = 0
     with contextlib.suppress(ConnectionResetError):
-        while piece := sock.recv(1 << 20):
+        while size < enough and (piece := sock.recv(1 << 20)):
             size += len(piece)
     return size
 
@@ -472,7 +472,8 @@ def test_who_takes_nothing_of_a_listing_goes_when_others_wait_for_its_thread(tre
             asking.sendall(b"GET /quick " + ending)
             assert b"200 OK" in asking.recv(4096)
             assert time.monotonic() - began_s < 15  # a holder's time-out is 20 s, and starts anew with what it takes
-        assert sum(taken(holder) >= 64 << 20 for holder in holders) == 0
+        # As many went as others waited for, and the rest may stay.
+        assert not all(taken(holder, 64 << 20) >= 64 << 20 for holder in holders)
         reading.join(30)
         assert got.is_set()  # who takes what it gets is not cut
 
