@@ -35,7 +35,7 @@ SMALL: Final = 8 << 10  # bytes of a file up to which its answers are kept whole
 LARGEST: Final = 8 << 20  # bytes of one
 FILES: Final = 8 << 20  # bytes of heads of files
 BLOCKS: Final = 1 << 20  # bytes of field lines that were read
-_LENGTH: Final = b"Content-Length: "
+_LENGTHS: Final = (b"Content-Length: ", b"Content-Range: ")
 _PARTIAL: Final = b"HTTP/1.1 206 Partial Content\r\n%sContent-Range: bytes %d-%d/%d\r\nContent-Length: %d\r\n"
 
 
@@ -236,7 +236,7 @@ class FastLane:
         if (
             lasts
             and shown is not None
-            and code == 200
+            and code in (200, 206)  # their heads differ in how much is sent alone
             and request.fields.harmless
             and "?" not in environ["REQUEST_URI"]
         ):
@@ -258,7 +258,7 @@ class FastLane:
         return Answer(code, head, (content,) if content else (), None, len(content), who)
 
     def _learn(self, key: tuple[Hashable, bytes], tree: FileTree, node: Node, lines: list[bytes]) -> None:
-        kept = b"".join(line for line in lines if not line.startswith(_LENGTH))
+        kept = b"".join(line for line in lines if not line.startswith(_LENGTHS))
         cost = 800 + len(key[1]) + len(kept)
         self._files.put(key, _File(self._clock() + KEPT_S, tree, node, kept), cost)
 

@@ -217,10 +217,22 @@ def test_the_same_bytes_from_elsewhere_tell_nobody_that_a_password_is_good() -> 
 
 def test_who_asks_is_asked_for_once_a_second_and_what_they_got_lasts_ten() -> None:
     here, world = Peer("192.0.2.1"), Asked()
-    assert status(world.ask(b"ada", here)) == 200
     for number in range(50):
         assert status(world.ask(b"ada", here, b"Range: bytes=%d-3" % (number % 3))) == 206
     assert world.identified == 2  # once by the lane, and once by the application at first
     world.clock.now_s += ASKER_S + 0.1
     assert status(world.ask(b"ada", here, b"Range: bytes=3-3")) == 206
     assert world.identified == 3
+
+
+def test_a_file_is_known_alike_whether_it_was_asked_for_whole_or_in_part_at_first() -> None:
+    heads = []
+    for first in ((), (b"Range: bytes=1-2",)):
+        here, world = Peer("192.0.2.1"), Asked()
+        assert world.ask(b"ada", here, *first) is not None
+        identified = world.identified
+        answers = [world.ask(b"ada", here), world.ask(b"ada", here, b"Range: bytes=2-3")]
+        assert world.identified == identified  # the application was not asked again
+        assert [status(answer) for answer in answers] == [200, 206]
+        heads.append([sorted(answer.head.split(b"\r\n")) for answer in answers if answer is not None])
+    assert heads[0] == heads[1]
