@@ -9,16 +9,16 @@ Any thread; pure.
 """
 
 import binascii
-import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple
 
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
 from auth.errors import BadCredentials
+from auth.strict_json import parse_json
 
 LARGEST: Final = 16 * 1024  # characters of a token; those of providers with many groups have a few thousand
 LARGEST_HEADER: Final = 4096  # bytes, decoded; some hold a certificate chain
@@ -115,21 +115,6 @@ def parse_keys(data: bytes) -> Keys:
     return Keys(tuple(key for one in keys if isinstance(one, dict) and (key := _key(one)) is not None))
 
 
-def parse_json(data: bytes) -> dict[str, Any]:
-    """Read a JSON object in which no name stands twice and every number is one.
-
-    Raises:
-        ValueError: it is not that.
-    """
-    try:
-        value = json.loads(data.decode(), object_pairs_hook=_once, parse_constant=_no_number)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-    if not isinstance(value, dict):
-        raise ValueError("not a JSON object")
-    return value
-
-
 def parse_token(text: str) -> Token:
     """Take a token apart.
 
@@ -224,14 +209,3 @@ def _decode(part: str) -> bytes:
     if urlsafe_b64encode(data).rstrip(b"=") != part.encode("ascii"):  # bits behind the last byte that are not zero
         raise ValueError("not base64url")
     return data
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        raise ValueError("a name stands twice")
-    return value
-
-
-def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number")

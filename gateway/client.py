@@ -5,7 +5,6 @@ followed. Answers are bounded. What a gateway says no with becomes an error of `
 holds the token. One thread a client; blocks.
 """
 
-import ipaddress
 import json
 import re
 import ssl
@@ -16,6 +15,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import urllib3
 from urllib3.exceptions import HTTPError, LocationValueError, SSLError
 
+from gateway.access.fetch import is_loopback
 from gateway.errors import (
     GatewayError,
     ServerConflict,
@@ -66,22 +66,13 @@ def parse_server(text: str, *, insecure: bool = False) -> str:
     odd = not text.isascii() or not text.isprintable() or " " in text or "\\" in text
     if odd or parts.scheme not in ("https", "http") or not _HOST.fullmatch(host) or parts.query or parts.fragment:
         raise ServerUnusable(f"--server: {text[:200]!r} is not an address such as https://data.example.org:8080")
-    if parts.scheme == "http" and not insecure and not _is_loopback(host):
+    if parts.scheme == "http" and not insecure and not is_loopback(host):
         raise ServerRefused(
             f"{host} would be asked by http://, where whoever is on the way reads the login and may use it: give "
             "https://, or --insecure-server if the way there is safe"
         )
     where = f":{port}" if port is not None else ""
     return f"{parts.scheme}://{host.lower()}{where}{quote(parts.path, safe='/%@:~')}".rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 class Server:

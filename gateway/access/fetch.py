@@ -15,7 +15,7 @@ from urllib.parse import urlencode, urlsplit
 
 import urllib3
 
-from auth.jwt import parse_json
+from auth.strict_json import parse_json
 
 CONNECT_S: Final = 5.0
 READ_S: Final = 5.0  # for each piece

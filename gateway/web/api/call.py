@@ -9,7 +9,6 @@ import binascii
 import hmac
 import ipaddress
 import itertools
-import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
 
 from auth.principal import Principal
+from auth.strict_json import parse_json
 from dav.reply import Environ, header, read_body
 from dav.wire.conditions import matches
 from gateway.access.environ import CSRF, SESSION, principal_of
@@ -136,11 +136,9 @@ class Call:
         if len(data) > LARGEST_BODY:
             raise Problem(413, f"a body of more than {LARGEST_BODY} bytes")
         try:
-            document = json.loads(data, object_pairs_hook=_once, parse_constant=_no_constant)
-        except (ValueError, RecursionError) as error:
-            raise Problem(400, f"the body is no JSON: {str(error)[:100]}") from error
-        if not isinstance(document, dict):
-            raise Problem(400, "the body is no JSON object")
+            document = parse_json(data)
+        except ValueError as error:
+            raise Problem(400, f"the body is no JSON object: {str(error)[:100]}") from error
         unknown = sorted(document.keys() - set(known))
         if unknown:
             raise Problem(422, f"there is no {unknown[0][:80]!r} in it; there are: {', '.join(known)}")
@@ -212,14 +210,3 @@ def _is_own(field: str | None, own_hosts: Collection[str]) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a member of an object comes twice")
-    return found
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
