@@ -41,6 +41,8 @@ def create_token(context: Context, call: Call) -> Reply:
     """Answer `POST /tokens`: the one answer that holds the token itself."""
     call.query()
     body = call.body("name", "rules", "expires", "kind", needed=("name", "rules"))
+    if not context.settings.login:
+        raise Problem(403, "this gateway has no login, so nobody whose token it could be; make tokens with --store")
     if call.principal.kind is not Kind.USER:
         why = "a token makes no tokens" if call.principal.kind is Kind.TOKEN else "a token belongs to a user: log in"
         context.denied(call, Action.ADMIN, "token")

@@ -10,6 +10,8 @@ from auth.principal import user
 from auth.tokens import HTTP, parse_rules
 from gateway.access.audit import LOGIN
 from gateway.access.policy_object import write_policy
+from gateway.config import load
+from gateway.web.api.app import ApiApp
 from tests.unit.gateway.web.api.conftest import ADA, ALL, BOB, CI, NOBODY, POLICY, ROOT, Api
 
 WISH = {"name": "ci", "rules": ["read,push:maps", "read:@geo/*"], "expires": "30d"}
@@ -206,10 +208,16 @@ def test_the_policy_is_the_administrators(api: Api, who: object) -> None:
 
 
 def test_a_policy_in_a_file_is_not_to_be_had_here(api: Api) -> None:
-    from gateway.config import load
-    from gateway.web.api.app import ApiApp
 
     settings = load(flags={"auth.policy": "/etc/policy.toml"}, environ={}, file=None)
     api.app = ApiApp(api.repository, policies=api.policies, tokens=api.tokens, settings=settings)
     assert api(ROOT, "GET", "/policy").status == 404
     assert api(ROOT, "PUT", "/policy", {"policy": ""}, If_None_Match="*").status == 404
+
+
+def test_where_nobody_logs_in_there_is_nobody_whose_token_it_could_be(api: Api) -> None:
+    settings = load(flags={}, environ={}, file=None)
+    api.app = ApiApp(api.repository, policies=api.policies, tokens=api.tokens, settings=settings)
+    answer = api(NOBODY, "POST", "/tokens", {"name": "ci", "rules": ["read:*"]})
+    assert answer.status == 403  # and not 401: there is no login that would help
+    assert "--store" in answer.document["detail"]
