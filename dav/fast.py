@@ -181,7 +181,7 @@ class FastLane:
             return known[0]
         who = self._identify({**fields.environ, **peer_environ(peer)})
         if who is not None:
-            self._askers.put(key, (who, now_s + ASKER_S), 1000 + len(line.fields))
+            self._askers.put(key, (who, now_s + ASKER_S), 1000 + len(line.fields) + len(peer.certificate))
         return who
 
     def _may_end(self, fields: Fields) -> bool:
