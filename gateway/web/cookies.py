@@ -32,10 +32,10 @@ def read_cookie(environ: Mapping[str, Any], name: str) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
-def set_cookie(name: str, value: str, *, secure: bool, lasts_s: int, path: str = "/") -> tuple[str, str]:
+def set_cookie(name: str, value: str, *, secure: bool, lasts_s: int) -> tuple[str, str]:
     """Return the field that sets a cookie; with `lasts_s` 0, that removes it."""
     flags = "; Secure" if secure else ""
-    return "Set-Cookie", f"{name}={value}; Path={path}; Max-Age={lasts_s}; HttpOnly; SameSite=Lax{flags}"
+    return "Set-Cookie", f"{name}={value}; Path=/; Max-Age={lasts_s}; HttpOnly; SameSite=Lax{flags}"
 
 
 def is_secure(environ: Mapping[str, Any], public_url: str) -> bool:
