@@ -37,7 +37,7 @@ from gateway.access.fetch import FetchFailed
 from gateway.access.oauth import Proof, ProviderRefused, authorization_url, read_code, redeem
 from gateway.access.oidc import Login
 from gateway.web.cookies import HOME, cookie_name, is_secure, local_path, origin, read_cookie, set_cookie
-from gateway.web.sessions import Sessions
+from gateway.web.sessions import BASIC, OIDC, Sessions
 from store.errors import StoreError
 
 LOGIN_COOKIE: Final = "aetherfs-login"  # of a login with the provider
@@ -173,7 +173,7 @@ class LoginApp:
                 events.LOGIN, events.REFUSED, principal=f"user:{user}", address=address, why=str(error), surface="ui"
             )
             return self._refused(environ, error, onward, user)
-        return self._let_in(environ, principal, "basic", onward)
+        return self._let_in(environ, principal, BASIC, onward)
 
     def _refused(self, environ: Environ, error: AuthError, onward: str, user: str) -> Reply:
         if isinstance(error, Throttled):
@@ -215,7 +215,7 @@ class LoginApp:
             over = () if isinstance(error, FetchFailed) else (self._forget(environ),)
             said = "The login was cancelled." if denied else "The login failed."
             return self._failed(environ, str(error), said, *over)
-        return self._let_in(environ, principal, "oidc", local_path(str(begun.get("next", ""))))
+        return self._let_in(environ, principal, OIDC, local_path(str(begun.get("next", ""))))
 
     def _redeemed(self, begun: Mapping[str, Any], query: str, login: Login) -> Principal:
         metadata = login.provider.metadata()
@@ -249,7 +249,7 @@ class LoginApp:
             _log.warning("too many groups for a session", principal=str(principal), groups=len(principal.groups))
             return self._said(403, "You are in more groups than a browser's session can hold.", self._forget(environ))
         self._audit.note(events.LOGIN, events.OK, principal=principal, address=address, way=way, surface="ui")
-        done = FORM_COOKIE if way == "basic" else LOGIN_COOKIE
+        done = FORM_COOKIE if way == BASIC else LOGIN_COOKIE
         return self._to(onward, cookie, self._forget(environ, done))
 
     def _log_out(self, environ: Environ, query: str) -> Reply:
