@@ -16,7 +16,7 @@ from gateway.web.api.problems import FIXED, Problem, json_reply
 from store.catalogue.catalogue import State
 from store.catalogue.head import TagState
 from store.catalogue.refs import DIGEST_PREFIX, parse_reference, parse_tag
-from store.errors import Conflict, DatasetMissing, StoreError, TagMissing, TagMoved
+from store.errors import Conflict, DatasetMissing, TagMissing, TagMoved
 from store.push.reliance import standing
 
 MOST_DIGITS = 20  # of a tag's number, in a page token
@@ -71,7 +71,7 @@ def put_tag(context: Context, call: Call) -> Reply:
     except TagMoved as error:
         raise Problem(412, f"{dataset}:{tag} was changed meanwhile") from error
     except Conflict as error:
-        _note_failure(context, call, events.MOVE, dataset, tag, error)
+        context.note(call, events.MOVE, events.REFUSED, dataset=dataset, tag=tag, why=str(error))
         raise
     context.note(
         call, events.MOVE, events.OK, dataset=dataset, tag=tag, manifest=DIGEST_PREFIX + state.manifest,
@@ -128,10 +128,6 @@ def _find(context: Context, dataset: str, tag: str, *, absent: bool = False) -> 
             return None
         raise
     return next((found for found in tags if found.tag == tag), None)
-
-
-def _note_failure(context: Context, call: Call, event: str, dataset: str, tag: str, error: StoreError) -> None:
-    context.note(call, event, events.REFUSED, dataset=dataset, tag=tag, why=str(error))
 
 
 def _etag(manifest: str) -> str:
