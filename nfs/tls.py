@@ -26,9 +26,7 @@ ROOM: Final = 32 << 10  # bytes received in one go: some two hundred calls of th
 MOST_OPENED: Final = 1 << 14  # bytes: no TLS record holds more (RFC 8446 section 5.1)
 _OVERHEAD: Final = 64  # bytes, at most, by which a TLS record is longer than what it holds
 _OPTIONS: Final = SSL.OP_NO_TLSv1 | SSL.OP_NO_TLSv1_1 | SSL.OP_NO_TLSv1_2
-_CONTROL: Final = (
-    ROOM + 1024
-)  # bytes: what the session itself has to say to `ROOM` of updates of keys, which is as much
+_CONTROL: Final = ROOM + 1024  # bytes: to `ROOM` of updates of keys the session itself has to say as much
 
 
 class TlsFailed(WireError):
