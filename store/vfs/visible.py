@@ -63,15 +63,20 @@ class VisibleTree:
 
     # what may be read
 
+    def _current(self) -> _Answers:
+        """Return what is found out of the predicates as they answer now."""
+        answers = self._answers
+        if answers.generation != self._generation():
+            answers = self._answers = _Answers(self._generation())
+        return answers
+
     def _known(self, place: Place) -> bool:
         """Tell whether memory knows that a dataset may be read.
 
         Raises:
             StaleNode: it may not.
         """
-        answers = self._answers
-        if answers.generation != self._generation():
-            answers = self._answers = _Answers(self._generation())
+        answers = self._current()
         readable = answers.readable.get(place.dataset)
         if readable is None:
             name = self._live.name_known(place.dataset)
@@ -113,9 +118,7 @@ class VisibleTree:
 
     def _shown(self, names: Names) -> Names:
         """Return what may be read of a snapshot."""
-        answers = self._answers
-        if answers.generation != self._generation():
-            answers = self._answers = _Answers(self._generation())
+        answers = self._current()
         known = answers.names
         if known is None or known[0] is not names:
             groups = {prefix: self._group(answers, prefix, group) for prefix, group in names.groups.items()}
