@@ -8,7 +8,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from auth.certificates import CertificatesError
 from auth.passwords import Passwords
 from auth.policy import Policy
 from gateway.access.audit import OK, POLICY, Audit, open_audit
@@ -24,7 +23,7 @@ from gateway.access.tokens import Tokens
 from gateway.access.trees import Trees
 from gateway.access.users import UserFile
 from gateway.board import Board
-from gateway.config import ConfigError, Settings
+from gateway.config import Settings
 from gateway.web.api.app import ApiApp
 from gateway.web.app import Parts
 from gateway.web.login import LoginApp
@@ -74,7 +73,7 @@ def build_access(settings: Settings, built: "Built", board: Board) -> Access:
         secret=secret,
         mark=passwords.mark if passwords is not None else lambda user: None,
     )
-    certificates = _certificates(settings)
+    certificates = Certificates(settings.auth.certificates) if settings.http.client_ca else None
     ways = Ways(passwords, tokens, login.tokens if login is not None else None, sessions, certificates)
     gate = Gate(Identifier(ways), policies, audit, page=login is not None)
     pages = LoginApp(
@@ -98,12 +97,3 @@ def _passwords(settings: Settings, board: Board) -> Passwords | None:
     users = UserFile(Path(settings.auth_basic.htpasswd))
     users.start()
     return Passwords(lambda: users.users, shared_throttle(board))
-
-
-def _certificates(settings: Settings) -> Certificates | None:
-    if not settings.http.client_ca:
-        return None
-    try:
-        return Certificates(settings.auth.certificates)
-    except CertificatesError as error:
-        raise ConfigError(f"auth.certificates: {error}") from error

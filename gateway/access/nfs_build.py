@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Final
 
 from blake3 import blake3
 
-from auth.certificates import CertificatesError
 from gateway.access.audit import open_audit
 from gateway.access.certificates import Certificates
 from gateway.access.nfs_grants import NfsGrants
@@ -12,7 +11,7 @@ from gateway.access.policies import PolicySource
 from gateway.access.sharing import shared_throttle, shared_tokens
 from gateway.access.trees import Everything, Trees
 from gateway.board import Board
-from gateway.config import OFF, ConfigError, Settings
+from gateway.config import OFF, Settings
 from gateway.export_rules import EVERYWHERE, ExportRule
 
 if TYPE_CHECKING:
@@ -41,23 +40,15 @@ def build_grants(settings: Settings, built: "Built", board: Board, *, insecure: 
     rules = settings.nfs.export
     if not rules and insecure and not settings.login:
         rules = (ExportRule((EVERYWHERE,)),)
+    vouched = settings.nfs.tls != OFF and settings.nfs.client_ca
     return NfsGrants(
         rules,
         Trees(built.tree, policies) if settings.login else Everything(built.tree),
         generation=lambda: policies.generation,
         key=blake3(built.handle_key, derive_key_context=_KEY_CONTEXT).digest(),
         tokens=shared_tokens(opened.objects, board),
-        certificates=_certificates(settings),
+        certificates=Certificates(settings.auth.certificates) if vouched else None,
         throttle=shared_throttle(board),
         audit=open_audit(settings),
         insecure=insecure,
     )
-
-
-def _certificates(settings: Settings) -> Certificates | None:
-    if settings.nfs.tls == OFF or not settings.nfs.client_ca:
-        return None
-    try:
-        return Certificates(settings.auth.certificates)
-    except CertificatesError as error:
-        raise ConfigError(f"auth.certificates: {error}") from error

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from auth.certificates import CertificatesError
 from auth.errors import BadCredentials
 from auth.principal import user
 from gateway.access.certificates import LOOK_S, Certificates
+from gateway.config import ConfigError
 from tests.support.authority import Authority
 
 DER = Authority().issue("x", emails=["ada@example.org"], client=True).certificate.public_bytes(Encoding.DER)
@@ -50,8 +50,22 @@ def test_a_changed_file_acts_and_one_that_is_no_good_does_not(tmp_path: Path) ->
 
 
 def test_a_file_that_is_no_good_at_first_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CertificatesError, match="can't be read"):
+    with pytest.raises(ConfigError, match="cannot be read"):
         Certificates(os.fspath(tmp_path / "none"))
     (tmp_path / "bad").write_text("x")
-    with pytest.raises(CertificatesError, match="line 1"):
+    with pytest.raises(ConfigError, match="line 1"):
         Certificates(os.fspath(tmp_path / "bad"))
+
+
+def test_a_file_that_others_may_write_is_refused_and_does_not_act_later(tmp_path: Path) -> None:
+    """Who may write it says who everybody is."""
+    file = tmp_path / "users"
+    put(file, "email:ada@example.org ada\n")
+    certificates = Certificates(os.fspath(file), clock=Clock())
+    fresh = tmp_path / "fresh"
+    fresh.write_text("email:ada@example.org root\n")
+    fresh.chmod(0o666)
+    fresh.replace(file)
+    assert certificates.principal(DER) == user("ada")
+    with pytest.raises(ConfigError, match="by others than its owner"):
+        Certificates(os.fspath(file))

@@ -219,7 +219,7 @@ def test_a_file_of_certificates_that_cant_be_used_ends_the_start(tmp_path: Path)
     settings = load(flags=flags, environ={})
     built = build_tree(settings)
     try:
-        with pytest.raises(ConfigError, match=r"auth\.certificates: .*none can't be read"):
+        with pytest.raises(ConfigError, match=r"auth\.certificates: .*none cannot be read"):
             build_grants(settings, built, Board(), insecure=False)
     finally:
         built.tree.close()
