@@ -15,10 +15,10 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from auth.errors import BadCredentials
 from auth.principal import ANONYMOUS, Principal
+from auth.tokens import PREFIX
 from gateway.access.environ import CERTIFICATE
 from store.errors import NotWarm
 
-TOKEN_PREFIX: Final = "aefs_"  # noqa: S105  # what all tokens begin with
 LONGEST: Final = 16 << 10  # characters of Authorization that are looked at: JWTs with many groups are long
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]*={0,2}", re.ASCII)
 
@@ -107,7 +107,7 @@ def claimed(authorization: str) -> Claimed:
     if len(authorization) > LONGEST:
         raise BadCredentials("the Authorization field is too long")
     if scheme.lower() == "bearer" and rest:
-        way = "token" if rest.startswith(TOKEN_PREFIX) else "provider"
+        way = "token" if rest.startswith(PREFIX) else "provider"
         return Claimed(way, "", rest.encode("latin-1", "replace"))
     if scheme.lower() != "basic" or not _BASE64.fullmatch(rest):
         raise BadCredentials("neither Basic nor Bearer")
@@ -117,7 +117,7 @@ def claimed(authorization: str) -> Claimed:
         raise BadCredentials("Basic is not base64") from error
     if not colon:
         raise BadCredentials("Basic without a colon")
-    way = "token" if password.startswith(TOKEN_PREFIX.encode()) else "password"
+    way = "token" if password.startswith(PREFIX.encode()) else "password"
     return Claimed(way, user.decode("utf-8", "backslashreplace"), password)
 
 
