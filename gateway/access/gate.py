@@ -5,9 +5,6 @@ answer is 404, as for one that was never there. Somebody who did not log in is a
 name alone: whether there is one is not looked at. Any thread.
 """
 
-import threading
-import time
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 from urllib.parse import quote
@@ -21,6 +18,7 @@ from gateway.access import audit as events
 from gateway.access.audit import Audit
 from gateway.access.environ import CSRF, PRINCIPAL, SESSION
 from gateway.access.identify import Identifier, Identity, claimed
+from gateway.access.seldom import Seldom
 from store.errors import NotWarm
 
 CHALLENGES: Final = (
@@ -30,8 +28,6 @@ CHALLENGES: Final = (
 LOGIN_PAGE: Final = "/ui/login"
 RETRY_S: Final = 5
 _DAV: Final = (("DAV", "1"), ("MS-Author-Via", "DAV"))  # Finder looks for them on a 401 too
-_NOTED_S: Final = 300.0  # one who logs in by a certificate is noted again after this long
-_NOTED: Final = 4096  # such
 
 
 class Policies(Protocol):
@@ -66,8 +62,7 @@ class Gate:
         """
         self._identifier, self._policies, self._audit = identifier, policies, audit
         self._page, self._wait = page, wait
-        self._noted: OrderedDict[tuple[Principal, str], float] = OrderedDict()
-        self._lock = threading.Lock()
+        self._seldom = Seldom()
 
     def prompt(self) -> "Gate":
         """Return the same gate for where nobody may wait: it raises `NotWarm` for what takes long."""
@@ -89,7 +84,7 @@ class Gate:
                 agent=header(environ, "User-Agent"),
             )  # fmt: skip
             raise Stopped(self._refusal(environ, error)) from error
-        if found.fresh or (found.way == "certificate" and self._first(found.principal, address)):
+        if found.fresh or (found.way == "certificate" and self._seldom.first((found.principal, address))):
             self._audit.note(events.LOGIN, events.OK, principal=found.principal, address=address, way=found.way)
         _leave(environ, found)
         return found.principal
@@ -159,18 +154,6 @@ class Gate:
             return text_reply(503, "the login can't be checked at the moment", later)
         headers: Headers = [*CHALLENGES, *_DAV, ("Cache-Control", "no-store")]
         return text_reply(401, "wrong user, password or token, or one that is no longer good", headers)
-
-    def _first(self, principal: Principal, address: str) -> bool:
-        """Tell whether somebody was not noted for a while."""
-        now_s, key = time.monotonic(), (principal, address)
-        with self._lock:
-            if now_s - self._noted.get(key, -_NOTED_S) < _NOTED_S:
-                return False
-            self._noted[key] = now_s
-            self._noted.move_to_end(key)
-            if len(self._noted) > _NOTED:
-                self._noted.popitem(last=False)
-            return True
 
 
 def dataset_of(names: tuple[bytes, ...]) -> str | None:

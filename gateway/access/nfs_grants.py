@@ -14,7 +14,6 @@ Any thread.
 
 import functools
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
@@ -29,6 +28,7 @@ from auth.throttle import Throttle, line_of
 from auth.tokens import DIGITS, ID_LENGTH, parse_text
 from gateway.access import audit as events
 from gateway.access.audit import Audit
+from gateway.access.seldom import Seldom
 from gateway.export_rules import LOOPBACK, ExportRule, Rules
 from nfs.fhandle import NO_GRANT
 from nfs.grants import Admitted, GrantRefused, Peer, Share
@@ -36,8 +36,6 @@ from store.errors import StoreUnavailable
 from store.vfs.tree import FileTree
 
 TREES: Final = 256  # principals whose trees are kept
-NOTED_S: Final = 300.0  # who is turned away is noted again after this long
-NOTED: Final = 4096  # such
 _BY_TOKEN: Final = 1
 _BY_RULE: Final = 2
 _NOBODY: Final = "nobody"
@@ -104,7 +102,7 @@ class NfsGrants:
         self._throttle = throttle if throttle is not None else Throttle()
         self._audit = audit if audit is not None else events.NOWHERE
         self._shown: OrderedDict[Principal, FileTree] = OrderedDict()
-        self._noted: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._seldom = Seldom()
         self._lock = threading.Lock()
 
     def generation(self) -> object:
@@ -224,7 +222,7 @@ class NfsGrants:
 
     def _let_in(self, peer: Peer, principal: Principal, way: str) -> None:
         """Note who is let in without a word of theirs, now and then."""
-        if self._first(peer.address, f"{way} {principal}"):
+        if self._seldom.first((peer.address, way, principal)):
             self._audit.note(events.LOGIN, events.OK, principal=principal, address=peer.address, way=way, surface="nfs")
 
     def _tree(self, principal: Principal) -> FileTree:
@@ -240,26 +238,14 @@ class NfsGrants:
 
     def _turned_away(self, peer: Peer, why: str, principal: str, *, every: bool = False) -> None:
         """Say that somebody is turned away: in the audit log, and now and then in the log."""
-        first = self._first(
-            line_of(peer.address), why
-        )  # who has a network of IPv6 has more addresses than a disk holds
+        # Who has a network of IPv6 has more addresses than a disk holds.
+        first = self._seldom.first((line_of(peer.address), why))
         if first:
             _log.warning("turned away", peer=peer.address, why=why)
         if first or every:
             self._audit.note(
                 events.LOGIN, events.REFUSED, principal=principal, address=peer.address, why=why, surface="nfs"
             )
-
-    def _first(self, address: str, why: str) -> bool:
-        now_s, key = time.monotonic(), (address, why)
-        with self._lock:
-            if now_s - self._noted.get(key, -NOTED_S) < NOTED_S:
-                return False
-            self._noted[key] = now_s
-            self._noted.move_to_end(key)
-            if len(self._noted) > NOTED:
-                self._noted.popitem(last=False)
-            return True
 
 
 NOBODY: Final = Principal(Kind.TOKEN, _NOBODY)  # that was made for nothing: no rule shows it anything
