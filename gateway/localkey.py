@@ -22,6 +22,7 @@ from typing import Final
 
 from gateway.config import KEYRING, ConfigError, Settings, state_dir
 from gateway.keyrings import SERVICE, NoKeyring, ask_keyring
+from gateway.whole_file import replace_file
 from store.secret import Secret
 
 KEY_SIZE: Final = 32
@@ -92,17 +93,7 @@ def _read(path: Path) -> Secret | None:
 
 def _make(path: Path, key: Secret) -> Secret:
     """Make the key file, whole or not at all. Whoever calls has the lock."""
-    coming = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(coming, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(key.reveal())
-            file.flush()
-            os.fsync(descriptor)
-        os.replace(coming, path)
-    except BaseException:
-        coming.unlink(missing_ok=True)
-        raise
+    replace_file(path, key.reveal())
     return key
 
 

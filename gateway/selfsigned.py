@@ -21,6 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gateway.config import ConfigError
 from gateway.errors import CertificateTaken
+from gateway.whole_file import replace_file
 
 CERT: Final = "cert.pem"
 KEY: Final = "key.pem"
@@ -103,24 +104,9 @@ def write_certificate(made: SelfSigned, folder: Path, *, force: bool = False) ->
             raise CertificateTaken(str(path))
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     secret = made.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    _write(key, secret, 0o600)
-    _write(cert, made.certificate.public_bytes(Encoding.PEM), 0o644)
+    replace_file(key, secret)
+    replace_file(cert, made.certificate.public_bytes(Encoding.PEM), mode=0o644)
     return cert, key
-
-
-def _write(path: Path, data: bytes, mode: int) -> None:
-    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
 
 
 def _name(host: str) -> x509.GeneralName:

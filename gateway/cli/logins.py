@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import json
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ import platformdirs
 
 from gateway.config import APP, ConfigError
 from gateway.keyrings import SERVICE, NoKeyring, ask_keyring
+from gateway.whole_file import replace_file
 
 LARGEST: Final = 4 << 20  # bytes of the file
 VERSION: Final = 1
@@ -170,15 +170,4 @@ def _saved(entry: dict[str, Any]) -> Saved | None:
 
 
 def _write(entries: dict[str, dict[str, Any]]) -> None:
-    path = logins_file()
-    coming = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(coming, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            json.dump({"version": VERSION, "servers": entries}, file, indent=2)
-            file.flush()
-            os.fsync(descriptor)
-        os.replace(coming, path)
-    except BaseException:
-        coming.unlink(missing_ok=True)
-        raise
+    replace_file(logins_file(), json.dumps({"version": VERSION, "servers": entries}, indent=2).encode())
