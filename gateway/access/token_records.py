@@ -81,12 +81,7 @@ class TokenRecords:
         self._flights: SingleFlight[str, Held | None] = SingleFlight()
         self._allowance = _Allowance(GUESSES, GUESSES_A_SECOND, clock())
         self._lines: OrderedDict[str, _Allowance] = OrderedDict()  # of single addresses
-        self._listeners: list[Callable[[], None]] = []
         self.generation = 0  # grows when what was known of a token turns out to have changed
-
-    def on_change(self, listener: Callable[[], None]) -> None:
-        """Have somebody told when `generation` has grown. Called by any thread."""
-        self._listeners.append(listener)
 
     def at_hand(self, token: str) -> Held | None:
         """Return a record that counts, from memory alone."""
@@ -184,8 +179,6 @@ class TokenRecords:
     def _changed(self) -> None:
         with self._lock:
             self.generation += 1
-        for listener in self._listeners:
-            listener()
 
     def _spend(self, line: str) -> None:
         """Take one of the lookups of ids that are not known, of which there are only so many a second."""

@@ -93,10 +93,6 @@ class Tokens:
         """Return a number that grows when what was known of a token turns out to have changed: it was revoked."""
         return self._records.generation
 
-    def on_change(self, listener: Callable[[], None]) -> None:
-        """Have somebody told when `generation` has grown. Called by any thread."""
-        self._records.on_change(listener)
-
     def forget(self, token: str) -> None:
         """Have the bucket asked for a token, by its id: somebody says that it was revoked."""
         self._records.forget(token)

@@ -47,11 +47,6 @@ class UserFile:
         """Return the users of the moment. Never waits."""
         return self._current.value
 
-    @property
-    def generation(self) -> int:
-        """Return a number that grows with each change."""
-        return self._current.generation
-
     def refresh(self) -> bool:
         """Look whether the file was changed; see `Current.refresh`."""
         return self._current.refresh()
