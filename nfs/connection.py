@@ -294,8 +294,7 @@ class Connection:
             return
         if call.prog == NFS_PROGRAM and call.proc:  # others are answered in ways that are refused to the fast lane's
             self._fast.trust(record, call.args_at)
-        shown = self._access.now
-        view = WarmView(shown.export, self.host, shown)
+        view = WarmView(self._access.now, self.host)
         try:
             results = run(record, runnable, view)
         except NotWarm:
@@ -359,8 +358,7 @@ class Connection:
         """Run a call on the pool."""
         if ticket not in self._pending:  # its time ran out, or the client is gone
             return
-        shown = self._access.now
-        view = BlockingView(shown.export, self.host, shown)
+        view = BlockingView(self._access.now, self.host)
         results = run_blocking(record, runnable, view)
         reply = self._finished(record, runnable, results, view)
         if ticket not in self._pending:
@@ -373,8 +371,7 @@ class Connection:
             self._wake_out.send(b"\0")
 
     def _given_up(self, record: bytes, runnable: Runnable) -> list[Buffer]:
-        shown = self._access.now
-        results = give_up(record, runnable, LateView(shown.export, self.host, shown))
+        results = give_up(record, runnable, LateView(self._access.now, self.host))
         xid = runnable.call.xid
         return [refused(xid, results)] if isinstance(results, accept_stat) else accepted(xid, results)
 

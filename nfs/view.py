@@ -12,12 +12,13 @@ Threads: a view belongs to one thread at a time.
 from abc import ABC, abstractmethod
 from typing import Protocol, TypeVar
 
+from nfs.access import Shown
 from nfs.export import Export
 from nfs.fhandle import NO_GRANT, WHOLE_TREE, export_in, grant_in
-from nfs.grants import GrantRefused, Share
+from nfs.grants import Share
 from nfs.kept import Kept
 from store.errors import NotWarm, StoreUnavailable
-from store.vfs.tree import FileTree, Listing, Node, Place, Usage
+from store.vfs.tree import Listing, Node, Place, Usage
 
 T = TypeVar("T")
 
@@ -84,46 +85,15 @@ class View(Protocol):
         ...
 
 
-class Shares(Protocol):
-    """What the peer may see: `nfs.access.Shown`."""
-
-    def share(self, grant: bytes, *, warm: bool) -> Share: ...
-    def root(self) -> Share: ...
-    def by_token(self, token: str) -> Share: ...
-    def mounted(self, share: Share, path: bytes) -> None: ...
-
-
-class Everything:
-    """Shows all of a tree to whoever asks."""
-
-    def __init__(self, tree: FileTree) -> None:
-        self._share = Share(tree)
-
-    def share(self, grant: bytes, *, warm: bool) -> Share:
-        if grant != NO_GRANT:
-            raise GrantRefused("no tokens are taken here")
-        return self._share
-
-    def root(self) -> Share:
-        return self._share
-
-    def by_token(self, token: str) -> Share:
-        raise GrantRefused("no tokens are taken here")
-
-    def mounted(self, share: Share, path: bytes) -> None:
-        return
-
-
 class _TreeView(ABC):
     """What both views share: handles and parents that are remembered, `.` and `..`, and what makes an answer pass."""
 
     warm: bool
 
-    def __init__(self, export: Export, host: bytes, shares: Shares | None = None) -> None:
-        self.export, self.host, self.lasting, self.within, self.grant = export, host, True, WHOLE_TREE, NO_GRANT
-        self.kept: Kept = export.kept  # from before anything was asked
-        self._shares: Shares = shares if shares is not None else Everything(export.tree)
-        self._tree = export.tree
+    def __init__(self, shown: Shown, host: bytes) -> None:
+        self.export, self.host, self.lasting, self.within, self.grant = shown.export, host, True, WHOLE_TREE, NO_GRANT
+        self.kept: Kept = self.export.kept  # from before anything was asked
+        self._shown, self._tree = shown, self.export.tree
 
     def node(self, fh: bytes) -> Node:
         known = self.kept.nodes.get(fh)
@@ -140,14 +110,14 @@ class _TreeView(ABC):
         return node
 
     def _show(self, grant: bytes) -> None:
-        self._tree = self._shares.share(grant, warm=self.warm).tree
+        self._tree = self._shown.share(grant, warm=self.warm).tree
         self.grant = grant
 
     def outward(self, node: Node) -> tuple[bytes, bytes]:
         return self.export.outward(node, self.within, self.grant)
 
     def mounted(self, share: Share, path: bytes) -> None:
-        self._shares.mounted(share, path)
+        self._shown.mounted(share, path)
 
     def lookup(self, folder: Node, name: bytes) -> Node:
         if name == b".":
@@ -245,11 +215,11 @@ class BlockingView(_TreeView):
 
     def root(self) -> Share:
         self.lasting = False
-        return self._shares.root()
+        return self._shown.root()
 
     def by_token(self, token: str) -> Share:
         self.lasting = False
-        return self._shares.by_token(token)
+        return self._shown.by_token(token)
 
     def _find(self, place: Place) -> Node:
         return self._tree.node(place)

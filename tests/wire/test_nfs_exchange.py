@@ -14,6 +14,7 @@ from nfs.view import BlockingView
 from nfs.wire.rpc import accept_stat, accepted, decode_call, refused
 from tests.support.nfs_client import KEY
 from tests.support.trees import Contents, File, Link, MemoryTree
+from tests.support.views import shown_to_all
 
 FILE = Path(__file__).parent / "nfs_exchange.txt"
 
@@ -48,7 +49,7 @@ def answered(export: Export, call: bytes) -> bytes:
     runnable = parse(call)
     if not isinstance(runnable, Runnable):
         return runnable[4:]
-    results = run_blocking(call, runnable, BlockingView(export, b"127.0.0.1"))
+    results = run_blocking(call, runnable, BlockingView(shown_to_all(export), b"127.0.0.1"))
     if isinstance(results, accept_stat):
         return refused(runnable.call.xid, results)[4:]
     return b"".join(accepted(runnable.call.xid, results))[4:]

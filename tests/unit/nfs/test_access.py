@@ -532,13 +532,13 @@ def test_what_was_asked_under_an_old_policy_is_not_kept_under_the_new(world: Wor
     place = resolve(world.stage.tree, "maps/1.0.0").place
     assert access.now.own is not None
     fh = export.handles.encode(place, grant=access.now.own.grant)
-    view = BlockingView(access.now.export, b"lab", access.now)  # a call begins, and waits
+    view = BlockingView(access.now, b"lab")  # a call begins, and waits
     world.policies.change("")
     Access(grants, access._exports, Peer(LAB)).refresh(0.0)  # another connection learns of it
     with pytest.raises(StaleNode):
         view.node(fh)
     world.policies.change(POLICY)
-    slow = BlockingView(access.now.export, b"lab", access.now)
+    slow = BlockingView(access.now, b"lab")
     access.refresh(0.0)
     assert slow.node(fh).place == place
     assert access.now.export.kept.nodes.get(fh) is None

@@ -173,9 +173,9 @@ def test_a_call_that_waits_ends_as_whose_it_was_when_its_certificate_becomes_ano
         clock.now_s += 2 * CHECKED_S
         access.refresh(clock.now_s)
 
-    adas = BlockingView(access.now.export, b"", access.now)  # a call begins, and waits
+    adas = BlockingView(access.now, b"")  # a call begins, and waits
     becomes("eve")
-    eves = BlockingView(access.now.export, b"", access.now)
+    eves = BlockingView(access.now, b"")
     assert adas.node(secret).fileid
     assert eves.kept.nodes.get(secret) is None
     becomes("ada")

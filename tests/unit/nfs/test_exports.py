@@ -19,6 +19,7 @@ from store.vfs.tree import Kind
 from tests.conformance.tree_cases import SAMPLE
 from tests.support.nfs_client import KEY, NfsClient, ok, serving
 from tests.support.trees import MemoryTree, resolve
+from tests.support.views import shown_to_all
 
 
 @pytest.fixture
@@ -187,5 +188,5 @@ def test_small_fileids_are_the_same_in_attributes_and_listings(tree: MemoryTree)
 def test_dump_tells_others_only_of_their_own_mounts(tree: MemoryTree, host: bytes, seen: list[bytes]) -> None:
     export = Export(tree, handle_key=KEY)
     for mounting in (b"192.0.2.7", b"127.0.0.1"):
-        mount.mnt(b"/maps", BlockingView(export, mounting))
-    assert mount.dump(None, BlockingView(export, host)) == [mountbody(name, b"/maps") for name in seen]
+        mount.mnt(b"/maps", BlockingView(shown_to_all(export), mounting))
+    assert mount.dump(None, BlockingView(shown_to_all(export), host)) == [mountbody(name, b"/maps") for name in seen]

@@ -39,7 +39,7 @@ class Lane:
     def by_table(self, record: bytes) -> bytes:
         runnable = parse(record)
         assert isinstance(runnable, Runnable)
-        view = BlockingView(self.export, b"host")
+        view = BlockingView(self.access.now, b"host")
         results = run_blocking(record, runnable, view)
         assert not isinstance(results, accept_stat)
         if view.lasting:
