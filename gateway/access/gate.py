@@ -5,6 +5,7 @@ answer is 404, as for one that was never there. Somebody who did not log in is a
 name alone: whether there is one is not looked at. Any thread.
 """
 
+import copy
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 from urllib.parse import quote
@@ -48,9 +49,7 @@ class Stopped(Exception):
 class Gate:
     """Lets requests through, or answers them."""
 
-    def __init__(
-        self, identifier: Identifier, policies: Policies, audit: Audit, *, page: bool = False, wait: bool = True
-    ) -> None:
+    def __init__(self, identifier: Identifier, policies: Policies, audit: Audit, *, page: bool = False) -> None:
         """Guard a gateway with login.
 
         Args:
@@ -58,15 +57,16 @@ class Gate:
             policies: say what they may.
             audit: told of logins and refusals.
             page: send browsers to the login page, where others are challenged.
-            wait: see `Identifier.identify`.
         """
         self._identifier, self._policies, self._audit = identifier, policies, audit
-        self._page, self._wait = page, wait
+        self._page, self._wait = page, True
         self._seldom = Seldom()
 
     def prompt(self) -> "Gate":
         """Return the same gate for where nobody may wait: it raises `NotWarm` for what takes long."""
-        return Gate(self._identifier, self._policies, self._audit, page=self._page, wait=False)
+        gate = copy.copy(self)  # what one has noted the other does not note again
+        gate._wait = False
+        return gate
 
     def who(self, environ: Environ) -> Principal:
         """Tell who asks, and leave it in the environ.

@@ -209,6 +209,7 @@ def test_a_provider_that_is_away_is_no_refusal(world: World) -> None:
 def test_a_certificate_logs_in_and_is_noted_once_in_a_while(world: World) -> None:
     for _ in range(3):
         assert admitted(world.gate, {**asked("/fs/closed/"), CERTIFICATE: b"ada"}) == user("ada")
+        assert admitted(world.gate.prompt(), {**asked("/fs/closed/"), CERTIFICATE: b"ada"}) == user("ada")
     assert [event["way"] for event in world.events()] == ["certificate"]
     assert refused(world.gate, {**asked(), CERTIFICATE: b"unknown"}) == 401
     environ = {**asked("/fs/closed/", Authorization=basic("bob", "right")), CERTIFICATE: b"ada"}
