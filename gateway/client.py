@@ -18,6 +18,7 @@ from urllib3.exceptions import HTTPError, LocationValueError, SSLError
 from gateway.access.fetch import is_loopback
 from gateway.errors import (
     GatewayError,
+    LoginWanted,
     ServerConflict,
     ServerFailed,
     ServerMissing,
@@ -120,7 +121,8 @@ class Server:
             headers: fields besides those that are always sent.
 
         Raises:
-            ServerRefused: 401, 403.
+            LoginWanted: 401.
+            ServerRefused: 403.
             ServerMissing: 404, 410.
             ServerConflict: 409, 412.
             ServerUnusable: other 4xx.
@@ -181,7 +183,7 @@ class Server:
         said = answer.document.get("detail") or answer.document.get("title") or f"status {status}"
         detail = self._clean(str(said))
         if status == 401:
-            return ServerRefused(
+            return LoginWanted(
                 f"{self.url} wants a login: `aetherfs login --server {self.url}`, or a token in AETHERFS_TOKEN"
                 if self._bearer is None
                 else f"{self.url} does not take this login, or no longer: `aetherfs login`, or another AETHERFS_TOKEN"

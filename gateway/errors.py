@@ -67,7 +67,11 @@ class PolicyMoved(GatewayError):
 
 
 class ServerRefused(GatewayError):
-    """A gateway wants a login, or does not allow what was asked; or it may not be told a login."""
+    """A gateway does not allow what was asked, or may not be told a login."""
+
+
+class LoginWanted(ServerRefused):
+    """A gateway does not take the login that it was shown, or was shown none (401)."""
 
 
 class ServerMissing(GatewayError):

@@ -71,6 +71,7 @@ EXIT_CODES: Final[Mapping[type[Exception], int]] = {
     gateway.PolicyMissing: NOT_FOUND,
     gateway.PolicyMoved: CONFLICT,
     gateway.ServerRefused: REFUSED,
+    gateway.LoginWanted: REFUSED,
     gateway.ServerMissing: NOT_FOUND,
     gateway.ServerConflict: CONFLICT,
     gateway.ServerUnusable: USAGE,

@@ -166,7 +166,7 @@ def _by_password(common: Common, server: "Server", user: str | None) -> "Saved":
     import base64
 
     from gateway.cli.logins import TOKEN, Saved
-    from gateway.errors import ServerFailed, ServerRefused
+    from gateway.errors import LoginWanted, ServerFailed
 
     if user is None:
         if not sys.stdin.isatty():
@@ -183,10 +183,8 @@ def _by_password(common: Common, server: "Server", user: str | None) -> "Saved":
     wanted = {"name": name, "kind": "http", "rules": [TOKEN_RULE], "expires": TOKEN_LIVES}
     try:
         made = server.ask("POST", "tokens", body=wanted, headers={"Authorization": f"Basic {pair}"}).document
-    except ServerRefused as error:
-        # What the client says of a 401 is about logins; there is none yet.
-        said = f"{server.url} does not take user and password" if "wants a login" in str(error) else str(error)
-        raise ServerRefused(said) from None
+    except LoginWanted:  # whose words are about logins; there is none yet
+        raise LoginWanted(f"{server.url} does not take user and password") from None
     text = made.get("token")
     if not isinstance(text, str) or not text:
         raise ServerFailed(f"{server.url} answered without a token")

@@ -13,6 +13,7 @@ from dav.reply import Buffer, Environ, StartResponse, send
 from gateway.client import LARGEST, Server, parse_server
 from gateway.errors import (
     GatewayError,
+    LoginWanted,
     ServerConflict,
     ServerFailed,
     ServerMissing,
@@ -131,7 +132,7 @@ def test_a_login_is_a_bearer_and_names_are_quoted(server: Server, handler: type[
     ("status", "kind", "said"),
     [
         (400, ServerUnusable, "what is wrong"),
-        (401, ServerRefused, "aetherfs login"),
+        (401, LoginWanted, "aetherfs login"),
         (403, ServerRefused, "what is wrong"),
         (404, ServerMissing, "what is wrong"),
         (405, ServerUnusable, "what is wrong"),
