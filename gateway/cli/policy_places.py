@@ -4,9 +4,12 @@ Both replace the policy only over the one that is expected, and say who did.
 """
 
 import contextlib
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.cli.common import Common, publisher, spell_time
+
+if TYPE_CHECKING:
+    from gateway.client import Server
 
 
 class Held(NamedTuple):
@@ -25,16 +28,11 @@ def read(common: Common) -> Held:
         PolicyMissing: there is none.
         GatewayError, StoreError: it cannot be told.
     """
-    from gateway.errors import PolicyMissing
-
     server = common.server_client()
     if server is None:
         return _read_store(common)
     with contextlib.closing(server):
-        answer = server.get("policy")
-    if "ETag" not in answer.headers:
-        raise PolicyMissing(server.url)
-    return _told(answer.document, answer.headers["ETag"])
+        return _read_server(server)
 
 
 def write(common: Common, text: str, expect: str | None) -> Held:
@@ -57,7 +55,7 @@ def write(common: Common, text: str, expect: str | None) -> Held:
         return _write_store(common, text, expect)
     with contextlib.closing(server):
         try:
-            before = read(common)
+            before = _read_server(server)
         except PolicyMissing:
             before = Held("", NONE, "", "")
         if expect is not None and not (before.digest.startswith(expect.lower()) if expect else before.digest == NONE):
@@ -65,6 +63,15 @@ def write(common: Common, text: str, expect: str | None) -> Held:
         condition = {"If-Match": f'"{before.digest}"'} if before.digest else {"If-None-Match": "*"}
         answer = server.ask("PUT", "policy", body={"policy": text}, headers=condition)
     return _told(answer.document, answer.headers.get("ETag", ""))
+
+
+def _read_server(server: "Server") -> Held:
+    from gateway.errors import PolicyMissing
+
+    answer = server.get("policy")
+    if "ETag" not in answer.headers:
+        raise PolicyMissing(server.url)
+    return _told(answer.document, answer.headers["ETag"])
 
 
 def _read_store(common: Common) -> Held:
