@@ -363,7 +363,7 @@ class NfsSettings:
 
 @dataclasses.dataclass(frozen=True)
 class AuthSettings:
-    """Who may see what. With any of these, or those of the sections below, only what a policy allows is allowed."""
+    """Who may see what. With a policy, a section below or a client_ca, only what the policy allows is allowed."""
 
     policy: str = _setting(
         read_text,
