@@ -17,6 +17,7 @@ come again, so that a warm one is never held up by those before it.
 """
 
 import contextlib
+import math
 import select
 import socket
 import threading
@@ -135,9 +136,9 @@ class Connection:
                 self._wake_in.close()
                 self._wake_out.close()
 
-    def idle_s(self) -> float:
-        """Say for how long the client has sent and taken nothing, 0 while its calls wait. From any thread."""
-        return 0.0 if self._pending or self._waiting else time.monotonic() - self._heard_s
+    def idle_since_s(self) -> float:
+        """Say (monotonic) since when the client sent and took nothing, never while its calls wait. From any thread."""
+        return math.inf if self._pending or self._waiting else self._heard_s
 
     def stalled_s(self) -> float:
         """Say for how long the client has not taken what is being sent. May be called from any thread."""

@@ -170,16 +170,16 @@ class NfsServer:
         if that is more than `host` would have then.
         """
         open_now = self._open()
-        idlest = max(open_now, key=Connection.idle_s, default=None)
+        idlest = min(open_now, key=Connection.idle_since_s, default=None)
         if idlest is None:
             return True  # those that were counted have just ended
-        if idlest.idle_s() < self._limits.idle_s:
+        if time.monotonic() - idlest.idle_since_s() < self._limits.idle_s:
             count = Counter(connection.host for connection in open_now)
             greedy, most = count.most_common(1)[0]
             if count[host] + 1 >= most:
                 _warn("too many connections; one more was refused", peer=host.decode(), limit=len(open_now))
                 return False
-            idlest = max((c for c in open_now if c.host == greedy), key=Connection.idle_s)
+            idlest = min((c for c in open_now if c.host == greedy), key=Connection.idle_since_s)
         with self._lock:
             thread = self._connections.pop(idlest, None)
             if thread is not None:
