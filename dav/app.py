@@ -11,7 +11,7 @@ import hashlib
 import io
 import itertools
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from xml.etree.ElementTree import register_namespace
 
@@ -44,7 +44,7 @@ from dav.resolve import Found, split_scope, start
 from dav.wire.conditions import strong_etag
 from dav.wire.dates import http_date
 from dav.wire.errors import BodyTooLarge, DepthRefused
-from dav.wire.multistatus import END
+from dav.wire.multistatus import END, propertyupdate
 from dav.wire.paths import quote_path, split_target
 from dav.wire.preferences import accepts_gzip, is_brief, prefers_minimal
 from dav.wire.propfind import MAX_BODY, Propfind, parse_depth, parse_propfind, parse_proppatch
@@ -120,9 +120,7 @@ class DavApp:
         if method == "PROPFIND":
             return self._propfind(environ, self._finite_depth(environ), parse_propfind(_body(environ)))
         if method == "PROPPATCH":
-            body = _body(environ)
-            parse_proppatch(body)
-            return self._proppatch(environ, body)
+            return self._proppatch(environ, parse_proppatch(_body(environ)))
         return self._get(environ)
 
     def _get(self, environ: Environ) -> Reply:
@@ -224,9 +222,11 @@ class DavApp:
             return "/"
         return self._prefix + quote_path(names) + ("/" if found.node.kind is Kind.FOLDER else "")
 
-    def _proppatch(self, environ: Environ, body: bytes) -> Reply:
+    def _proppatch(self, environ: Environ, properties: Sequence[str]) -> Reply:
         names = self._names(environ)
         found = self._found(names)
+        # wsgidav takes comments, and elements that RFC 4918 section 17 has ignored, for errors: it sees names alone.
+        body = propertyupdate(properties)
         # A fresh environ: conditional headers and the like mean nothing for properties.
         inner: Environ = {
             "REQUEST_METHOD": "PROPPATCH",

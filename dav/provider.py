@@ -58,7 +58,11 @@ class File(Resource, DAVNonCollection):  # type: ignore[misc]  # wsgidav has no 
 
 
 class Folder(Resource, DAVCollection):  # type: ignore[misc]  # wsgidav has no types
-    """A folder, a level of the catalogue, or the host's root."""
+    """A folder, a level of the catalogue, or the host's root. Listings are made before wsgidav is asked."""
+
+    def get_member_names(self) -> list[str]:
+        """Return none: see the class."""
+        return []
 
 
 class TreeProvider(DAVProvider):  # type: ignore[misc]  # wsgidav has no types

@@ -39,14 +39,14 @@ class Tags:
             if space not in ("DAV:", *_RESERVED)
         }
 
-    def root(self) -> bytes:
-        """Return the document up to its first response."""
+    def root(self, element: str = "multistatus") -> bytes:
+        """Return the document up to what is in its root, an element of `DAV:`."""
         declared = [
             f' xmlns:{prefix}="{escape(space).translate(_IN_ATTRIBUTES)}"'
             for space, prefix in self._prefixes.items()
             if space not in _RESERVED
         ]
-        return f'<?xml version="1.0" encoding="utf-8"?>\n<D:multistatus{"".join(declared)}>'.encode()
+        return f'<?xml version="1.0" encoding="utf-8"?>\n<D:{element}{"".join(declared)}>'.encode()
 
     def tag(self, name: str) -> str:
         """Return the qualified name of an element."""
@@ -74,6 +74,13 @@ def response(href: str, propstats: Iterable[str]) -> str:
 def propstat(elements: Iterable[str], status: str) -> str:
     """Return a `propstat`."""
     return f"<D:propstat><D:prop>{''.join(elements)}</D:prop><D:status>{status}</D:status></D:propstat>"
+
+
+def propertyupdate(names: Sequence[str]) -> bytes:
+    """Return the plainest body of a PROPPATCH that names properties (section 14.19), without values."""
+    tags = Tags(names)
+    properties = "".join(tags.element(name, "") for name in names)
+    return tags.root("propertyupdate") + f"<D:set><D:prop>{properties}</D:prop></D:set></D:propertyupdate>".encode()
 
 
 def literal(text: str) -> str:

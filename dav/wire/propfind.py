@@ -14,7 +14,8 @@ MAX_BODY: Final = 64 * 1024  # bytes; the longest real one seen (Finder, rclone,
 MAX_ELEMENTS: Final = 1024  # a request that names every property there is has under a hundred
 MAX_DEPTH: Final = 32  # propertyupdate/set/prop/name is 4; a value may be XML of its own
 MAX_NAME: Final = 1024  # characters of a name with its namespace, which is said once and counts for each element
-ENCODINGS: Final = ("utf-8", "utf-16", "us-ascii", "iso-8859-1")  # XML asks for two, expat knows these by itself
+# XML asks for the first two, expat knows these by itself.
+ENCODINGS: Final = ("utf-8", "utf-16", "utf-16le", "utf-16be", "us-ascii", "iso-8859-1")
 
 
 class Mode(enum.Enum):
@@ -69,16 +70,18 @@ def parse_propfind(body: bytes) -> Propfind:
 
 
 def parse_proppatch(body: bytes) -> tuple[str, ...]:
-    """Return the properties that a PROPPATCH body would set or remove, in Clark notation.
+    """Return the properties that a PROPPATCH body would set or remove, each once, in Clark notation.
 
     Raises:
         BadXml: not XML, or not a propertyupdate that names a property.
     """
     paths = _elements(body)
     names = tuple(
-        path[3]
-        for path in paths
-        if len(path) == 4 and path[1] in ("{DAV:}set", "{DAV:}remove") and path[2] == "{DAV:}prop"
+        dict.fromkeys(
+            path[3]
+            for path in paths
+            if len(path) == 4 and path[1] in ("{DAV:}set", "{DAV:}remove") and path[2] == "{DAV:}prop"
+        )
     )
     if paths[0] != ("{DAV:}propertyupdate",) or not names:
         raise BadXml("expected a propertyupdate that names properties")

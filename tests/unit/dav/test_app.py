@@ -193,6 +193,33 @@ def test_proppatch_is_refused_property_by_property(app: WsgiApp) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "target", ["/", "/webdav/", "/webdav/@scope", "/webdav/geo/", "/webdav/geo/1.0.0", "/webdav/geo/latest/sub/"]
+)
+def test_proppatch_of_a_folder_is_refused_as_a_files_is(app: WsgiApp, target: str) -> None:
+    body = b'<propertyupdate xmlns="DAV:"><set><prop><x xmlns="u:"/></prop></set></propertyupdate>'
+    answer = call(app, "PROPPATCH", target, {}, body)
+    assert answer.status == 207
+    document = ElementTree.fromstring(answer.body)
+    assert document.findtext(".//{DAV:}href") == (target if target.endswith("/") else target + "/")
+    assert document.findtext(".//{DAV:}status") == "HTTP/1.1 403 Forbidden"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_proppatch_is_answered_whatever_else_stands_in_its_body(app: WsgiApp, encoding: str) -> None:
+    body = (
+        f'\ufeff<?xml version="1.0" encoding="{encoding}"?><!-- a --><propertyupdate xmlns="DAV:"><!-- b --><?c d?>'
+        '<x:other xmlns:x="u:"/><set xml:lang="de"><!-- e --><x:other xmlns:x="u:"/><prop><!-- f --><?g?><a/></prop>'
+        "</set><remove><prop><b>value</b><a/></prop></remove></propertyupdate>"
+    )
+    answer = call(app, "PROPPATCH", "/webdav/geo/1.0.0/a.txt", {}, body.encode(encoding.replace("16", "16-le")))
+    assert answer.status == 207, answer
+    assert [prop.tag for prop in ElementTree.fromstring(answer.body).findall(".//{DAV:}prop/*")] == [
+        "{DAV:}a",
+        "{DAV:}b",
+    ]
+
+
 def test_what_is_not_there_is_404_for_every_reader(app: WsgiApp) -> None:
     for target in ("/webdav/nope", "/webdav/geo/9.9.9/", "/webdav/geo/1.0.0/._a.txt", "/webdav/geo/1.0.0/a.txt/x"):
         for method in ("GET", "HEAD", "PROPFIND"):

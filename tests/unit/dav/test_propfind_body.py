@@ -55,7 +55,7 @@ def test_what_is_no_propfind_is_refused(body: bytes) -> None:
         parse_propfind(body)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "iso-8859-1"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16le", "utf-16be", "iso-8859-1"])
 def test_a_body_may_be_in_any_encoding_that_the_parser_knows_by_itself(encoding: str) -> None:
     text = (
         f'<?xml version="1.0" encoding="{encoding.upper()}"?><propfind xmlns="DAV:"><prop><\u00e9/></prop></propfind>'
