@@ -3,8 +3,8 @@
 import re
 from typing import Any
 
-from auth.policy import AUTHENTICATED, PolicyError
-from auth.principal import ANONYMOUS, Action, Grant, Kind, Principal
+from auth.policy import PolicyError
+from auth.principal import Action
 from dav.reply import Reply
 from dav.wire.dates import date_time
 from gateway.access import audit as events
@@ -26,25 +26,11 @@ def whoami(context: Context, call: Call) -> Reply:
         "name": who.name,
         "groups": sorted(who.groups),
         "owner": None if who.owner is None else str(who.owner),
-        "rules": _rules(context, who),
+        "rules": context.rules(call),
         "admin": context.allows(call, Action.ADMIN),
         "login": context.settings.login,
     }
     return json_reply(200, document)
-
-
-def _rules(context: Context, who: Principal) -> list[str]:
-    """Say what somebody may do at most, as rules of tokens; what others are denied, and why, is not told."""
-    policy = context.policies.policy
-    if policy.open_to_all:
-        return [str(Grant(frozenset(Action), "*"))]
-    if who.kind is Kind.TOKEN:
-        return [str(grant) for grant in who.grants]
-    names = {str(ANONYMOUS)}
-    if who.kind is not Kind.ANONYMOUS:
-        names |= {str(who), AUTHENTICATED, *(f"group:{group}" for group in who.groups)}
-    allowed = [rule for rule in policy.rules if rule.allows and not names.isdisjoint(rule.to)]
-    return list(dict.fromkeys(str(Grant(rule.actions, pattern)) for rule in allowed for pattern in rule.on))
 
 
 def login(context: Context, call: Call) -> Reply:

@@ -20,10 +20,12 @@ from gateway.access.audit import NOWHERE, Audit
 from gateway.access.tokens import Tokens
 from gateway.config import Settings
 from gateway.errors import GatewayError, PolicyMoved, TokenMissing, TokenTaken
+from gateway.operations.errors import OperationError
+from gateway.operations.rights import Policies
 from gateway.web.api.call import Call
-from gateway.web.api.context import Context, Policies
+from gateway.web.api.context import Context
 from gateway.web.api.openapi import openapi
-from gateway.web.api.problems import FIXED, Problem, json_reply, problem_reply
+from gateway.web.api.problems import FIXED, Problem, json_reply, problem_of, problem_reply
 from gateway.web.api.routes import ROUTES, Route, match
 from store.catalogue.catalogue import Seen
 from store.errors import ConditionsIgnored, StoreError
@@ -60,7 +62,7 @@ class ApiApp:
             audit: told of every change and refusal.
             seen: told how often the policy in the bucket was written; see `gateway.stores.Opened`.
         """
-        self._context = Context(repository, policies, tokens, settings, audit, seen)
+        self._context = Context(repository, policies, settings, audit, tokens, seen)
         own = urlsplit(settings.http.public_url).hostname
         self._own_hosts = None if settings.login else frozenset((own,) if own else ())
 
@@ -70,6 +72,8 @@ class ApiApp:
             reply = self._answer(environ)
         except Problem as problem:
             reply = problem_reply(problem)
+        except OperationError as error:
+            reply = problem_reply(problem_of(error))
         except GatewayError as error:
             reply = problem_reply(Problem(_STATUS.get(type(error), 500), str(error)))
         except (StoreError, WireError) as error:

@@ -4,15 +4,12 @@ Writes have to say `Content-Type: application/json`, which no form of another si
 they repeat what the session's own pages were told (`X-AetherFS-CSRF`). One thread a call.
 """
 
-import base64
-import binascii
 import hmac
 import ipaddress
-import itertools
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from auth.principal import Principal
@@ -20,17 +17,15 @@ from auth.strict_json import parse_json
 from dav.reply import Environ, header, read_body
 from dav.wire.conditions import matches
 from gateway.access.environ import CSRF, SESSION, principal_of
+from gateway.operations.errors import ConditionFailed
+from gateway.operations.pages import PAGE_SIZE, Page, parse_page
 from gateway.web.api.problems import Problem
 
 LARGEST_BODY: Final = 64 << 10  # bytes
 LARGEST_QUERY: Final = 4096  # characters
 MOST_PARAMETERS: Final = 16
-PAGE_SIZE: Final = 100
-LARGEST_PAGE: Final = 1000
-NO_PAGE: Final = "page_token is none that a page before this one told"
+SURFACE: Final = "api"  # in the audit log
 _HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]*)?", re.ASCII)
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +45,11 @@ class Call:
     def address(self) -> str:
         """Return from where."""
         return str(self.environ.get("REMOTE_ADDR", ""))
+
+    @property
+    def surface(self) -> str:
+        """Return by what, as the audit log has it."""
+        return SURFACE
 
     def query(self, *known: str) -> dict[str, str]:
         """Return the parameters.
@@ -76,22 +76,17 @@ class Call:
             )
         return found
 
-    def page(self) -> tuple[str, int]:
-        """Return behind which place a page of a list begins (empty: at the beginning), and how long it may be.
+    def page(self) -> Page:
+        """Return which page of a list is asked for.
 
         Raises:
-            Problem: 400: not what a page before told, or no size.
+            Problem, BadArgument: 400: not what a page before told, or no size.
         """
         found = self.query("page_token", "page_size")
         size = found.get("page_size", str(PAGE_SIZE))
-        if not (size.isascii() and size.isdecimal() and len(size) < 10 and int(size) >= 1):
-            raise Problem(400, f"page_size is a number from 1 to {LARGEST_PAGE}")
-        place = found.get("page_token", "")
-        try:
-            decoded = base64.b64decode(place.encode(), altchars=b"-_", validate=True).decode("ascii")
-        except (binascii.Error, ValueError) as error:
-            raise Problem(400, NO_PAGE) from error
-        return decoded, min(int(size), LARGEST_PAGE)
+        if not (size.isascii() and size.isdecimal() and len(size) < 10):
+            size = "0"  # no size either
+        return parse_page(found.get("page_token", ""), int(size))
 
     def check_writes(self, *, own_hosts: Collection[str] | None = None) -> None:
         """Let no page of another site write in the name of who looks at it.
@@ -168,33 +163,19 @@ class Call:
             Whether there was a condition: then the write is to go through only if it still holds.
 
         Raises:
-            Problem: 412: it does not hold.
+            ConditionFailed: it does not hold.
         """
         if_match, if_none_match = header(self.environ, "If-Match"), header(self.environ, "If-None-Match")
         if if_match is not None and (etag is None or not matches(if_match, etag, weak=False)):
-            raise Problem(412, f"it is not what If-Match names, but {etag or 'not there'}")
+            raise ConditionFailed(f"it is not what If-Match names, but {etag or 'not there'}")
         if if_none_match is not None and etag is not None and matches(if_none_match, etag, weak=True):
-            raise Problem(412, f"it is {etag}, which If-None-Match names")
+            raise ConditionFailed(f"it is {etag}, which If-None-Match names")
         return if_match is not None or if_none_match is not None
 
     def not_modified(self, etag: str) -> bool:
         """Tell whether who reads has it already."""
         field = header(self.environ, "If-None-Match")
         return field is not None and matches(field, etag, weak=True)
-
-
-def page_of(found: Iterable[T], size: int, *, place: Callable[[T], str]) -> tuple[list[T], str]:
-    """Return the first `size` of what was found, and the token of the page behind them; empty: there is none.
-
-    Args:
-        found: taken one further than the page, no more.
-        size: from 1.
-        place: says where one lies in the list, as `Call.page` is to return it: ASCII.
-    """
-    taken = list(itertools.islice(found, size + 1))
-    page = taken[:size]
-    more = len(taken) > size
-    return page, base64.b64encode(place(page[-1]).encode("ascii"), altchars=b"-_").decode() if more else ""
 
 
 def _is_own(field: str | None, own_hosts: Collection[str]) -> bool:

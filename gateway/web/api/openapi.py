@@ -4,7 +4,7 @@ import re
 from http import HTTPStatus
 from typing import Any, Final
 
-from gateway.web.api.call import LARGEST_PAGE, PAGE_SIZE
+from gateway.operations.pages import LARGEST_PAGE, PAGE_SIZE
 from gateway.web.api.routes import Route
 from gateway.web.api.schemas import SCHEMAS
 

@@ -6,8 +6,17 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from dav.reply import Headers, Reply
+from gateway.access.gate import CHALLENGES
+from gateway.operations import errors as operations
 
 FIXED: Final = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
+STATUS: Final[Mapping[type[operations.OperationError], int]] = {
+    operations.LoginNeeded: 401,
+    operations.NotAllowed: 403,
+    operations.BadArgument: 400,
+    operations.BadWish: 422,
+    operations.ConditionFailed: 412,
+}
 
 
 class Problem(Exception):
@@ -24,6 +33,12 @@ class Problem(Exception):
         """
         self.status, self.detail, self.headers, self.more = status, detail, headers or [], more
         super().__init__(detail)
+
+
+def problem_of(error: operations.OperationError) -> Problem:
+    """Return what an operation that was not done is to whoever asked."""
+    status = STATUS[type(error)]
+    return Problem(status, str(error), headers=[*CHALLENGES] if status == 401 else None)
 
 
 def json_reply(status: int, document: Mapping[str, Any], headers: Headers | None = None) -> Reply:

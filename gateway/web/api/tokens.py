@@ -11,7 +11,9 @@ from gateway.access import audit as events
 from gateway.access.token_words import described
 from gateway.access.tokens import Known
 from gateway.errors import TokenMissing
-from gateway.web.api.call import NO_PAGE, Call, page_of
+from gateway.operations.errors import BadArgument
+from gateway.operations.pages import NO_PAGE, page_of
+from gateway.web.api.call import Call
 from gateway.web.api.context import Context
 from gateway.web.api.problems import FIXED, Problem, json_reply
 from store.layout import TOKEN_NAMES
@@ -21,7 +23,7 @@ def list_tokens(context: Context, call: Call) -> Reply:
     """Answer `GET /tokens`: revoked and expired ones too, in an order that stays."""
     place, size = call.page()
     if place and not place.startswith(TOKEN_NAMES):
-        raise Problem(400, NO_PAGE)
+        raise BadArgument(NO_PAGE)
     context.need_login(call)
     now_ns = context.tokens.now_ns()
     mine = (one for one in context.tokens.list(after=place) if _may_see(context, call, one[1]))

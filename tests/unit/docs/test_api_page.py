@@ -2,7 +2,8 @@
 
 from http import HTTPStatus
 
-from gateway.web.api.call import LARGEST_BODY, LARGEST_PAGE, PAGE_SIZE
+from gateway.operations.pages import LARGEST_PAGE, PAGE_SIZE
+from gateway.web.api.call import LARGEST_BODY
 from gateway.web.api.openapi import openapi
 from gateway.web.api.routes import ROUTES
 from tests.unit.docs.pages import rows, section, text
