@@ -19,6 +19,7 @@ STATUS: Final[Mapping[type[Exception], int]] = {
     store.PathMissing: 404,
     store.NotAFolder: 404,
     store.StaleNode: 404,
+    store.HiddenNode: 404,
     store.AmbiguousNode: 404,
     store.PreconditionFailed: 412,
     store.TagExists: 409,

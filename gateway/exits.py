@@ -31,6 +31,7 @@ EXIT_CODES: Final[Mapping[type[Exception], int]] = {
     errors.PathMissing: NOT_FOUND,
     errors.NotAFolder: NOT_FOUND,
     errors.StaleNode: NOT_FOUND,
+    errors.HiddenNode: NOT_FOUND,
     errors.AmbiguousNode: NOT_FOUND,
     errors.PreconditionFailed: CONFLICT,
     errors.TagExists: CONFLICT,

@@ -25,6 +25,8 @@ STATUS: Final[Mapping[type[Exception], nfsstat3]] = {
     errors.TagMissing: _S.NFS3ERR_NOENT,
     errors.NotAFolder: _S.NFS3ERR_NOTDIR,
     errors.StaleNode: _S.NFS3ERR_STALE,
+    # Whoever has such a handle was once shown what it names. Linux never reads a stale file again by what has it open.
+    errors.HiddenNode: _S.NFS3ERR_ACCES,
     errors.AmbiguousNode: _S.NFS3ERR_BADHANDLE,
     errors.ObjectMissing: _S.NFS3ERR_IO,  # a state names an object that is gone: the state is damaged
     errors.StoreMissing: _S.NFS3ERR_JUKEBOX,  # it was there when the server started: wait for it to come back

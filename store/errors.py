@@ -95,6 +95,10 @@ class StaleNode(Missing):
         super().__init__(f"no longer in the store: {what}")
 
 
+class HiddenNode(StaleNode):
+    """A node's dataset may not be read by who asks, or not any more. Its message does not tell that it is there."""
+
+
 class AmbiguousNode(Missing):
     """What a node says of its state fits several: it cannot be told which was meant."""
 

@@ -103,7 +103,7 @@ class FileTree(Protocol):
         """Find a node again.
 
         Raises:
-            StaleNode: its dataset or state is gone (or hidden).
+            StaleNode: its dataset or state is gone.  HiddenNode: it may not be read.
         """
         ...
 

@@ -1,6 +1,6 @@
 """The part of a store's tree that one principal may see. What may not be read is as if it were not there.
 
-Hidden datasets are not listed, are `PathMissing` by name and `StaleNode` by place, and nothing else tells of them: `/`
+Hidden datasets are not listed, are `PathMissing` by name and `HiddenNode` by place, and nothing else tells of them: `/`
 and scopes have the sizes and times that those datasets alone would give them that may be read, and a scope shows if one
 of these is in it. Whether a name may be read is asked before the store is: names that may not be read are answered
 alike, whether or not there is such a dataset.
@@ -12,7 +12,7 @@ answers may have. Any thread, as the seam says.
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from store.errors import PathMissing, StaleNode
+from store.errors import HiddenNode, PathMissing, StaleNode
 from store.vfs.changing import ROOT_PLACE
 from store.vfs.names import Group, Names
 from store.vfs.storetree import StoreTree, text_of, usage_of
@@ -74,7 +74,7 @@ class VisibleTree:
         """Tell whether memory knows that a dataset may be read.
 
         Raises:
-            StaleNode: it may not.
+            HiddenNode: it may not.
         """
         answers = self._current()
         readable = answers.readable.get(place.dataset)
@@ -84,20 +84,22 @@ class VisibleTree:
                 return False
             readable = self._asked(answers, place.dataset, name)
         if not readable:
-            raise StaleNode("its dataset")
+            raise HiddenNode("its dataset")
         return True
 
     def _check(self, place: Place) -> None:
         """Check that a dataset may be read.
 
         Raises:
-            StaleNode: there is none, or it may not.
+            StaleNode: there is none.  HiddenNode: it may not.
         """
         if self._known(place):
             return
         name = self._live.name_of(place.dataset)
-        if name is None or not self._asked(self._answers, place.dataset, name):
+        if name is None:
             raise StaleNode("its dataset")
+        if not self._asked(self._answers, place.dataset, name):
+            raise HiddenNode("its dataset")
 
     def _asked(self, answers: _Answers, dataset: int, name: str) -> bool:
         if len(answers.readable) >= _REMEMBERED:
@@ -158,7 +160,7 @@ class VisibleTree:
             return self._changing.root(self._names())
         if place.space is Space.SCOPE:
             names = self._names()
-            return self._changing.scope(names, _scope(names, place))
+            return self._changing.scope(names, self._scope(names, place))
         self._check(place)
         return self._tree.node(place)
 
@@ -168,7 +170,7 @@ class VisibleTree:
             if names is None:
                 return None
             root = place.space is Space.ROOT
-            return self._changing.root(names) if root else self._changing.scope(names, _scope(names, place))
+            return self._changing.root(names) if root else self._changing.scope(names, self._scope(names, place))
         return self._tree.node_warm(place) if self._known(place) else None
 
     # names
@@ -178,7 +180,7 @@ class VisibleTree:
         if place.space is Space.ROOT:
             return self._scope_named(self._names(), name) if name.startswith(b"@") else self._dataset(folder, "", name)
         if place.space is Space.SCOPE:
-            return self._dataset(folder, f"{_scope(self._names(), place)}/", name)
+            return self._dataset(folder, f"{self._scope(self._names(), place)}/", name)
         self._check(place)
         return self._tree.lookup(folder, name)
 
@@ -207,7 +209,7 @@ class VisibleTree:
                     return None
                 if place.space is Space.ROOT:
                     return self._scope_named(names, name)
-                scope = f"{_scope(names, place)}/"
+                scope = f"{self._scope(names, place)}/"
             self._check_name(scope, name)
         elif not self._known(place):
             return None
@@ -257,7 +259,7 @@ class VisibleTree:
         place = folder.place
         if place.space is Space.ROOT or place.space is Space.SCOPE:
             names = self._names()
-            scope = _scope(names, place) if place.space is Space.SCOPE else ""
+            scope = self._scope(names, place) if place.space is Space.SCOPE else ""
             return self._tree.names_page(names, scope, after, limit)
         self._check(place)
         return self._tree.children(folder, after=after, limit=limit, verifier=verifier, passing=passing)
@@ -270,7 +272,7 @@ class VisibleTree:
             names = self._names_warm()
             if names is None:
                 return None
-            scope = _scope(names, place) if place.space is Space.SCOPE else ""
+            scope = self._scope(names, place) if place.space is Space.SCOPE else ""
             return self._tree.names_page_warm(names, scope, after, limit)
         if not self._known(place):
             return None
@@ -325,14 +327,13 @@ class VisibleTree:
             return self._tree.usage(node)
         return usage_of(view for view in self._live.views_known() if self._readable(view.name))
 
+    def _scope(self, names: Names, place: Place) -> str:
+        """Return the scope that a place means.
 
-def _scope(names: Names, place: Place) -> str:
-    """Return the scope that a place means.
-
-    Raises:
-        StaleNode: no dataset lies in it any more, or none that may be read.
-    """
-    scope = names.name_of(place.dataset)
-    if scope is None:
-        raise StaleNode("its scope")
-    return scope
+        Raises:
+            StaleNode: no dataset lies in it any more.  HiddenNode: none that may be read.
+        """
+        scope = names.name_of(place.dataset)
+        if scope is None:
+            raise StaleNode("its scope") if self._live.name_known(place.dataset) is None else HiddenNode("its scope")
+        return scope

@@ -156,3 +156,40 @@ def heard_all(process: "subprocess.Popen[str]") -> list[str]:
         assert read, lines
         lines.append(read.rstrip("\n"))
     return lines
+
+
+def test_what_the_policy_takes_away_is_refused_and_goes_on_where_it_was_once_it_is_back(
+    place: Place, tmp_path: Path
+) -> None:
+    script = """
+        set +x +e
+        mount_at / /mnt ,actimeo=1; mount_at /maps/latest /maps ,actimeo=1
+        exec 5< /maps/large
+        try() { "$@" 2>&1 | sed 's/.*: //'; }
+        opened() { dd bs=4096 count=1 <&5 2>&1 > /dev/null | grep -o 'Permission denied\\|Stale\\|1+0 rec.*out'; }
+        show() { echo "$1: $(ls /mnt), $(try cat /maps/who), $(try cat /mnt/maps/1.0.0/who), $(opened)"; }
+        show first
+        echo "take it"
+        until cat /maps/who 2>&1 | grep -q 'denied\\|Stale'; do sleep 0.2; done
+        echo 3 > /proc/sys/vm/drop_caches
+        show taken
+        echo "give it"
+        until cat /maps/who; do sleep 0.2; done > /dev/null 2>&1
+        sleep 2  # what the client knows of folders lasts for a second
+        show back
+        echo "end: reached"
+        """
+    policy = tmp_path / "policy.toml"
+    with place.serve(http="off") as gateway, guest(tmp_path, gateway.nfs_port, script) as process:
+        lines = heard(process, "take it")
+        policy.write_text("")
+        lines += heard(process, "give it")
+        policy.write_text(POLICY)
+        lines += heard(process, "end: reached")
+    said = dict(line.split(": ", 1) for line in lines if ": " in line and line[0] != "+")
+    assert said == {
+        "first": "maps, maps, maps, 1+0 records out",
+        "taken": ", Permission denied, No such file or directory, Permission denied",
+        "back": "maps, maps, maps, 1+0 records out",
+        "end": "reached",
+    }

@@ -27,7 +27,6 @@ from tests.unit.nfs.test_access import (
     LAB,
     OK,
     POLICY,
-    STALE,
     STRANGER,
     World,
     all_warm,
@@ -99,15 +98,15 @@ def test_what_was_mounted_in_the_clear_is_read_by_the_certificates_user_and_by_n
             state = found(ada, top, b"secret", b"1.0.0")
             all_warm(ada, state, found(ada, state, b"who"))
             assert set(listed(clear, top)) == shown
-            assert set(statuses(clear, state).values()) == {STALE}  # though just now it was told to another
-            assert set(statuses(clear, found(ada, state, b"who")).values()) == {STALE}
+            assert set(statuses(clear, state).values()) == {ACCES}  # though just now it was told to another
+            assert set(statuses(clear, found(ada, state, b"who")).values()) == {ACCES}
 
 
 def test_the_other_way_round_what_the_rule_shows_is_not_what_the_certificate_shows(site: Site) -> None:
     with NfsClient(site.port, address=LAB) as lab, site.client(LAB, "eve@example.org") as eve:
         state = root(lab, "/maps/1.0.0")
         all_warm(lab, state)
-        assert set(statuses(eve, state).values()) == {STALE}
+        assert set(statuses(eve, state).values()) == {ACCES}
         assert statuses(lab, state)["GETATTR"] is OK
 
 
@@ -149,7 +148,7 @@ def test_a_user_that_the_file_takes_away_is_gone_from_what_is_open(site: Site) -
         all_warm(ada, state)
         (site.folder / "names").write_text("email:ada@example.org eve\n")
         deadline_s = time.monotonic() + 10
-        while set(statuses(ada, state).values()) != {STALE}:
+        while set(statuses(ada, state).values()) != {ACCES}:
             assert time.monotonic() < deadline_s
             time.sleep(0.1)
         assert listed(ada, root(ada, "/")) == [b"open"]
