@@ -61,6 +61,8 @@ def descend(tree: FileTree, found: Found, names: Iterable[bytes]) -> Found:
     while pending:
         name, from_link = pending.pop()
         if from_link and name in (b"", b"."):
+            if chain[-1].kind is not Kind.FOLDER:
+                raise NotAFolder(name)  # as systems have it: a slash at the end asks for a folder
             continue
         if from_link and name == b"..":
             _climb(chain, floor, name)

@@ -27,6 +27,8 @@ def tree() -> MemoryTree:
             b"ping": Link(b"pong"),
             b"pong": Link(b"ping"),
             b"below-file": Link(b"a.txt/../a.txt"),
+            b"file-slash": Link(b"near/"),
+            b"file-dot": Link(b"a.txt/."),
         },
     )
     return tree
@@ -61,6 +63,8 @@ def test_links_inside_a_state_are_followed(tree: MemoryTree, path: str, content:
         ("self", PathMissing),
         ("ping", PathMissing),
         ("below-file", NotAFolder),
+        ("file-slash", NotAFolder),
+        ("file-dot", NotAFolder),
         ("..", PathMissing),
         (".", PathMissing),
         ("a.txt/x", NotAFolder),
