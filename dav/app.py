@@ -49,7 +49,7 @@ from dav.wire.paths import quote_path, split_target
 from dav.wire.preferences import accepts_gzip, is_brief, prefers_minimal
 from dav.wire.propfind import MAX_BODY, Propfind, parse_depth, parse_propfind, parse_proppatch
 from store.errors import PathMissing, TreeReadOnly
-from store.vfs.tree import FileDigests, FileTree, Kind, Node
+from store.vfs.tree import FileDigests, FileTree, Kind, Node, Space
 
 ALLOW: Final = "OPTIONS, GET, HEAD, PROPFIND, PROPPATCH"
 WRITERS: Final = frozenset(("PUT", "DELETE", "MKCOL", "COPY", "MOVE", "POST", "PATCH"))
@@ -202,6 +202,8 @@ class DavApp:
             page = Page(self._tree, self._media, names[-1:], [hint], digests=[_EMPTY])
             yield answer.begin() + answer.response(page, self._prefix + quote_path(names)) + END
             return
+        if found.node.place.space is Space.ROOT:  # found without asking, with the times that were known last
+            found = Found((self._tree.node(found.node.place),), 0)
         large = depth > 0 and found.node.size > LARGE  # not worth being kept
         environ[LASTING] = names is not None and not large and lasting(self._tree, found.state)
         href = self._href(names, found)

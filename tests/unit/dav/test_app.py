@@ -1,7 +1,9 @@
 """WebDAV as a client sees it, over calls of the application."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from hashlib import md5, sha256
+from pathlib import Path
 from urllib.parse import unquote_to_bytes
 from xml.etree import ElementTree
 
@@ -10,7 +12,9 @@ import pytest
 from dav.reply import WsgiApp
 from gateway.web.app import make_wsgi_app
 from store.errors import StoreUnavailable
+from store.objects.memory import MemoryStore
 from tests.conformance.tree_cases import HARD_NAMES, SAMPLE
+from tests.support.staging import StoreStage
 from tests.support.trees import Contents, File, Link, MemoryTree
 from tests.unit.dav.calls import Answer, call, environ_for
 
@@ -63,6 +67,16 @@ def test_options_say_class_1_and_nothing_writable(app: WsgiApp) -> None:
 def test_the_hosts_root_is_a_collection_that_holds_the_mount(app: WsgiApp) -> None:
     assert hrefs(propfind(app, "/", "0")) == ["/"]
     assert hrefs(propfind(app, "/", "1")) == ["/", "/webdav/"]
+
+
+def test_every_gateway_says_when_the_list_of_datasets_changed_last(tmp_path: Path) -> None:
+    with StoreStage(MemoryStore(), tmp_path) as stage, closing(stage.opened()) as other:
+        stage.publish("geo", "1.0.0", {b"x": b""})
+        lately, never = make_wsgi_app(stage.tree), make_wsgi_app(other)  # asked before, and not
+        for target in ("/", "/webdav/"):
+            said = propfind(never, target, "0").body
+            assert said == propfind(lately, target, "0").body
+            assert b"1970" not in said
 
 
 def test_datasets_scopes_tags_and_files_are_listed(app: WsgiApp) -> None:
