@@ -7,12 +7,13 @@ import re
 from typing import Final
 
 _PREFERENCE: Final = re.compile(r'[ \t]*([!#$%&\'*+.^`|~0-9A-Za-z-]+)(?:[ \t]*=[ \t]*("[^"]*"|[^",; \t]*))?')
+_PART: Final = re.compile(r'(?:[^",]++|"(?:[^"\\]|\\.)*+"?)++')  # a comma inside quotes ends nothing
 _CODING: Final = re.compile(r"[ \t]*([!#$%&'*+.^`|~0-9A-Za-z-]+)[ \t]*(?:;[ \t]*[qQ]=([01](?:\.[0-9]{0,3})?)[ \t]*)?")
 
 
 def prefers_minimal(value: str | None) -> bool:
     """Tell whether a `Prefer` header asks for `return=minimal`; of several `return`s the first counts."""
-    for part in (value or "").split(","):
+    for part in _PART.findall(value or ""):
         found = _PREFERENCE.match(part)
         if found is not None and found[1].lower() == "return":
             return (found[2] or "").strip('"') == "minimal"

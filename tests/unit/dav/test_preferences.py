@@ -19,6 +19,9 @@ from dav.wire.preferences import accepts_gzip, is_brief, prefers_minimal
         ("return", False),
         ("returned=minimal", False),
         ("depth-noroot", False),
+        ('foo="a, return=minimal"', False),
+        (r'foo="\", return=minimal"', False),
+        ('foo="a,b", return=minimal', True),
     ],
 )
 def test_prefer_asks_for_the_short_form(value: str | None, expected: bool) -> None:
