@@ -321,7 +321,7 @@ def test_tokens_of_the_other_kind_expired_and_revoked_ones_are_refused(port: int
         all_warm(client, state)
         world.later_ns = 3600 * 10**9
         assert mounted(client, f"/@token/{short}/maps") is mountstat3.MNT3ERR_ACCES
-        wait_until(lambda: set(statuses(client, state).values()) == {ACCES}, limit_s=5)
+        wait_until(lambda: set(statuses(client, state).values()) == {ACCES}, limit_s=60)
     assert {line["why"] for line in world.audit() if line["outcome"] == "refused"} == {
         "token:web is for http alone",
         "token:gone is revoked",
@@ -339,7 +339,7 @@ def test_revocation_bites_on_what_is_mounted_and_warm_on_every_gateway(world: Wo
         far.revoke("ci")
         assert statuses(client, handles[1])["READ"] is OK  # not known here yet
         world.clock.now_s += FRESH_S + 1
-        wait_until(lambda: client.call("GETATTR", nfs3.GETATTR3args(state)).status is ACCES, limit_s=5)
+        wait_until(lambda: client.call("GETATTR", nfs3.GETATTR3args(state)).status is ACCES, limit_s=60)
         for fh in handles:
             assert set(statuses(client, fh).values()) == {ACCES}
         with NfsClient(port, address=STRANGER) as again:

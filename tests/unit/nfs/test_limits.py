@@ -4,7 +4,8 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -14,6 +15,7 @@ from nfs.fhandle import WHOLE_TREE
 from nfs.limits import InFlight, Limits
 from nfs.pool import FairPool
 from nfs.seldom import Seldom
+from nfs.server import NfsServer
 from nfs.wire import nfs3
 from nfs.wire.mount3 import mountstat3
 from nfs.wire.nfs3types import NFS_PROGRAM, NFS_V3, diropargs3, nfsstat3
@@ -25,6 +27,7 @@ from tests.conformance.tree_cases import BIG, SAMPLE
 from tests.support.lock_client import LockClient
 from tests.support.nfs_client import KEY, TIMEOUT_S, USER, NfsClient, decode_reply, serving
 from tests.support.trees import MemoryTree, resolve
+from tests.support.until import wait_until
 
 S = nfsstat3
 PATIENCE_S = 0.2
@@ -71,6 +74,19 @@ def numbered(reply: bytes) -> int:
     return int.from_bytes(reply[:4], "big")
 
 
+def persistently(ask: Callable[[], Any], come_again: object) -> Any:
+    """Ask until the answer is another than to come again, as clients do: a busy machine may not keep its patience."""
+    until_s = time.monotonic() + 2 * TIMEOUT_S
+    while (found := ask()) is come_again:
+        assert time.monotonic() < until_s
+    return found
+
+
+def rest(server: NfsServer) -> None:
+    """Wait until all that was sent is noted: a server may note only after its reply when it heard of a client."""
+    wait_until(lambda: not any(connection.stalled_s() for connection in server._open()))
+
+
 # A store that does not answer
 
 
@@ -92,7 +108,8 @@ def test_a_call_that_takes_too_long_is_told_to_come_again_and_then_answered(
         assert client.call(name, args(file, folder)).status is S.NFS3ERR_JUKEBOX  # type: ignore[operator]
         assert time.monotonic() - began_s >= PATIENCE_S
         gate.open()
-        assert client.call(name, args(file, folder)).status is S.NFS3_OK  # type: ignore[operator]
+        again = persistently(lambda: client.call(name, args(file, folder)).status, S.NFS3ERR_JUKEBOX)  # type: ignore[operator]
+        assert again is S.NFS3_OK
 
 
 def test_mount_says_in_its_own_words_that_the_store_takes_too_long(tree: MemoryTree) -> None:
@@ -100,7 +117,8 @@ def test_mount_says_in_its_own_words_that_the_store_takes_too_long(tree: MemoryT
         gate = shut(tree)
         assert client.mount("MNT", b"/maps").fhs_status is mountstat3.MNT3ERR_SERVERFAULT
         gate.open()
-        assert client.mount("MNT", b"/maps").fhs_status is mountstat3.MNT3_OK
+        again = persistently(lambda: client.mount("MNT", b"/maps").fhs_status, mountstat3.MNT3ERR_SERVERFAULT)
+        assert again is mountstat3.MNT3_OK
 
 
 def test_a_lock_that_takes_too_long_is_asked_for_again_as_after_a_restart(tree: MemoryTree) -> None:
@@ -109,7 +127,7 @@ def test_a_lock_that_takes_too_long_is_asked_for_again_as_after_a_restart(tree: 
         gate = shut(tree)
         assert client.lock(fh) is nlm4_stats.NLM4_DENIED_GRACE_PERIOD
         gate.open()
-        assert client.lock(fh) is nlm4_stats.NLM4_GRANTED
+        assert persistently(lambda: client.lock(fh), nlm4_stats.NLM4_DENIED_GRACE_PERIOD) is nlm4_stats.NLM4_GRANTED
 
 
 def test_an_answer_that_comes_too_late_is_not_sent_besides(tree: MemoryTree) -> None:
@@ -135,8 +153,15 @@ def test_calls_that_never_began_are_told_to_come_again_too_and_are_not_run(tree:
         assert {numbered(reply) for reply in replies} == xids
         assert {decode_reply("READ", reply).status for reply in replies} == {S.NFS3ERR_JUKEBOX}
         gate.open()
-        assert client.read(file, 0, 5) == (BIG[:5], False)
-        assert tree.blocking_calls["read"] == 2
+        asked: list[Any] = []
+
+        def ask() -> nfsstat3:
+            asked.append(client.call("READ", nfs3.READ3args(file, 0, 5)))
+            return asked[-1].status  # type: ignore[no-any-return]
+
+        assert persistently(ask, S.NFS3ERR_JUKEBOX) is S.NFS3_OK
+        assert b"".join(asked[-1].resok.data) == BIG[:5]
+        assert tree.blocking_calls["read"] <= 1 + len(asked)
 
 
 def test_a_warm_call_is_not_held_up_by_any_number_of_cold_ones(tree: MemoryTree) -> None:
@@ -245,7 +270,7 @@ def test_an_address_with_many_connections_gives_way_to_another(tree: MemoryTree)
         many = [stack.enter_context(NfsClient(port)) for _ in range(4)]
         for one in many:
             one.call("NULL")
-            time.sleep(0.1)  # a server that others keep from its thread may note only after its reply when it heard
+            rest(server)
         with NfsClient(port, address="127.0.0.2") as other:
             other.call("NULL")
             assert server.connections == 4
@@ -291,10 +316,14 @@ def test_a_client_that_takes_its_replies_slowly_stays_however_many_bytes_are_in_
 
 def test_who_is_taking_replies_does_not_make_room_as_a_silent_one_does(tree: MemoryTree) -> None:
     limits = Limits(connections=2, idle_s=0.0)
-    with serving(tree, limits=limits) as (_, port), NfsClient(port) as slow, NfsClient(port) as silent:
-        thread, enough = downloading(slow, slow.handle("large/1.0.0/f"))
+    with serving(tree, limits=limits) as (server, port), NfsClient(port) as slow, NfsClient(port) as silent:
+        file = slow.handle("large/1.0.0/f")
         silent.call("NULL")
-        time.sleep(3)
+        taking, quiet = server._open()
+        thread, enough = downloading(slow, file)
+        silent.call("NULL")
+        wait_until(lambda: not quiet.stalled_s())
+        wait_until(lambda: taking.idle_since_s() > quiet.idle_since_s())
         with NfsClient(port) as new:
             new.call("NULL")
             assert silent.receive() == b""
@@ -399,8 +428,9 @@ def test_bytes_in_flight_are_too_many_from_the_limit_on() -> None:
 
 
 def test_lines_beyond_a_few_are_left_out_and_counted() -> None:
-    seldom = Seldom(2, 0.05)
+    now_s = 7.0
+    seldom = Seldom(2, 10.0, clock=lambda: now_s)
     assert [seldom.ask() for _ in range(4)] == [0, 0, None, None]
-    time.sleep(0.06)
+    now_s += 10.0
     assert seldom.ask() == 2
     assert seldom.ask() == 0
