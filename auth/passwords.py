@@ -3,7 +3,8 @@
 What was found is remembered for some minutes under a keyed digest of user, password and the user's hash, so neither
 passwords nor anything to guess them by lies in memory, and a line of the file that changed is asked for anew at once.
 A good password counts for the very address that it came from: from anywhere else the first one takes its hash, and its
-place in the throttle, so that memory is no quick way to guess. A wrong one is remembered too: a client that goes on
+place in the throttle, so that memory is no quick way to guess. At that address too many tries that were refused make it
+forgotten, so that memory answers a few guesses and no more. A wrong one is remembered too: a client that goes on
 sending an old password counts once.
 
 An unknown user takes the hash of some known one (`Users.decoy`), and every answer is the same. Few hashes are made at a
@@ -19,16 +20,17 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from auth.errors import BadCredentials
+from auth.errors import BadCredentials, Throttled
 from auth.hashes import LONGEST, new_hash, verify
 from auth.htpasswd import LONGEST_NAME, Users
 from auth.principal import Principal
 from auth.principal import user as user_of
-from auth.throttle import Throttle, line_of
+from auth.throttle import Throttle, line_of, too_soon
 from auth.turns import Turns
 
 REMEMBERED_S: Final = 300.0
 REMEMBERED: Final = 10_000  # passwords, some 200 bytes each, good and wrong ones apart
+MISSES: Final = 100  # tries that are refused unseen, until what is remembered for a user and address is forgotten
 WAITING: Final = 32  # logins that wait for a hash, each on a thread of the server's
 
 
@@ -90,6 +92,7 @@ class Passwords:
         self._good, self._wrong = _Memory(), _Memory()
         self._turns = Turns(at_once=at_once or max(1, (os.cpu_count() or 1) // 2), waiting=WAITING)
         self._flights: dict[bytes, _Flight] = {}
+        self._missed: OrderedDict[tuple[str, str], int] = OrderedDict()  # user, address -> tries refused unseen
         self._lock = threading.Lock()
         self._nobody: str | None = None  # what takes the time where there are no users
 
@@ -103,8 +106,7 @@ class Passwords:
         stored = self._users().get(user)
         if stored is None:
             return None
-        found = self._good.has(self._digest(user, password, stored, address), self._clock())
-        return user_of(user) if found else None
+        return user_of(user) if self._is_good(user, password, stored, address) else None
 
     def check(self, user: str, password: bytes, address: str) -> Principal:
         """Return the user if the password is theirs. May wait for a hash, and for those before it.
@@ -116,20 +118,25 @@ class Passwords:
         """
         users = self._users()
         stored = users.get(user)
-        if stored is not None and self._good.has(self._digest(user, password, stored, address), self._clock()):
+        if stored is not None and self._is_good(user, password, stored, address):
             return user_of(user)
         digest = self._digest(user, password, stored or "", "")
         if self._wrong.has(digest, self._clock()):
             raise BadCredentials(f"wrong password, once more, for {user!r}")
         key = self._throttle.key(user, address)
-        self._throttle.check(key)
+        try:
+            held_s = self._throttle.check(key, first=True)
+        except Throttled:
+            if stored is not None:
+                self._miss(user, address)
+            raise
         if len(user) > LONGEST_NAME or len(password) > LONGEST:  # no file holds such a name; no hash such a password
             self._throttle.failure(key)
-            raise BadCredentials("a name or password that is too long")
+            raise too_soon(key, held_s) if held_s else BadCredentials("a name or password that is too long")
         against = stored or users.decoy(user) or self._somebody()
         flight = self._fly(digest, key, against, password, real=stored is not None)
         if stored is not None and flight.fits:
-            self._good.keep(self._digest(user, password, stored, address), self._clock())
+            self._good.keep(self._good_digest(user, password, stored, address), self._clock())
             self._throttle.success(key)
             return user_of(user)
         with self._lock:
@@ -138,7 +145,7 @@ class Passwords:
         if not counted:
             self._wrong.keep(digest, self._clock())
             self._throttle.failure(key)
-        raise BadCredentials(f"wrong password, or no such user: {user!r}")
+        raise too_soon(key, held_s) if held_s else BadCredentials(f"wrong password, or no such user: {user!r}")
 
     def _fly(self, digest: bytes, key: str, against: str, password: bytes, *, real: bool) -> _Flight:
         """Make a hash, or wait for the one that is being made for the same question."""
@@ -155,7 +162,7 @@ class Passwords:
                 continue  # whoever made it was refused: that says nothing of this one
             try:
                 with self._turns.turn(key.partition("@")[2]):
-                    self._throttle.check(key)  # others may have failed while this one waited
+                    self._throttle.check(key, first=True)  # others may have failed while this one waited
                     flight.fits = self._verify(against, password) and real
                 return flight
             finally:
@@ -168,6 +175,21 @@ class Passwords:
             if self._nobody is None:
                 self._nobody = new_hash(secrets.token_hex(16).encode())
             return self._nobody
+
+    def _is_good(self, user: str, password: bytes, stored: str, address: str) -> bool:
+        return self._good.has(self._good_digest(user, password, stored, address), self._clock())
+
+    def _good_digest(self, user: str, password: bytes, stored: str, address: str) -> bytes:
+        """Return what a good password is remembered by: another one after each `MISSES` of who guesses there."""
+        missed = self._missed.get((user, address), 0) // MISSES if self._missed else 0
+        return self._digest(user, password, stored, f"{address} {missed}")
+
+    def _miss(self, user: str, address: str) -> None:
+        """Count a try that was refused without a look at the password."""
+        with self._lock:
+            self._missed[user, address] = self._missed.pop((user, address), 0) + 1
+            if len(self._missed) > REMEMBERED:
+                self._missed.popitem(last=False)
 
     def _digest(self, user: str, password: bytes, stored: str, address: str) -> bytes:
         parts = (user.encode("utf-8", "surrogateescape"), password, stored.encode(), address.encode("utf-8", "replace"))

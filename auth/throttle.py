@@ -3,8 +3,9 @@
 The first few failures cost nothing; from then on each doubles the time for which the next try is refused, up to a
 minute. Failures are counted where they came from: one address cannot keep a user out at another one. Addresses are
 those of a client's line: one IPv4 address, or the first 64 bits of an IPv6 address, which one client can draw from at
-will. Who logged in from an address within the last hours is not held up by what others at that address get wrong (an
-office, a proxy), only by what was tried under their own name.
+will. Nobody is held up by what others at their address get wrong (an office, a proxy): who logged in from it within the
+last hours not at all, and the first try under any other name is looked at. So one address in all has a try a name, and
+then those that its failures in all leave it.
 
 Processes tell each other: `on_failure` and `on_success` are given a short ASCII key, which another process hands to its
 `failed` or `succeeded`. A key holds a digest of the user's name and the address. Memory is bounded; what failed longest
@@ -59,6 +60,11 @@ def line_of(address: str) -> str:
     return str(found)
 
 
+def too_soon(key: str, left_s: float) -> Throttled:
+    """Return the error that refuses a try for a while."""
+    return Throttled(f"too many wrong passwords from {key.partition('@')[2]}", left_s)
+
+
 class _Failures:
     """Counts of one kind. Whoever calls holds the lock."""
 
@@ -78,6 +84,9 @@ class _Failures:
         self._counts[what] = (failures + 1 if now_s - last_s <= FORGOTTEN_S else 1, now_s)
         if len(self._counts) > REMEMBERED:
             self._counts.popitem(last=False)
+
+    def has(self, what: str, now_s: float) -> bool:
+        return now_s - self._counts.get(what, (0, float("-inf")))[1] <= FORGOTTEN_S
 
     def forget(self, what: str) -> bool:
         return self._counts.pop(what, None) is not None
@@ -119,8 +128,15 @@ class Throttle:
         name = hashlib.blake2b(user.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
         return f"{name}@{line_of(address)}"
 
-    def check(self, key: str) -> None:
+    def check(self, key: str, *, first: bool = False) -> float:
         """Let a try through.
+
+        Args:
+            key: of `key`.
+            first: let one through under a name that has no failure here, whatever was wrong under others.
+
+        Returns:
+            With `first`, for how long (s) it would have been refused without: if it is wrong it is to be answered so.
 
         Raises:
             Throttled: it comes too soon.
@@ -128,11 +144,13 @@ class Throttle:
         now_s = self._clock()
         line = key.partition("@")[2]
         with self._lock:
-            left_s = self._users.left_s(key, now_s)
+            left_s, line_s = self._users.left_s(key, now_s), 0.0
             if now_s - self._proven.get(key, -PROVEN_S) >= PROVEN_S:
-                left_s = max(left_s, self._addresses.left_s(line, now_s))
-        if left_s > 0:
-            raise Throttled(f"too many wrong passwords from {line}", left_s)
+                line_s = max(0.0, self._addresses.left_s(line, now_s))
+            passes = first and not self._users.has(key, now_s)
+        if left_s > 0 or (line_s and not passes):
+            raise too_soon(key, max(left_s, line_s))
+        return line_s
 
     def failure(self, key: str) -> None:
         """Count a wrong password, and tell the others."""

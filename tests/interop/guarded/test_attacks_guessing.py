@@ -59,7 +59,10 @@ def test_guesses_at_many_users_are_counted_by_their_address(slow: Guarded) -> No
     assert statuses[0] == 401
     assert statuses[-1] == 429
     assert statuses.count(401) <= 40
+    assert slow.ask("GET", TARGET, basic("user1", "y"), source=source).status == 429
     assert slow.ask("GET", TARGET, basic("bob", BOB), source=fresh()).status == 200
+    # Who has a password is let in at that address too, though they never were before.
+    assert slow.ask("GET", TARGET, basic("bob", BOB), source=source).status == 200
 
 
 def test_a_flood_of_guesses_holds_up_nobody_else(slow: Guarded) -> None:

@@ -10,9 +10,9 @@ from auth import passwords as module
 from auth.errors import AuthError, BadCredentials, Throttled
 from auth.hashes import LONGEST, verify
 from auth.htpasswd import Users
-from auth.passwords import REMEMBERED, REMEMBERED_S, WAITING, Passwords
+from auth.passwords import MISSES, REMEMBERED, REMEMBERED_S, WAITING, Passwords
 from auth.principal import user
-from auth.throttle import BY_USER, Throttle
+from auth.throttle import BY_ADDRESS, BY_USER, Throttle
 from tests.unit.auth.test_hashes import QUICK, SMALL
 from tests.unit.auth.test_throttle import HERE, THERE, Clock
 
@@ -157,6 +157,37 @@ def test_guessing_locks_out_nobody_who_has_the_password(world: World) -> None:
     assert world.passwords.known("ada", b"secret", HERE) == user("ada")  # the same address, by memory
     assert world.login("ada", b"secret", HERE)
     assert world.login("ada", b"secret", THERE)
+
+
+def test_guessing_at_many_users_locks_out_nobody_at_the_same_address(world: World) -> None:
+    answers = []
+    for number in range(BY_ADDRESS.free + 20):
+        with pytest.raises(AuthError) as refused:
+            world.passwords.check(f"user{number}", b"guess", HERE)
+        answers.append(type(refused.value))
+    assert answers == [BadCredentials] * (BY_ADDRESS.free + 1) + [Throttled] * 19  # who guesses is told to wait
+    hashes = len(world.hashes)
+    with pytest.raises(Throttled):
+        world.passwords.check("user1", b"another guess", HERE)  # and then has one try a name, no more
+    assert len(world.hashes) == hashes
+    assert world.login("ada", b"secret", HERE)
+
+
+def test_what_is_remembered_answers_a_few_guesses_at_its_own_address_and_then_no_more(world: World) -> None:
+    assert world.login("ada", b"secret", HERE)
+    refused = 0
+    for number in range(BY_USER.free + 1 + MISSES):
+        assert world.passwords.known("ada", b"secret", HERE) == user("ada")
+        with pytest.raises(AuthError) as error:
+            world.passwords.check("ada", b"guess %d" % number, HERE)
+        refused += error.type is Throttled
+    assert refused == MISSES
+    assert world.passwords.known("ada", b"secret", HERE) is None
+    with pytest.raises(Throttled):  # as a wrong one: memory tells no more which it is
+        world.passwords.check("ada", b"secret", HERE)
+    world.clock.now_s += 60
+    assert world.login("ada", b"secret", HERE)  # by its hash, and is remembered again
+    assert world.passwords.known("ada", b"secret", HERE) == user("ada")
 
 
 def test_a_client_that_goes_on_sending_an_old_password_counts_once(world: World) -> None:

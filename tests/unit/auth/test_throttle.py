@@ -71,6 +71,21 @@ def test_many_users_from_one_address_are_slowed_down_together(clock: Clock) -> N
     assert refused_s(throttle, "another", THERE) == 0
 
 
+def test_the_first_try_of_a_name_is_looked_at_whatever_others_got_wrong_at_its_address(clock: Clock) -> None:
+    throttle = Throttle(clock=clock)
+    assert throttle.check(throttle.key("bob", HERE), first=True) == 0
+    for number in range(BY_ADDRESS.free + 1):
+        fail(throttle, f"user{number}", HERE)
+    bob = throttle.key("bob", HERE)
+    assert throttle.check(bob, first=True) == pytest.approx(1.0)  # what a wrong one is to be answered with
+    fail(throttle, "bob", HERE)
+    with pytest.raises(Throttled):
+        throttle.check(bob, first=True)
+    assert throttle.check(throttle.key("bob", THERE), first=True) == 0
+    clock.now_s += FORGOTTEN_S + 1
+    assert throttle.check(bob, first=True) == 0
+
+
 def test_who_logged_in_from_an_address_is_not_held_up_by_others_there(clock: Clock) -> None:
     throttle = Throttle(clock=clock)
     throttle.success(throttle.key("ada", HERE))
