@@ -19,10 +19,9 @@ from typing import Final
 from cryptography import x509
 
 from auth.errors import BadCredentials
-from auth.principal import Principal, user
+from auth.principal import LONGEST_NAME, Principal, is_name, user
 
 LARGEST: Final = 4 << 20  # bytes of a file
-LONGEST_NAME: Final = 256  # characters
 NAMES: Final = 100  # of one certificate that are looked at
 KINDS: Final = ("sha256", "email", "dns", "uri")
 
@@ -55,7 +54,7 @@ def parse_certificates(data: bytes) -> Mapping[str, str]:
         name = words[1].strip() if len(words) == 2 else ""
         if kind.lower() not in KINDS or not value:
             raise CertificatesError(f"line {number}: begins with none of {', '.join(f'{kind}:' for kind in KINDS)}")
-        if not _is_name(name):
+        if not is_name(name):
             raise CertificatesError(f"line {number}: no user's name of 1 to {LONGEST_NAME} characters after it")
         key = _spelled(kind.lower(), value)
         if kind.lower() == "sha256" and (len(key) != 71 or set(key[7:]) - set("0123456789abcdef")):
@@ -85,7 +84,7 @@ def holder(der: bytes, users: Mapping[str, str] | None) -> Principal:
     if users is None:
         for wanted in ("email", "uri", "dns"):
             for kind, value in shown:
-                if kind == wanted and _is_name(value):
+                if kind == wanted and is_name(value):
                     return user(value)
         raise BadCredentials(f"certificate {fingerprint} names no e-mail address, URI or DNS name")
     found = {users[key] for key in (_spelled(kind, value) for kind, value in shown) if key in users}
@@ -119,7 +118,3 @@ def _spelled(kind: str, value: str) -> str:
         box, at, host = value.rpartition("@")
         value = f"{box}{at}{host.lower()}"
     return f"{kind}:{value}"
-
-
-def _is_name(name: str) -> bool:
-    return 0 < len(name) <= LONGEST_NAME and name.isprintable() and name == name.strip()

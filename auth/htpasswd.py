@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from auth.hashes import check_hash
+from auth.principal import LONGEST_NAME as LONGEST_NAME
 
 LARGEST: Final = 4 << 20  # bytes: some 30,000 users
-LONGEST_NAME: Final = 256  # characters
 
 
 class HtpasswdError(ValueError):

@@ -12,10 +12,9 @@ from typing import Any, Final, NamedTuple
 
 from auth.errors import BadCredentials
 from auth.jwt import Keys, Token, parse_token, verify
-from auth.principal import Principal, user
+from auth.principal import LONGEST_NAME, Principal, user
 
 SKEW_S: Final = 60  # how far clocks may differ
-LONGEST_NAME: Final = 256  # characters of a user's or group's name
 MOST_GROUPS: Final = 1000
 MOST_AUDIENCES: Final = 20
 ACCESS_TOKEN: Final = "at+jwt"  # noqa: S105  # a kind of token, RFC 9068 section 2.1

@@ -14,6 +14,7 @@ Administration that belongs to no dataset (policy, tokens of others) is `admin` 
 A policy is immutable; any thread. Answers are remembered, up to a bound.
 """
 
+import difflib
 import hashlib
 import re
 import tomllib
@@ -21,20 +22,22 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from auth.patterns import EVERYTHING, can_fit, check_pattern, fits, is_wild
-from auth.principal import ANONYMOUS, Action, Kind, Principal
+from auth.principal import ANONYMOUS, Action, Grant, Kind, Principal, is_name
 
 LARGEST: Final = 1 << 20  # bytes of a policy's text
 MOST_RULES: Final = 10_000
 AUTHENTICATED: Final = "authenticated"
-LONGEST_NAME: Final = 256  # characters of a principal's name
 _REMEMBERED: Final = 20_000  # answers
 _CHOSEN: Final = 500  # choices of rules, each for a principal and an action
 _LONGEST_DATASET: Final = 200  # characters of a name that answers are remembered for; longer ones are no dataset's
 _NAMED: Final = re.compile(r"(user|group|token):(.+)", re.DOTALL)
 _HEADER: Final = re.compile(r"""\s*\[\[\s*(rule|"rule"|'rule')\s*\]\]\s*(#.*)?""", re.DOTALL)
+_KEY: Final = re.compile(r"""\s*["']?([A-Za-z0-9_-]+)["']?\s*[=.]""", re.ASCII)
+_BYTE_ORDER_MARK: Final = "\ufeff"  # some editors begin a file with it
 _SHOWN: Final = 80  # of a bad text, characters repeated in the message
 _OTHERS: Final = f"{AUTHENTICATED} or {ANONYMOUS}"
-_KEYS: Final = frozenset(("allow", "deny", "to", "on"))
+_KEYS: Final = ("allow", "deny", "to", "on")
+_ACTIONS: Final = tuple(map(str, Action))
 
 
 class PolicyError(ValueError):
@@ -66,6 +69,15 @@ class Decision(NamedTuple):
     allowed: bool
     why: str
     rule: Rule | None = None
+
+
+class _Verdict(NamedTuple):
+    """An answer with what decided it, and no words yet: most are asked for the answer alone."""
+
+    allowed: bool
+    rule: Rule | None = None
+    grant: Grant | None = None  # of a token: what it was made for that fits
+    owner: "_Verdict | None" = None  # of a token's owner
 
 
 class _Rules:
@@ -111,7 +123,7 @@ class Policy:
         key = principal, action, dataset
         answer = self._answers.get(key)
         if answer is None:
-            answer = self._allows(principal, action, dataset)
+            answer = self._judge(principal, action, dataset).allowed
             if len(dataset) > _LONGEST_DATASET:
                 return answer
             if len(self._answers) >= _REMEMBERED:
@@ -123,15 +135,8 @@ class Policy:
         """Return the answer of `allows` with its reason."""
         if self.open_to_all:
             return Decision(allowed=True, why="no login is configured: everybody may do everything")
-        rule = self._rules(principal, action, allows=False).first(dataset)
-        if rule is not None:
-            return Decision(allowed=False, why=f"denied by {rule}", rule=rule)
-        if principal.kind is Kind.TOKEN:
-            return self._decide_token(principal, action, dataset)
-        rule = self._rules(principal, action, allows=True).first(dataset)
-        if rule is not None:
-            return Decision(allowed=True, why=f"allowed by {rule}", rule=rule)
-        return Decision(allowed=False, why="no rule allows it")
+        verdict = self._judge(principal, action, dataset)
+        return Decision(verdict.allowed, _why(principal, verdict), verdict.rule)
 
     def may_read_some(self, principal: Principal) -> bool:
         """Tell whether any rule lets a principal read anything, so that a listing is worth asking for."""
@@ -142,23 +147,18 @@ class Policy:
             return granted and (principal.owner is None or self.may_read_some(principal.owner))
         return bool(self._rules(principal, Action.READ, allows=True))
 
-    def _allows(self, principal: Principal, action: Action, dataset: str) -> bool:
-        """Tell what `decide` does, without words for it."""
-        if self._rules(principal, action, allows=False).first(dataset) is not None:
-            return False
+    def _judge(self, principal: Principal, action: Action, dataset: str) -> _Verdict:
+        rule = self._rules(principal, action, allows=False).first(dataset)
+        if rule is not None:
+            return _Verdict(False, rule)
         if principal.kind is not Kind.TOKEN:
-            return self._rules(principal, action, allows=True).first(dataset) is not None
-        made = any(action in grant.actions and fits(grant.pattern, dataset) for grant in principal.grants)
-        return made and (principal.owner is None or self._allows(principal.owner, action, dataset))
-
-    def _decide_token(self, token: Principal, action: Action, dataset: str) -> Decision:
-        granted = next((g for g in token.grants if action in g.actions and fits(g.pattern, dataset)), None)
-        if granted is None:
-            return Decision(allowed=False, why=f"{token} was not made for it")
-        if token.owner is None:
-            return Decision(allowed=True, why=f"{token} was made for {granted}, with the store's own credentials")
-        owner = self.decide(token.owner, action, dataset)
-        return owner._replace(why=f"{token} was made for {granted} by {token.owner}, for whom it is {owner.why}")
+            rule = self._rules(principal, action, allows=True).first(dataset)
+            return _Verdict(rule is not None, rule)
+        grant = next((g for g in principal.grants if action in g.actions and fits(g.pattern, dataset)), None)
+        if grant is None or principal.owner is None:
+            return _Verdict(grant is not None, None, grant)
+        owner = self._judge(principal.owner, action, dataset)
+        return _Verdict(owner.allowed, owner.rule, grant, owner)
 
     def _rules(self, principal: Principal, action: Action, *, allows: bool) -> _Rules:
         key = principal, action, allows
@@ -176,6 +176,18 @@ class Policy:
                 self._chosen.clear()
             self._chosen[key] = chosen
         return chosen
+
+
+def _why(principal: Principal, verdict: _Verdict) -> str:
+    """Say in words what decided."""
+    made = f"{principal} was made for {verdict.grant}"
+    if verdict.owner is not None and principal.owner is not None:
+        return f"{made} by {principal.owner}, for whom it is {_why(principal.owner, verdict.owner)}"
+    if verdict.grant is not None:
+        return f"{made}, with the store's own credentials"
+    if verdict.rule is not None:
+        return f"{'allowed' if verdict.allowed else 'denied'} by {verdict.rule}"
+    return f"{principal} was not made for it" if principal.kind is Kind.TOKEN else "no rule allows it"
 
 
 def warnings(policy: Policy) -> list[str]:
@@ -236,7 +248,7 @@ def parse_policy(text: str) -> Policy:
     """
     digest = digest_of(text)
     try:
-        document = tomllib.loads(text)
+        document = tomllib.loads(text.removeprefix(_BYTE_ORDER_MARK))
     except (ValueError, RecursionError) as error:  # nested without end
         raise PolicyError(_no_toml(text, str(error))) from error
     for key in document:
@@ -249,11 +261,20 @@ def parse_policy(text: str) -> Policy:
         raise PolicyError("line 1: rules are written [[rule]]")
     if len(tables) > MOST_RULES:
         raise PolicyError(f"line 1: more than {MOST_RULES} rules")
-    lines = [number for number, line in enumerate(text.split("\n"), 1) if _HEADER.fullmatch(line)]
-    if len(lines) != len(tables):  # written in another way, such as inline
-        lines = [1] * len(tables)
+    lines = _lines(text.removeprefix(_BYTE_ORDER_MARK), len(tables))
     rules = tuple(_rule(number, lines[number - 1], table) for number, table in enumerate(tables, 1))
     return Policy(rules, digest=digest)
+
+
+def _lines(text: str, count: int) -> list[dict[str, int]]:
+    """Return for each of so many rules in which line what of it begins: itself by "", its keys by their names."""
+    found: list[dict[str, int]] = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if _HEADER.fullmatch(line):
+            found.append({"": number})
+        elif found and (key := _KEY.match(line)):
+            found[-1].setdefault(key[1], number)
+    return found if len(found) == count else [{"": 1}] * count  # written in another way, such as inline
 
 
 def _no_toml(text: str, why: str) -> str:
@@ -263,40 +284,48 @@ def _no_toml(text: str, why: str) -> str:
     return f"line {line}: not TOML: {why[:200]}"
 
 
-def _rule(number: int, line: int, table: dict[str, Any]) -> Rule:
-    where = f"line {line}: rule {number}"
-    unknown = sorted(table.keys() - _KEYS)
+def _rule(number: int, lines: dict[str, int], table: dict[str, Any]) -> Rule:
+    def where(key: str = "") -> str:
+        return f"line {lines.get(key, lines[''])}: rule {number}"
+
+    unknown = sorted(table.keys() - set(_KEYS))
     if unknown:
-        raise PolicyError(f"{where}: there is no {unknown[0][:_SHOWN]!r}; a rule has allow or deny, to, and on")
+        key = unknown[0]
+        said = f"there is no {key[:_SHOWN]!r}; a rule has allow or deny, to, and on{_nearest(key, _KEYS)}"
+        raise PolicyError(f"{where(key)}: {said}")
     if ("allow" in table) == ("deny" in table):
-        raise PolicyError(f"{where}: it must have either allow or deny")
-    allows = "allow" in table
-    actions = _words(where, "allow" if allows else "deny", table)
-    known = {str(action) for action in Action}
+        raise PolicyError(f"{where()}: it must have either allow or deny")
+    effect = "allow" if "allow" in table else "deny"
+    actions = _words(where(effect), effect, table)
     for action in actions:
-        if action not in known:
-            raise PolicyError(f"{where}: {action[:_SHOWN]!r} is no action; there are {', '.join(Action)}")
-    to, on = _words(where, "to", table), _words(where, "on", table)
+        if action not in _ACTIONS:
+            said = f"{action[:_SHOWN]!r} is no action; there are {', '.join(_ACTIONS)}{_nearest(action, _ACTIONS)}"
+            raise PolicyError(f"{where(effect)}: {said}")
+    to, on = _words(where("to"), "to", table), _words(where("on"), "on", table)
     for name in to:
         if not _is_principal(name):
             raise PolicyError(
-                f"{where}: {name[:_SHOWN]!r} is no principal: write user:NAME, group:NAME, token:NAME, {_OTHERS}"
+                f"{where('to')}: {name[:_SHOWN]!r} is no principal: write user:NAME, group:NAME, token:NAME, {_OTHERS}"
             )
     for pattern in on:
         try:
             check_pattern(pattern)
         except ValueError as error:
-            raise PolicyError(f"{where}: {error}") from error
-    return Rule(number, line, allows, frozenset(map(Action, actions)), to, on)
+            raise PolicyError(f"{where('on')}: {error}") from error
+    return Rule(number, lines[""], effect == "allow", frozenset(map(Action, actions)), to, on)
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    """Say which known word is meant, if one is much like it."""
+    near = difflib.get_close_matches(word[:_SHOWN].lower(), known, n=1)
+    return f"; the nearest is {near[0]!r}" if near else ""
 
 
 def _is_principal(text: str) -> bool:
     if text in (AUTHENTICATED, str(ANONYMOUS)):
         return True
     found = _NAMED.fullmatch(text)
-    if found is None or len(found[2]) > LONGEST_NAME:
-        return False
-    return found[2].isprintable() and found[2] == found[2].strip()  # a rule for a misspelt name would do nothing
+    return found is not None and is_name(found[2])  # a rule for a misspelt name would do nothing
 
 
 def _words(where: str, key: str, table: dict[str, Any]) -> tuple[str, ...]:

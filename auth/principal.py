@@ -7,6 +7,8 @@ import enum
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+LONGEST_NAME: Final = 256  # characters of a user's or a group's name, wherever it is from
+
 
 class Action(enum.StrEnum):
     """What may be allowed or denied."""
@@ -53,6 +55,11 @@ class Principal:
 
 
 ANONYMOUS: Final = Principal(Kind.ANONYMOUS)
+
+
+def is_name(text: str) -> bool:
+    """Tell whether files may name a user or a group so: what shows as it is, with no space around it."""
+    return 0 < len(text) <= LONGEST_NAME and text.isprintable() and text == text.strip()
 
 
 def user(name: str, groups: frozenset[str] = frozenset()) -> Principal:

@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 
 from auth.errors import BadCredentials
 from auth.patterns import check_pattern
-from auth.principal import Action, Grant, Kind, Principal, user
+from auth.principal import LONGEST_NAME, Action, Grant, Kind, Principal, user
 
 PREFIX: Final = "aefs_"
 ID_LENGTH: Final = 10
@@ -39,7 +39,6 @@ _NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._@+-]{{0,{NAME_LIMIT - 1}}}",
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _DURATION: Final = re.compile(r"([0-9]{1,6})([hdw])", re.ASCII)
 _UNITS_S: Final = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
-_OWNER_LIMIT: Final = 256  # characters of a user's or group's name
 _MOST_GROUPS: Final = 1000
 _LATEST: Final = 2**63 - 1  # ns
 
@@ -252,8 +251,8 @@ def _owner(value: object) -> Principal | None:
     name, groups = (value.get("user"), value.get("groups")) if isinstance(value, dict) else (None, None)
     if not isinstance(name, str) or not isinstance(groups, list) or len(groups) > _MOST_GROUPS:
         raise TokenUnusable("owner is no user with groups")
-    if not all(isinstance(word, str) and 0 < len(word) <= _OWNER_LIMIT for word in (name, *groups)):
-        raise TokenUnusable(f"names of the owner and its groups have 1 to {_OWNER_LIMIT} characters")
+    if not all(isinstance(word, str) and 0 < len(word) <= LONGEST_NAME for word in (name, *groups)):
+        raise TokenUnusable(f"names of the owner and its groups have 1 to {LONGEST_NAME} characters")
     return user(name, frozenset(groups))
 
 

@@ -18,6 +18,8 @@ import tomllib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from auth.principal import is_name
+
 if TYPE_CHECKING:  # needed once there are rules: every command waits for this module
     from ipaddress import IPv4Network, IPv6Network
 
@@ -26,7 +28,6 @@ ANONYMOUS: Final = "anonymous"
 MOST_RULES: Final = 1000
 MOST_NETWORKS: Final = 1000  # of one rule
 MOST_GROUPS: Final = 100
-LONGEST_NAME: Final = 256  # characters
 REMEMBERED: Final = 4096  # addresses
 _MAPPED: Final = 96  # bits before the address in an IPv4 address that is written as one of IPv6
 _KEYS: Final = ("from", "principal", "groups", "read_only", "squash", "uid", "gid")
@@ -131,7 +132,7 @@ def _rule(number: int, table: dict[str, Any]) -> ExportRule:
     if not isinstance(principal, str) or not _is_principal(principal):
         raise unusable(f"principal: {str(principal)[:80]!r} is neither user:NAME nor {ANONYMOUS}", "principal")
     groups = table.get("groups", [])
-    if not isinstance(groups, list) or not all(isinstance(one, str) and _is_name(one) for one in groups):
+    if not isinstance(groups, list) or not all(isinstance(one, str) and is_name(one) for one in groups):
         raise unusable('groups must be a list of names, such as ["staff"]', "groups")
     if len(groups) > MOST_GROUPS or (groups and principal == ANONYMOUS):
         raise unusable(f"groups: at most {MOST_GROUPS}, and of a user: {ANONYMOUS} is in none", "groups")
@@ -171,8 +172,4 @@ def _is_principal(text: str) -> bool:
     kind, colon, name = text.partition(":")
     if not colon:
         return kind == ANONYMOUS
-    return kind == "user" and _is_name(name)
-
-
-def _is_name(text: str) -> bool:
-    return 0 < len(text) <= LONGEST_NAME and text.isprintable()
+    return kind == "user" and is_name(name)

@@ -191,22 +191,26 @@ GOOD = rule("allow", "read", "anonymous", "*")
         ("x", "line 1: not TOML"),
         (GOOD + '[[rule]]\nallow = ["read"\n', "line 6: not TOML"),
         (GOOD + "\nx = 1 1\n", "line 6: not TOML"),
-        ("\ufeff" + GOOD, "not TOML"),
+        (GOOD + "\ufeff", "not TOML"),
         ("[[rules]]\n", "line 1: there is no 'rules'"),
-        (GOOD + "\nmode = 'open'\n[[rule]]\n", "line 1: rule 1: there is no 'mode'"),
+        (GOOD + "\nmode = 'open'\n[[rule]]\n", "line 6: rule 1: there is no 'mode'"),
         ("[rule]\nallow = ['read']\n", "line 1: rules are written"),
         ("rule = 1", "line 1: rules are written"),
         ("rule = [1]", "line 1: rules are written"),
         (GOOD + "[[rule]]\n", "line 5: rule 2: it must have either allow or deny"),
         (GOOD + "deny = ['read']\n", "line 1: rule 1: it must have either"),
-        (GOOD + "unless = ['read']\n", "line 1: rule 1: there is no 'unless'"),
-        (GOOD.replace('"read"', '"reed"'), "line 1: rule 1: 'reed' is no action; there are read, push, tag"),
+        (GOOD + "unless = ['read']\n", "line 5: rule 1: there is no 'unless'; a rule has allow or deny, to, and on$"),
+        (GOOD + GOOD.replace("allow", "alow"), "line 6: rule 2: there is no 'alow'; .*; the nearest is 'allow'$"),
+        (GOOD.replace('"read"', '"reed"'), "line 2: rule 1: 'reed' is no action; .*; the nearest is 'read'$"),
+        (GOOD.replace('"read"', '"Tag"'), "line 2: rule 1: 'Tag' is no action; .*; the nearest is 'tag'$"),
+        (GOOD.replace('"read"', '"write"'), "is no action; there are read, push, tag, delete, admin$"),
         (GOOD.replace('["read"]', '"read"'), "allow must be a list of words"),
         (GOOD.replace('["read"]', "[]"), "allow must be a list of words"),
         (GOOD.replace('["read"]', "[1]"), "allow must be a list of words"),
         (GOOD.replace('to = ["anonymous"]\n', ""), "to must be a list of words"),
         (GOOD.replace('on = ["*"]\n', ""), "on must be a list of words"),
-        (GOOD.replace('"*"', '"Maps"'), "'Maps' is not a pattern"),
+        (GOOD.replace('"*"', '"Maps"'), "line 4: rule 1: 'Maps' is not a pattern"),
+        ("rule = [{allow = ['reed'], to = ['anonymous'], on = ['*']}]", "line 1: rule 1: 'reed' is no action"),
         *(
             (GOOD.replace('"anonymous"', f'"{name}"'), "is no principal: write user:NAME")
             for name in (
@@ -227,6 +231,12 @@ def test_what_no_rule_can_say_is_refused_with_its_line(text: str, why: str) -> N
         parse_policy(text)
     assert str(caught.value).startswith("line ")
     assert len(str(caught.value)) < 500
+
+
+def test_a_byte_order_mark_says_nothing_and_line_ends_may_be_those_of_windows() -> None:
+    text = "\ufeff" + GOOD.replace("\n", "\r\n") + GOOD
+    assert [one.line for one in parse_policy(text).rules] == [1, 5]
+    assert policy_text(text.encode()) == text  # as it was set
 
 
 def test_bytes_are_read_as_utf8_and_bounded() -> None:
