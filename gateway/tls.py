@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL, crypto
 
 from gateway.config import ConfigError
+from gateway.guarded_files import why_not
 
 CIPHERS: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; 1.3 has none but good ones
 LOOK_S: Final = 1.0  # between two looks at the files
@@ -92,7 +93,7 @@ def _use_own(context: SSL.Context, files: TlsFiles) -> None:
     except ValueError as error:
         raise TlsRefused(f"{files.cert} holds no certificate (PEM): {error}") from error
     try:
-        key = serialization.load_pem_private_key(_read(files.key), None)
+        key = serialization.load_pem_private_key(_read(files.key, guarded=True), None)
     except (ValueError, TypeError) as error:  # TypeError: it is encrypted
         raise TlsRefused(f"{files.key} holds no private key (PEM, not encrypted): {error}") from error
     except Exception as error:  # cryptography.exceptions.UnsupportedAlgorithm and what else a parser may say
@@ -137,16 +138,20 @@ def _use_clients(context: SSL.Context, path: str) -> None:
 def _blocks(path: str) -> list[tuple[bytes, bytes]]:
     """Return what a PEM file holds: the kind and the text of each block."""
     found = []
-    for part in _read(path).split(MARK)[1:]:
+    for part in _read(path, guarded=True).split(MARK)[1:]:
         kind, _, _ = part.partition(b"-----")
         end = b"-----END %s-----" % kind
         found.append((kind, MARK + part.partition(end)[0] + end + b"\n"))
     return found
 
 
-def _read(path: str) -> bytes:
+def _read(path: str, *, guarded: bool = False) -> bytes:
+    """Return what a file holds; `guarded`: it is refused where others may change it."""
     try:
         with open(path, "rb") as file:
+            why = why_not(os.fstat(file.fileno()), path) if guarded else ""
+            if why:
+                raise TlsRefused(why)
             data = file.read(LARGEST + 1)
     except OSError as error:
         raise TlsRefused(f"{path} can't be read: {error.strerror}") from error

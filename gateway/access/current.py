@@ -7,7 +7,6 @@ up nobody else. Any thread.
 
 import contextlib
 import os
-import stat
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 import structlog
 
 from gateway.config import ConfigError
+from gateway.guarded_files import why_not
 from store.errors import StoreError
 
 FILE_S: Final = 2.0  # between two looks at a file
@@ -162,17 +162,9 @@ class WatchedFile:
         return data
 
     def _check(self, status: os.stat_result) -> None:
-        if not stat.S_ISREG(status.st_mode):
-            raise ConfigError(f"{self._what} {self.path} is no file")
-        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise ConfigError(
-                f"{self._what} {self.path} can be changed by others than its owner: run `chmod go-w {self.path}`"
-            )
-        if status.st_uid not in (0, os.geteuid()):
-            raise ConfigError(
-                f"{self._what} {self.path} belongs to user number {status.st_uid}, who can change it: it has to be "
-                "root's, or that of whoever runs this"
-            )
+        why = why_not(status, self.path)
+        if why:
+            raise ConfigError(f"{self._what} {why}")
 
 
 def _look(status: os.stat_result) -> _Look:
