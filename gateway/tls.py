@@ -11,6 +11,7 @@ Threads: `Contexts.current` may be asked by any; `watch` runs in one of its own.
 """
 
 import contextlib
+import datetime
 import os
 import stat
 import threading
@@ -20,7 +21,9 @@ from typing import Final, NamedTuple
 
 import structlog
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from OpenSSL import SSL, crypto
 
 from gateway.config import ConfigError
@@ -29,6 +32,9 @@ from gateway.guarded_files import why_not
 CIPHERS: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; 1.3 has none but good ones
 LOOK_S: Final = 1.0  # between two looks at the files
 RENEW_S: Final = 12 * 3600.0  # life of the key of tickets
+SOON: Final = datetime.timedelta(
+    days=14
+)  # a certificate that ends within it is warned of, or within a fifth of its life
 LARGEST: Final = 4 << 20  # bytes of a file; revocation lists can be long
 MARK: Final = b"-----BEGIN "
 _PARTIAL_WRITE: Final = 1  # SSL_MODE_ENABLE_PARTIAL_WRITE (openssl/ssl.h), which pyOpenSSL sets and does not name
@@ -89,23 +95,57 @@ def make_context(files: TlsFiles, protocols: Sequence[bytes] = (b"http/1.1",)) -
 
 def _use_own(context: SSL.Context, files: TlsFiles) -> None:
     try:
-        chain = x509.load_pem_x509_certificates(_read(files.cert))
+        chain = x509.load_pem_x509_certificates(read_file(files.cert))
     except ValueError as error:
-        raise TlsRefused(f"{files.cert} holds no certificate (PEM): {error}") from error
+        raise TlsRefused(f"{files.cert} holds no certificate that can be read (PEM)") from error
     try:
-        key = serialization.load_pem_private_key(_read(files.key, guarded=True), None)
-    except (ValueError, TypeError) as error:  # TypeError: it is encrypted
-        raise TlsRefused(f"{files.key} holds no private key (PEM, not encrypted): {error}") from error
-    except Exception as error:  # cryptography.exceptions.UnsupportedAlgorithm and what else a parser may say
+        key = serialization.load_pem_private_key(read_file(files.key, guarded=True), None)
+    except TypeError as error:
+        raise TlsRefused(
+            f"{files.key} holds a private key that is encrypted: `openssl pkey` makes one of it that is not"
+        ) from error
+    except ValueError as error:
+        raise TlsRefused(f"{files.key} holds no private key that can be read (PEM, not encrypted)") from error
+    except UnsupportedAlgorithm as error:
         raise TlsRefused(f"{files.key} holds no private key that can be used: {error}") from error
+    _check_pair(chain, key, files)
     try:
         context.use_certificate(chain[0])
         for issuer in chain[1:]:
             context.add_extra_chain_cert(issuer)
         context.use_privatekey(key)  # type: ignore[arg-type]  # OpenSSL refuses keys that are not for signatures
         context.check_privatekey()
-    except (SSL.Error, crypto.Error, TypeError) as error:
-        raise TlsRefused(f"the key in {files.key} is not that of the certificate in {files.cert}") from error
+    except (SSL.Error, crypto.Error, TypeError) as error:  # a key that is too short, or of a kind that signs nothing
+        raise TlsRefused(f"OpenSSL does not take {files.cert} with {files.key}: {_reason(error)}") from error
+
+
+def _check_pair(chain: list[x509.Certificate], key: PrivateKeyTypes, files: TlsFiles) -> None:
+    """Check that the key is that of the first certificate.
+
+    Raises:
+        TlsRefused: it is not.
+    """
+    own, *certified = (_encoded(one) for one in (key, *chain))
+    if own == certified[0]:
+        return
+    if own in certified:
+        raise TlsRefused(f"in {files.cert} the certificate of the key in {files.key} has to come first")
+    raise TlsRefused(f"the key in {files.key} is not that of the certificate in {files.cert}")
+
+
+def _encoded(holder: PrivateKeyTypes | x509.Certificate) -> bytes:
+    """Return the public key that a private one or a certificate has; empty: of a kind that is not known here."""
+    try:
+        key = holder.public_key()
+    except (UnsupportedAlgorithm, ValueError):
+        return b""
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def _reason(error: Exception) -> str:
+    """Return why, in OpenSSL's words: it tells a list of (library, function, reason)."""
+    told = error.args[0] if error.args else ""
+    return ", ".join(reason for _, _, reason in told) if isinstance(told, list) else str(error)
 
 
 def _use_clients(context: SSL.Context, path: str) -> None:
@@ -114,7 +154,7 @@ def _use_clients(context: SSL.Context, path: str) -> None:
         raise TlsRefused("OpenSSL gives no place for the certificates of those who vouch for clients")
     found = 0
     revoking = False
-    for kind, block in _blocks(path):
+    for kind, block in blocks_of(path):
         try:
             if kind == b"CERTIFICATE":
                 issuer = x509.load_pem_x509_certificate(block)
@@ -135,18 +175,22 @@ def _use_clients(context: SSL.Context, path: str) -> None:
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
 
 
-def _blocks(path: str) -> list[tuple[bytes, bytes]]:
+def blocks_of(path: str) -> list[tuple[bytes, bytes]]:
     """Return what a PEM file holds: the kind and the text of each block."""
     found = []
-    for part in _read(path, guarded=True).split(MARK)[1:]:
+    for part in read_file(path, guarded=True).split(MARK)[1:]:
         kind, _, _ = part.partition(b"-----")
         end = b"-----END %s-----" % kind
         found.append((kind, MARK + part.partition(end)[0] + end + b"\n"))
     return found
 
 
-def _read(path: str, *, guarded: bool = False) -> bytes:
-    """Return what a file holds; `guarded`: it is refused where others may change it."""
+def read_file(path: str, *, guarded: bool = False) -> bytes:
+    """Return what a file holds.
+
+    Raises:
+        TlsRefused: it can't be read, or is too large; or, with `guarded`, others may change it.
+    """
     try:
         with open(path, "rb") as file:
             why = why_not(os.fstat(file.fileno()), path) if guarded else ""
@@ -158,6 +202,19 @@ def _read(path: str, *, guarded: bool = False) -> bytes:
     if len(data) > LARGEST:
         raise TlsRefused(f"{path} is larger than {LARGEST} bytes")
     return data
+
+
+def ageing(certificate: x509.Certificate, now: datetime.datetime | None = None) -> str:
+    """Say of a certificate that it is good no longer, not yet, or for a short while; empty: nothing is to be said."""
+    now = now or datetime.datetime.now(datetime.UTC)
+    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if now > ends:
+        return f"certificate has expired at {ends:%Y-%m-%dT%H:%M:%SZ}: clients refuse it"
+    if now < begins:
+        return f"certificate is good from {begins:%Y-%m-%dT%H:%M:%SZ} on alone: clients refuse it until then"
+    if ends - now < min(SOON, (ends - begins) / 5):
+        return f"certificate expires at {ends:%Y-%m-%dT%H:%M:%SZ}"
+    return ""
 
 
 def contexts_of(section: str, files: TlsFiles, protocols: Sequence[bytes]) -> "Contexts":
@@ -192,6 +249,11 @@ class Contexts:
         self._thread: threading.Thread | None = None
         self._warn()
 
+    @property
+    def files(self) -> TlsFiles:
+        """Say from where."""
+        return self._files
+
     def watch(self) -> None:
         """Look at the files from now on."""
         self._thread = threading.Thread(target=self._watch, name="tls-files", daemon=True)
@@ -217,8 +279,8 @@ class Contexts:
                 _log.error("certificate not taken, the old one stays", why=str(error))
             return
         self._made_s = time.monotonic()
+        self._warn()
         if changed:
-            self._warn()
             _log.info("certificate read again", file=self._files.cert)
 
     def _watch(self) -> None:
@@ -240,6 +302,11 @@ class Contexts:
         return tuple(found)
 
     def _warn(self) -> None:
+        """Say of new files, and twice a day of those that stay, what clients will not like."""
+        with contextlib.suppress(TlsRefused, ValueError):  # gone since they were read
+            said = ageing(x509.load_pem_x509_certificates(read_file(self._files.cert))[0])
+            if said:
+                _log.warning(said, file=self._files.cert)
         with contextlib.suppress(OSError):
             if os.stat(self._files.key).st_mode & (stat.S_IROTH | stat.S_IWOTH):
                 _log.warning("private key can be read by every user of this machine", file=self._files.key)
