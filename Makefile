@@ -6,7 +6,7 @@ BIN := .venv/bin
 SOURCES := gateway dav nfs store auth tests bench
 APT := qemu-system-x86 busybox-static nfs-common kmod cpio rpcbind sqlite3 lmdb-utils gcc libc6-dev libnfs-utils cadaver curl litmus gvfs gvfs-backends libglib2.0-bin chromium libarchive-tools unzip openssl dbus gnome-keyring $(if $(shell command -v npm),,npm)
 
-.PHONY: help setup lock run format docs check test interop fuzz bench apt
+.PHONY: help setup lock run format docs proto check test interop fuzz bench apt
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ format: setup  ## Format the code and repair what the linter can.
 
 docs: setup  ## Write the reference pages from the program: commands, settings, exit codes.
 	$(BIN)/python -m gateway.reference docs/reference
+
+proto: setup  ## Write what gRPC's services are to Python from their .proto files.
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. gateway/rpc/aetherfs/v1/*.proto
 
 check: setup  ## Format, lint, types, layers, the reference pages and the fast tests.
 	$(BIN)/ruff format --check $(SOURCES)

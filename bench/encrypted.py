@@ -173,7 +173,7 @@ class Bench:
 def served(tool: Ours, env: dict[str, str]) -> Iterator[tuple[str, int, int]]:
     """Run a gateway; yield its HTTP address, its NFS port and its process."""
     with subprocess.Popen(
-        [tool.program, "serve", "--http", "127.0.0.1:0", "--nfs", "127.0.0.1:0"],
+        [tool.program, "serve", "--http", "127.0.0.1:0", "--nfs", "127.0.0.1:0", "--grpc", "off"],
         env=tool.env | env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     ) as process:  # fmt: skip
         try:

@@ -35,7 +35,7 @@ from tests.support import large, s3
 
 DATASETS, TAGS, MOVES = 100_000, 10_000, 100_000
 PROGRAM = str(Path(sys.executable).parent / "aetherfs")
-SERVE = ("serve", "--http", "127.0.0.1:0", "--nfs", "127.0.0.1:0")
+SERVE = ("serve", "--http", "127.0.0.1:0", "--nfs", "127.0.0.1:0", "--grpc", "off")
 PATHS = {"nested": "/".join(f"part-{digit}" for digit in (3, 1, 4, 1, 5, 9)), "flat": "part-0/image-00314153.jpeg"}
 Ask = tuple[str, str, str, dict[str, str]]  # what to call it, path, method, headers
 DATASETS_ASKED: Final[tuple[Ask, ...]] = (

@@ -4,8 +4,10 @@ Front ends are imported only in the worker that runs them: a busy Python thread 
 """
 
 import contextlib
+import dataclasses
 import logging
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -38,11 +40,13 @@ class Interface(NamedTuple):
     scheme: str
     entry: str
     insecure_entry: str = ""  # who serves it with `--insecure`, where that makes a difference
+    binds: bool = False  # its one worker binds the address itself
 
 
 INTERFACES: Final = (
     Interface("http", "http://", "gateway.app:http_server"),
     Interface("nfs", "", "gateway.app:nfs_server", "gateway.app:insecure_nfs_server"),
+    Interface("grpc", "", "gateway.app:grpc_server", binds=True),
 )
 
 
@@ -217,6 +221,18 @@ def nfs_tls(settings: Settings) -> "Tls | None":
     return Tls(contexts, required=nfs.tls == "require")
 
 
+def grpc_server(settings: Settings) -> Server:
+    """Build the gRPC worker's server, which binds the address that the settings say.
+
+    Raises:
+        ServeError: something else listens there.
+    """
+    from gateway.access.rpc_build import build_rpc
+    from gateway.board import board
+
+    return build_rpc(settings, build_tree(settings), board())
+
+
 def serve(
     settings: Settings,
     announce: Callable[[str], None],
@@ -251,19 +267,19 @@ def serve(
             check_exposure(settings, interface.name, address)
     warn_of_exposure(settings)
     with contextlib.ExitStack() as opened:
-        groups = [
-            Group(
-                interface.name,
-                (insecure and interface.insecure_entry) or interface.entry,
-                (opened.enter_context(listen(interface.name, address)),),
-                workers,
-            )
-            for interface, address in addresses
-        ]
-        places = [
-            f"{i.name}={_scheme(settings, i)}{bound(group.listeners[0])}"
-            for (i, _), group in zip(addresses, groups, strict=True)
-        ]
+        groups, places = [], []
+        for interface, address in addresses:
+            entry = (insecure and interface.insecure_entry) or interface.entry
+            listener = opened.enter_context(listen(interface.name, address, accepting=not interface.binds))
+            at = bound(listener)
+            if not interface.binds:
+                groups.append(Group(interface.name, entry, (listener,), workers))
+            else:
+                settings = _bound_to(settings, interface, at)
+                groups.append(Group(interface.name, entry, (), 1))
+                if sys.platform != "linux":
+                    listener.close()  # elsewhere nobody could bind beside it
+            places.append(f"{interface.name}={_scheme(settings, interface)}{at}")
         if settings.nfs.portmap:
             from gateway.portmap import open_portmap
 
@@ -274,6 +290,12 @@ def serve(
             groups.append(group)
             places.append(place)
         Supervisor(groups, settings, log_level=log_level).run(lambda: announce(" ".join(["ready", *places])))
+
+
+def _bound_to(settings: Settings, interface: Interface, place: Address) -> Settings:
+    """Return settings in which an interface's address is the one that was found: a worker's successor gets it too."""
+    section = dataclasses.replace(getattr(settings, interface.name), listen=str(place))
+    return dataclasses.replace(settings, **{interface.name: section})
 
 
 def _scheme(settings: Settings, interface: Interface) -> str:

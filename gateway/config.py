@@ -29,8 +29,8 @@ KEYRING: Final = "keyring"
 SHORT_NAMES: Final = {"AETHERFS_STORE": "store.url", "AETHERFS_KEY_FILE": "store.key_file"}
 PATHS: Final = (  # given in a file, they start at that file's folder
     "store.key_file", "cache.dir", "http.access_log", "http.tls_cert", "http.tls_key", "http.client_ca", "nfs.tls_cert",
-    "nfs.tls_key", "nfs.client_ca", "auth.policy", "auth.audit_log", "auth.certificates", "auth.basic.htpasswd",
-    "auth.oidc.client_secret_file",
+    "nfs.tls_key", "nfs.client_ca", "grpc.tls_cert", "grpc.tls_key", "grpc.client_ca", "auth.policy", "auth.audit_log",
+    "auth.certificates", "auth.basic.htpasswd", "auth.oidc.client_secret_file",
 )  # fmt: skip
 _WORDS: Final = {"http.access_log": "-", "auth.audit_log": "-", "auth.policy": "store"}  # that are no paths there
 _SIZE: Final = re.compile(r"(\d{1,18})(?:\.(\d{1,3}))?\s*([KMGT]i?)?B?", re.IGNORECASE | re.ASCII)
@@ -362,6 +362,26 @@ class NfsSettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class GrpcSettings:
+    """The services of `aetherfs.v1`, in one process."""
+
+    listen: str = _setting(
+        read_listen, "127.0.0.1:8081", "HOST:PORT", "Where gRPC answers; port 0 picks one, off: not."
+    )
+    tls_cert: str = _setting(
+        read_text, "", "path", "As http.tls_cert, for gRPC. Empty, and grpc.tls_key too: those of HTTP."
+    )
+    tls_key: str = _setting(read_text, "", "path", "As http.tls_key, for gRPC.")
+    client_ca: str = _setting(
+        read_text,
+        "",
+        "path",
+        "File with the certificates (PEM) of those who may vouch for clients. By gRPC each client then needs a "
+        "certificate of its own. Empty: none is asked for.",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class AuthSettings:
     """Who may see what. With a policy, a section below or a client_ca, only what the policy allows is allowed."""
 
@@ -437,6 +457,7 @@ class Settings:
     cache: CacheSettings = CacheSettings()
     http: HttpSettings = HttpSettings()
     nfs: NfsSettings = NfsSettings()
+    grpc: GrpcSettings = GrpcSettings()
     auth: AuthSettings = AuthSettings()
     auth_basic: BasicSettings = BasicSettings()  # section auth.basic
     auth_oidc: OidcSettings = OidcSettings()
@@ -444,8 +465,15 @@ class Settings:
     @property
     def login(self) -> bool:
         """Tell whether anybody has to say who they are, so that a policy decides."""
-        authorities = self.http.client_ca or self.nfs.client_ca
+        authorities = self.http.client_ca or self.nfs.client_ca or self.grpc.client_ca
         return bool(self.auth.policy or self.auth_basic.htpasswd or self.auth_oidc.issuer or authorities)
+
+    @property
+    def grpc_certificate(self) -> tuple[str, str]:
+        """Say which files gRPC has its certificate and key from: its own, else those of HTTP; empty: no TLS."""
+        if self.grpc.tls_cert or self.grpc.tls_key:
+            return self.grpc.tls_cert, self.grpc.tls_key
+        return self.http.tls_cert, self.http.tls_key
 
     @property
     def store_address(self) -> str:

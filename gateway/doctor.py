@@ -57,8 +57,9 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _folder("state", state_dir(), "pulls need it to know their own files: set XDG_STATE_HOME to one that can")
     for program, purpose, package in HELPERS:
         yield _helper(program, purpose, package)
-    for interface, text in (("http", settings.http.listen), ("nfs", settings.nfs.listen)):
-        yield _port(interface, text)
+    listening = ("http", settings.http), ("nfs", settings.nfs), ("grpc", settings.grpc)
+    for interface, section in listening:
+        yield _port(interface, section.listen)
 
 
 def _python() -> Finding:

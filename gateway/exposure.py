@@ -33,6 +33,14 @@ def check_exposure(settings: Settings, interface: str, address: Address) -> None
                 "network in the clear; set nfs.tls, or give --insecure where the network itself is safe"
             )
         return
+    if interface == "grpc":
+        if not settings.grpc_certificate[0]:
+            raise ConfigError(
+                f"{reached} without TLS passwords and tokens would cross the network in the clear; set grpc.tls_cert "
+                "and grpc.tls_key (aetherfs cert self-signed makes a pair), or put a proxy that speaks TLS before it "
+                "and give --insecure"
+            )
+        return
     if not settings.http.tls_cert:
         raise ConfigError(
             f"{reached} without TLS passwords and tokens would cross the network in the clear; set http.tls_cert and "

@@ -49,7 +49,9 @@ class Server(Protocol):
         ...
 
 
-def listen(interface: str, address: Address, *, patience_s: float = BIND_PATIENCE_S) -> socket.socket:
+def listen(
+    interface: str, address: Address, *, patience_s: float = BIND_PATIENCE_S, accepting: bool = True
+) -> socket.socket:
     """Bind and listen, once and exclusively.
 
     `SO_REUSEADDR` only lets a new gateway follow an old one's closed connections; `SO_REUSEPORT` is never set, because
@@ -59,6 +61,8 @@ def listen(interface: str, address: Address, *, patience_s: float = BIND_PATIENC
         interface: its name, for messages.
         address: a name is resolved, and the first answer used.
         patience_s: for how long to try again while the address is in use.
+        accepting: if not, the socket only holds its port: nobody is given that by chance, and on Linux whoever binds
+            it with `SO_REUSEADDR` may listen there, once.
 
     Raises:
         ServeError: in use, not ours, or not allowed; names the address.
@@ -70,19 +74,25 @@ def listen(interface: str, address: Address, *, patience_s: float = BIND_PATIENC
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(sockaddr)
-            sock.listen(BACKLOG)
+            if accepting:
+                sock.listen(BACKLOG)
         except OSError as error:
             sock.close()
             if error.errno != errno.EADDRINUSE:
                 raise ServeError(f"{interface}: cannot listen on {address}: {error.strerror}") from error
             if time.monotonic() >= give_up:
-                raise ServeError(
-                    f"{interface}: address {address} is already in use; stop what listens there, "
-                    f"or choose another with --{interface} HOST:PORT (port 0 picks a free one)"
-                ) from error
+                raise in_use(interface, address) from error
             time.sleep(BIND_PAUSE_S)
         else:
             return sock
+
+
+def in_use(interface: str, address: Address) -> ServeError:
+    """Return what to say of an address that something else listens on."""
+    return ServeError(
+        f"{interface}: address {address} is already in use; stop what listens there, "
+        f"or choose another with --{interface} HOST:PORT (port 0 picks a free one)"
+    )
 
 
 def bound(sock: socket.socket) -> Address:

@@ -99,6 +99,7 @@ def aetherfs(*arguments: str) -> str:
 def serve() -> int:
     """Serve on loopback; say how to mount as soon as it is ready."""
     program = [sys.executable, "-P", "-m", "gateway.cli", "serve", "--http", free("8080"), "--nfs", free("2049")]
+    program += ["--grpc", free("8081")]
     with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as server:
         signal.signal(signal.SIGTERM, lambda *_: server.terminate())  # a gateway that stayed would hold the ports
         try:

@@ -4,24 +4,20 @@ What workers have to tell each other goes by `gateway.board`: wrong passwords, w
 them. Called once, before anything is served.
 """
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from auth.passwords import Passwords
-from auth.policy import Policy
-from gateway.access.audit import OK, POLICY, Audit, open_audit
+from gateway.access.audit import Audit, open_audit
 from gateway.access.certificates import Certificates
 from gateway.access.ended import Ended
 from gateway.access.gate import Gate
 from gateway.access.guard import Guard
 from gateway.access.identify import Identifier, Ways
 from gateway.access.oidc import open_login
-from gateway.access.policies import STORE, PolicySource
-from gateway.access.sharing import shared_throttle, shared_tokens
+from gateway.access.policies import PolicySource
+from gateway.access.sharing import shared_tokens
 from gateway.access.tokens import Tokens
 from gateway.access.trees import Trees
-from gateway.access.users import UserFile
+from gateway.access.ways import open_passwords, open_policies
 from gateway.board import Board
 from gateway.config import Settings
 from gateway.web.api.app import ApiApp
@@ -52,15 +48,13 @@ def build_access(settings: Settings, built: "Built", board: Board) -> Access:
     """
     opened = built.opened
     audit = open_audit(settings)
-    policies = PolicySource(settings, opened.objects, seen=opened.seen)
-    policies.on_change(lambda policy: _note_policy(audit, settings, policy))
-    policies.start()
+    policies = open_policies(settings, opened, audit)
     tokens = shared_tokens(opened.objects, board)
     repository = Repository(opened.objects, opened.root, seen=opened.seen)
     api = ApiApp(repository, policies=policies, tokens=tokens, settings=settings, audit=audit, seen=opened.seen)
     if not settings.login:
         return Access(Parts(api=api), policies, tokens, audit)
-    passwords = _passwords(settings, board)
+    passwords = open_passwords(settings, board)
     login = open_login(settings)
     secret = login.client.secret.encode() if login is not None else b""
     ended = Ended(opened.objects, told=lambda: board.tell("ended", "session"))
@@ -81,19 +75,3 @@ def build_access(settings: Settings, built: "Built", board: Board) -> Access:
         public_url=settings.http.public_url, secret=secret,
     )  # fmt: skip
     return Access(Parts(Guard(gate, Trees(built.tree, policies)), api, pages), policies, tokens, audit)
-
-
-def _note_policy(audit: Audit, settings: Settings, policy: Policy) -> None:
-    """Tell that this worker goes by another policy now, whoever put it there."""
-    audit.note(
-        POLICY, OK, principal="gateway", address="", surface="file" if settings.auth.policy != STORE else "store",
-        digest=policy.digest, rules=len(policy.rules), worker=os.getpid(),
-    )  # fmt: skip
-
-
-def _passwords(settings: Settings, board: Board) -> Passwords | None:
-    if not settings.auth_basic.htpasswd:
-        return None
-    users = UserFile(Path(settings.auth_basic.htpasswd))
-    users.start()
-    return Passwords(lambda: users.users, shared_throttle(board))

@@ -17,9 +17,10 @@ from dav.reply import WHO, Environ, Headers, Reply, header, target_of, text_repl
 from dav.resolve import split_scope
 from gateway.access import audit as events
 from gateway.access.audit import Audit
+from gateway.access.entrance import Entrance, refusal
 from gateway.access.environ import CSRF, PRINCIPAL, SESSION
-from gateway.access.identify import Identifier, Identity, claimed
-from gateway.access.seldom import Seldom
+from gateway.access.identify import Identifier, Identity
+from gateway.operations.errors import LOG_IN
 from store.errors import NotWarm
 
 CHALLENGES: Final = (
@@ -58,9 +59,8 @@ class Gate:
             audit: told of logins and refusals.
             page: send browsers to the login page, where others are challenged.
         """
-        self._identifier, self._policies, self._audit = identifier, policies, audit
+        self._entrance, self._policies, self._audit = Entrance(identifier, audit), policies, audit
         self._page, self._wait = page, True
-        self._seldom = Seldom()
 
     def prompt(self) -> "Gate":
         """Return the same gate for where nobody may wait: it raises `NotWarm` for what takes long."""
@@ -75,24 +75,17 @@ class Gate:
             Stopped: they are not who they say, or it can't be told.
             NotWarm: only with `wait` false.
         """
-        address = str(environ.get("REMOTE_ADDR", ""))
         try:
-            found = self._identifier.identify(environ, wait=self._wait)
+            found = self._entrance.identify(environ, wait=self._wait)
         except AuthError as error:
-            self._audit.note(
-                events.LOGIN, events.REFUSED, principal=_said(environ), address=address, why=str(error),
-                agent=header(environ, "User-Agent"),
-            )  # fmt: skip
             raise Stopped(self._refusal(environ, error)) from error
-        if found.fresh or (found.way == "certificate" and self._seldom.first((found.principal, address))):
-            self._audit.note(events.LOGIN, events.OK, principal=found.principal, address=address, way=found.way)
         _leave(environ, found)
         return found.principal
 
     def known(self, environ: Mapping[str, Any]) -> Principal | None:
         """Tell who asks, and note nothing; `None`: it takes more than memory, or they are not who they say."""
         try:
-            return self._identifier.identify(environ, wait=False).principal
+            return self._entrance.known(environ).principal
         except (AuthError, NotWarm):
             return None
 
@@ -141,19 +134,18 @@ class Gate:
         if self._page and _is_browser(environ):
             where = f"{LOGIN_PAGE}?next={quote(target_of(environ), safe='')}"
             return text_reply(303, "log in first", [("Location", where), *fresh])
-        text = "log in: with user and password, or with a token as the password or as Bearer"
         headers: Headers = [*CHALLENGES, *_DAV, *fresh]
-        return text_reply(401, text, headers)
+        return text_reply(401, LOG_IN, headers)
 
     def _refusal(self, environ: Mapping[str, Any], error: AuthError) -> Reply:
+        fresh = ("Cache-Control", "no-store")
         if isinstance(error, Throttled):
-            later = [("Retry-After", str(max(1, round(error.retry_after_s)))), ("Cache-Control", "no-store")]
-            return text_reply(429, "too many wrong passwords; try again later", later)
+            later = [("Retry-After", str(max(1, round(error.retry_after_s)))), fresh]
+            return text_reply(429, refusal(error), later)
         if isinstance(error, Undecided):
-            later = [("Retry-After", str(RETRY_S)), ("Cache-Control", "no-store")]
-            return text_reply(503, "the login can't be checked at the moment", later)
-        headers: Headers = [*CHALLENGES, *_DAV, ("Cache-Control", "no-store")]
-        return text_reply(401, "wrong user, password or token, or one that is no longer good", headers)
+            return text_reply(503, refusal(error), [("Retry-After", str(RETRY_S)), fresh])
+        headers: Headers = [*CHALLENGES, *_DAV, fresh]
+        return text_reply(401, refusal(error), headers)
 
 
 def dataset_of(names: tuple[bytes, ...]) -> str | None:
@@ -171,14 +163,6 @@ def _leave(environ: Environ, found: Identity) -> None:
     environ[PRINCIPAL] = environ[WHO] = found.principal
     if found.way == "session":
         environ[SESSION], environ[CSRF] = True, found.csrf
-
-
-def _said(environ: Mapping[str, Any]) -> str:
-    """Return who somebody says to be that is not let in."""
-    try:
-        return str(claimed(str(environ.get("HTTP_AUTHORIZATION", ""))))
-    except AuthError:
-        return "unknown"
 
 
 def _is_browser(environ: Mapping[str, Any]) -> bool:

@@ -8,9 +8,9 @@ from gateway.cli.common import Common, PlainCommand, pass_common
 @click.command(cls=PlainCommand)
 @click.option("--http", metavar="HOST:PORT", help="Where HTTP and WebDAV answer; port 0 picks one, off: not.")
 @click.option("--nfs", metavar="HOST:PORT", help="Where NFS, MOUNT and NLM answer; port 0 picks one, off: not.")
-@click.option("--grpc", metavar="HOST:PORT", help="Where gRPC answers. This version has none: off alone is accepted.")
+@click.option("--grpc", metavar="HOST:PORT", help="Where gRPC answers; port 0 picks one, off: not.")
 @click.option("--portmap", is_flag=True, help="Tell clients the port of NFS, by port 111 or a running rpcbind.")
-@click.option("--workers", default=1, show_default=True, metavar="N", help="Processes for each interface.")
+@click.option("--workers", default=1, show_default=True, metavar="N", help="Processes for HTTP, and for NFS.")
 @click.option("--insecure", is_flag=True, help="Allow addresses that other machines reach, without login or TLS.")
 @pass_common
 def serve(
@@ -26,9 +26,9 @@ def serve(
     """
     from gateway import app, logs, stores
 
-    if grpc is not None and grpc.strip().lower() != "off":
-        raise click.UsageError("--grpc: this version does not speak gRPC; leave it away, or give off")
-    settings = common.settings(http_listen=http, nfs_listen=nfs, nfs_portmap="true" if portmap else None)
+    settings = common.settings(
+        http_listen=http, nfs_listen=nfs, grpc_listen=grpc, nfs_portmap="true" if portmap else None
+    )
     logs.set_up(common.log_level)
     if not settings.store.url:
         # Made here, once, before several workers could find it missing at the same time.

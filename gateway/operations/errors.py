@@ -34,3 +34,7 @@ class BadWish(OperationError):
 
 class ConditionFailed(OperationError):
     """What was to be changed is not what it was to be under the condition that came along."""
+
+
+class OutOfRange(OperationError):
+    """A part of a file was asked for that begins behind its end."""

@@ -16,6 +16,7 @@ STATUS: Final[Mapping[type[operations.OperationError], int]] = {
     operations.BadArgument: 400,
     operations.BadWish: 422,
     operations.ConditionFailed: 412,
+    operations.OutOfRange: 416,
 }
 
 

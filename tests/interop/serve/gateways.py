@@ -32,6 +32,7 @@ class Gateway:
     process: subprocess.Popen[str]
     http: str = ""  # URL without a path
     nfs_port: int = 0
+    grpc: str = ""  # HOST:PORT
     ready: str = field(default="", repr=False)
 
     def stop(self) -> int:
@@ -50,7 +51,8 @@ class Place:
 
     def __init__(self, store: str, home: Path) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AETHERFS_", "XDG_"))}
-        self.environment = {**inherited, "HOME": str(home), "AETHERFS_STORE": store}
+        # gRPC is a process of its own, which most tests have no use for.
+        self.environment = {**inherited, "HOME": str(home), "AETHERFS_STORE": store, "AETHERFS_GRPC_LISTEN": "off"}
 
     def run(self, *arguments: str | Path) -> Any:
         """Run a command and return the document it prints."""
@@ -60,9 +62,12 @@ class Place:
         return json.loads(done.stdout)
 
     @contextlib.contextmanager
-    def serve(self, *arguments: str, http: str = "127.0.0.1:0", nfs: str = "127.0.0.1:0") -> Iterator[Gateway]:
+    def serve(
+        self, *arguments: str, http: str = "127.0.0.1:0", nfs: str = "127.0.0.1:0", grpc: str = "off"
+    ) -> Iterator[Gateway]:
         """Run a gateway for as long as the context lasts."""
-        program = [sys.executable, "-P", "-m", "gateway.cli", "serve", "--http", http, "--nfs", nfs, *arguments]
+        where = ["--http", http, "--nfs", nfs, "--grpc", grpc]
+        program = [sys.executable, "-P", "-m", "gateway.cli", "serve", *where, *arguments]
         with subprocess.Popen(
             program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment
         ) as process:
@@ -82,7 +87,7 @@ def started(process: subprocess.Popen[str]) -> Gateway:
         raise AssertionError(f"exit {process.wait(DEADLINE_S)}: {line}{said}")
     places = dict(word.partition("=")[::2] for word in line.split()[1:])
     port = places.get("nfs", ":0").rpartition(":")[2]
-    return Gateway(process, places.get("http", ""), int(port), line)
+    return Gateway(process, places.get("http", ""), int(port), places.get("grpc", ""), line)
 
 
 def write_sample(folder: Path, *, seed: bytes = b"1") -> dict[bytes, bytes]:

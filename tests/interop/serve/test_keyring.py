@@ -22,7 +22,7 @@ pytestmark = [
 AETHERFS = shlex.join([sys.executable, "-P", "-m", "gateway.cli"])
 KEYRING = shlex.join([sys.executable, "-P", "-m", "keyring"])
 UNLOCK = "printf %s secret | gnome-keyring-daemon --unlock --components=secrets >/dev/null"
-SERVE = f"timeout --signal=TERM 60 {AETHERFS} serve --workers 2 --http 127.0.0.1:0 --nfs 127.0.0.1:0"
+SERVE = f"timeout --signal=TERM 60 {AETHERFS} serve --workers 2 --http 127.0.0.1:0 --nfs 127.0.0.1:0 --grpc off"
 
 
 @pytest.fixture

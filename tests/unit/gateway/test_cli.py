@@ -351,13 +351,8 @@ def test_tagging_in_another_dataset_is_wrong_usage(cli: Cli, published: str) -> 
     cli("tag", "data:1.0.0", "data", exits=2)
 
 
-def test_serve_refuses_grpc_which_it_does_not_have(cli: Cli) -> None:
-    cli("serve", "--grpc", "127.0.0.1:8081", exits=2)
-    assert "does not speak gRPC" in cli.err
-
-
 def test_serve_refuses_a_portmapper_that_has_nothing_to_tell(cli: Cli) -> None:
-    cli("serve", "--portmap", "--http", "127.0.0.1:0", "--nfs", "off", exits=2)
+    cli("serve", "--portmap", "--http", "127.0.0.1:0", "--nfs", "off", "--grpc", "off", exits=2)
     assert "nfs.portmap: NFS is off" in cli.err
 
 
@@ -367,8 +362,10 @@ def test_serve_with_everything_off_is_wrong_usage(cli: Cli) -> None:
 
 
 def test_serve_off_loopback_is_refused_with_the_reason(cli: Cli) -> None:
-    cli("serve", "--http", "0.0.0.0:0", "--nfs", "off", exits=2)
-    assert "without authentication" in cli.err
+    for on, off in (("--http", "--grpc"), ("--grpc", "--http")):
+        cli("serve", on, "0.0.0.0:0", "--nfs", "off", off, "off", exits=2)
+        assert f"{on[2:]}: 0.0.0.0:0 can be reached" in cli.err
+        assert "without authentication" in cli.err
     assert "--insecure" in cli.err
 
 

@@ -26,7 +26,7 @@ def test_loopback_needs_no_permission(host: str) -> None:
     check_exposure(settings(**PASSWORDS), "http", Address(host, 8080))
 
 
-@pytest.mark.parametrize("interface", ["http", "nfs"])
+@pytest.mark.parametrize("interface", ["http", "nfs", "grpc"])
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
 def test_addresses_that_others_reach_are_refused_with_the_reason(host: str, interface: str) -> None:
     for given in (settings(), settings(**TLS)):
@@ -39,6 +39,14 @@ def test_login_beyond_loopback_needs_tls(way: str) -> None:
     with pytest.raises(ConfigError, match=r"in the clear; set http\.tls_cert .* a proxy .* --insecure"):
         check_exposure(settings(**WAYS[way]), "http", Address("0.0.0.0", 8080))
     check_exposure(settings(**WAYS[way], **TLS), "http", Address("0.0.0.0", 8443))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_grpc_beyond_loopback_needs_tls_of_its_own_or_that_of_http(way: str) -> None:
+    with pytest.raises(ConfigError, match=r"^grpc: .*in the clear; set grpc\.tls_cert .* a proxy .* --insecure"):
+        check_exposure(settings(**WAYS[way]), "grpc", Address("0.0.0.0", 8081))
+    for tls in (TLS, {"grpc__tls_cert": "/etc/cert.pem", "grpc__tls_key": "/etc/key.pem"}):
+        check_exposure(settings(**WAYS[way], **tls), "grpc", Address("0.0.0.0", 8081))
 
 
 @pytest.mark.parametrize("way", WAYS)

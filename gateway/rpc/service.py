@@ -1,0 +1,131 @@
+"""`aetherfs.v1.DatasetService`: its methods as handlers of gRPC, and what becomes of errors.
+
+Whatever asks the store, or who asks, runs on one of a fixed number of threads: the loop never waits. A call whose
+client has gone, or whose deadline has passed, is cancelled by gRPC: what has not begun then never does, what has begun
+ends unheard. Threads: handlers run on the loop of the server.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
+
+import grpc
+
+from gateway.operations.files import Part
+from gateway.rpc import messages
+from gateway.rpc.aetherfs.v1 import datasets_pb2 as pb
+from gateway.rpc.callers import Callers
+from gateway.rpc.codes import Answer, answer_of
+from gateway.rpc.limits import READS, STALLED_S, THREADS
+from gateway.rpc.methods import METHODS, Context, Method
+from gateway.rpc.reading import pieces
+from store.vfs.tree import FileTree
+
+NAME: Final = pb.DESCRIPTOR.services_by_name["DatasetService"].full_name
+READ_FILE: Final = "ReadFile"
+
+T = TypeVar("T")
+
+
+class Stalled(Exception):
+    """A client takes no more of what it asked for."""
+
+
+class Datasets:
+    """The service."""
+
+    def __init__(self, context: Context, callers: Callers, tree: FileTree) -> None:
+        """Take what it stands on.
+
+        Args:
+            context: of the methods.
+            callers: tells who calls.
+            tree: of all files, whoever may see them.
+        """
+        self._context, self._callers, self._tree = context, callers, tree
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="grpc")
+        self._reading = 0
+
+    def handlers(self) -> Any:
+        """Return what gRPC calls."""
+        found = {method.name: self._unary(method) for method in METHODS}
+        found[READ_FILE] = grpc.unary_stream_rpc_method_handler(
+            self._read_file,
+            request_deserializer=pb.ReadFileRequest.FromString,
+            response_serializer=pb.ReadFileResponse.SerializeToString,
+        )
+        return grpc.method_handlers_generic_handler(NAME, found)
+
+    async def ready(self) -> bool:
+        """Tell whether the store can be read."""
+        try:
+            await self.on_thread(self._look)
+        except Exception:  # whatever it is: it is not ready, and who asks for more is told what is wrong
+            return False
+        return True
+
+    async def on_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Run on a thread what may wait."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+
+    def close(self) -> None:
+        """Begin nothing more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _look(self) -> None:
+        self._tree.children(self._tree.root(), limit=1)
+
+    def _unary(self, method: Method) -> Any:
+        def answer(request: Any, call: Any) -> Any:
+            who = self._callers.caller(call, writes=method.writes)
+            return method.answer(self._context, who, request)
+
+        async def handle(request: Any, call: Any) -> Any:
+            try:
+                return await self.on_thread(answer, request, call)
+            except Exception as error:  # the shell's one catch-all: nothing was sent yet
+                told = answer_of(error, method.name)
+            return await _end(call, told)
+
+        return grpc.unary_unary_rpc_method_handler(
+            handle,
+            request_deserializer=method.request.FromString,
+            response_serializer=method.response.SerializeToString,
+        )
+
+    async def _read_file(self, request: pb.ReadFileRequest, call: Any) -> None:
+        if self._reading >= READS:
+            await _end(call, Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{READS} files are being read already"))
+        self._reading += 1
+        try:
+            part = await self.on_thread(self._open, request, call)
+            async for piece in pieces(self._tree, part, self.on_thread):
+                await _write(call, piece)
+            return
+        except Stalled:
+            told = Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, f"nothing was taken for {STALLED_S:.0f} s")
+        except Exception as error:  # as above, but that some of the file may have been sent
+            told = answer_of(error, READ_FILE)
+        finally:
+            self._reading -= 1
+        await _end(call, told)
+
+    def _open(self, request: pb.ReadFileRequest, call: Any) -> Part:
+        who = self._callers.caller(call, writes=False)
+        where = messages.where_of(request.place)
+        return self._context.files.open_file(who, where, request.offset, request.length)
+
+
+async def _write(call: Any, message: pb.ReadFileResponse) -> None:
+    """Send a message as soon as there is room for it."""
+    try:
+        async with asyncio.timeout(STALLED_S):
+            await call.write(message)
+    except TimeoutError:
+        raise Stalled from None
+
+
+async def _end(call: Any, told: Answer) -> Awaitable[None]:
+    """End a call with what its client is told; never returns."""
+    return await call.abort(told.code, told.details, told.metadata)  # type: ignore[no-any-return]
