@@ -30,6 +30,7 @@ MOST_NETWORKS: Final = 1000  # of one rule
 MOST_GROUPS: Final = 100
 REMEMBERED: Final = 4096  # addresses
 _MAPPED: Final = 96  # bits before the address in an IPv4 address that is written as one of IPv6
+_SPACES: Final = "; names have no space around them"
 _KEYS: Final = ("from", "principal", "groups", "read_only", "squash", "uid", "gid")
 
 
@@ -120,7 +121,7 @@ def _rule(number: int, table: dict[str, Any]) -> ExportRule:
 
     for key in table:
         if key not in _KEYS:
-            raise unusable(f"there is no {key[:80]!r} in a rule, which has {', '.join(_KEYS)}", key)
+            raise unusable(f"there is no {key[:80]!r} in a rule; the nearest is {_nearest(key)!r}", key)
     networks = table.get("from")
     if not isinstance(networks, list) or not 1 <= len(networks) <= MOST_NETWORKS:
         raise unusable('from must be a list of addresses or networks, such as ["10.1.0.0/16"]', "from")
@@ -130,10 +131,10 @@ def _rule(number: int, table: dict[str, Any]) -> ExportRule:
         raise unusable(f"from: {error}", "from") from error
     principal = table.get("principal", ANONYMOUS)
     if not isinstance(principal, str) or not _is_principal(principal):
-        raise unusable(f"principal: {str(principal)[:80]!r} is neither user:NAME nor {ANONYMOUS}", "principal")
+        raise unusable(f"principal: {str(principal)[:80]!r} is neither user:NAME nor {ANONYMOUS}{_SPACES}", "principal")
     groups = table.get("groups", [])
     if not isinstance(groups, list) or not all(isinstance(one, str) and is_name(one) for one in groups):
-        raise unusable('groups must be a list of names, such as ["staff"]', "groups")
+        raise unusable(f'groups must be a list of names, such as ["staff"]{_SPACES}', "groups")
     if len(groups) > MOST_GROUPS or (groups and principal == ANONYMOUS):
         raise unusable(f"groups: at most {MOST_GROUPS}, and of a user: {ANONYMOUS} is in none", "groups")
     if table.get("read_only", True) is not True:
@@ -161,11 +162,19 @@ def _network(text: object) -> "IPv4Network | IPv6Network | None":
         return None
     if not isinstance(text, str):  # a number would be taken for an address
         raise ValueError(f"{str(text)[:80]!r} is no address or network")
+    if "%" in text:  # it would fit who calls from there by any other, too
+        raise ValueError(f"{text[:80]!r} names an interface, which is not looked at: leave out what begins with %")
     network = ip_network(text)
     first = network.network_address
     if isinstance(first, IPv6Address) and first.ipv4_mapped is not None and network.prefixlen >= _MAPPED:
         return IPv4Network((int(first.ipv4_mapped), network.prefixlen - _MAPPED))
     return network
+
+
+def _nearest(key: str) -> str:
+    import difflib
+
+    return difflib.get_close_matches(key, _KEYS, n=1, cutoff=0.0)[0]
 
 
 def _is_principal(text: str) -> bool:

@@ -65,7 +65,8 @@ def test_the_commented_example_of_the_sample_file_is_a_rule(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (('uid = 1000', 'uidd = 1000'), "line 10: nfs.export: rule 1: there is no 'uidd' in a rule"),
+        (('uid = 1000', 'uidd = 1'), "line 10: nfs.export: rule 1: there is no 'uidd' in a rule; the nearest is 'uid'"),
+        (('from = ["*"]', 'form = ["*"]'), "line 14: nfs.export: rule 2: there is no 'form' in a rule"),
         (('uid = 1000', 'uid = -1'), "line 10: nfs.export: rule 1: uid: '-1' is no number"),
         (('uid = 1000', 'uid = true'), "line 10: nfs.export: rule 1: uid: 'True' is no number"),
         (('gid = 1001', 'gid = 4294967296'), "line 11: nfs.export: rule 1: gid"),
@@ -73,11 +74,16 @@ def test_the_commented_example_of_the_sample_file_is_a_rule(tmp_path: Path) -> N
         (('squash = "all"', 'squash = "root"'), 'line 9: nfs.export: rule 1: squash: "all" is the only value'),
         (('"user:lab"', '"group:lab"'), "line 7: nfs.export: rule 1: principal: 'group:lab' is neither"),
         (('"user:lab"', '"user:"'), "line 7: nfs.export: rule 1: principal"),
+        (('"user:lab"', '"user: lab"'), "line 7: nfs.export: rule 1: principal: 'user: lab' is neither user:NAME nor "
+                                        "anonymous; names have no space around them"),
+        (('"user:lab"', '"user:lab "'), "line 7: nfs.export: rule 1: principal: 'user:lab ' is neither"),
+        (('uid = 1000', 'groups = ["a", " b"]'), "line 10: nfs.export: rule 1: groups must be a list of names"),
         (('uid = 1000', 'groups = "staff"'), "line 10: nfs.export: rule 1: groups must be a list of names"),
         (('uid = 1000', 'groups = ["a", ""]'), "line 10: nfs.export: rule 1: groups must be a list of names"),
         (('["*"]', '["*"]\ngroups = ["staff"]'), "line 15: nfs.export: rule 2: groups: at most 100, and of a user"),
         (('"user:lab"', '5'), "line 7: nfs.export: rule 1: principal: '5' is neither"),
         (('["*"]', '["10.0.0.1/8"]'), "line 14: nfs.export: rule 2: from: 10.0.0.1/8 has host bits set"),
+        (('["*"]', '["fe80::1%eth0"]'), "line 14: nfs.export: rule 2: from: 'fe80::1%eth0' names an interface"),
         (('["*"]', '[10]'), "line 14: nfs.export: rule 2: from: '10' is no address"),
         (('["*"]', '[]'), "line 14: nfs.export: rule 2: from must be a list"),
         (('from = ["*"]', 'uid = 5'), "line 13: nfs.export: rule 2: from must be a list"),
@@ -87,6 +93,12 @@ def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, change: tuple[str, 
     with pytest.raises(ConfigError) as refused:
         check_file(written(tmp_path, TWO.replace(*change)))
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(("key", "near"), [("princpal", "principal"), ("form", "from"), ("readonly", "read_only")])
+def test_a_key_that_there_is_not_is_told_with_the_nearest(key: str, near: str) -> None:
+    with pytest.raises(RuleUnusable, match=f"there is no '{key}' in a rule; the nearest is '{near}'"):
+        read_rules([{key: "x"}])
 
 
 @pytest.mark.parametrize("value", [5, {"from": ["*"]}, ["*"], [[]], [{}] * 1001, "[" * 5000, "5"])
