@@ -2,8 +2,8 @@
 
 People paste a token as the user's name, into an address or a path; then it would stand in the log that names who was
 refused, or what was asked for. The id of a token stays, which is no secret and says which one to revoke. Passwords look
-like nothing in particular but before a host in a URL, or behind their name in a query: they are never given to a log, and
-cannot be found in one. Pure; any thread.
+like nothing in particular but before a host in a URL, or behind their name in a query: they are never given to a log,
+and cannot be found in one. Pure; any thread.
 """
 
 import re

@@ -3,13 +3,11 @@
     {"time": "2026-11-26T02:00:00.123456Z", "event": "login", "outcome": "ok", "principal": "user:ada",
      "address": "192.0.2.7", ...}
 
-Each line is written at once and whole (one `write` to a file that is opened for appending), so that workers share the
-file and lines of theirs do not mix. A file that was moved away is begun anew. No secret is ever given to it. Any
-thread.
+Each line is written at once and whole (`gateway.log_file`), so that workers share the file. Where it cannot be written,
+what it would say stands in the log. No secret is ever given to it. Any thread.
 """
 
 import json
-import os
 import threading
 from datetime import UTC, datetime
 from typing import Final
@@ -18,6 +16,7 @@ import structlog
 
 from gateway.config import ConfigError, Settings
 from gateway.hush import without_secrets
+from gateway.log_file import LogFile
 
 LOGIN: Final = "login"
 LOGOUT: Final = "logout"
@@ -30,7 +29,6 @@ TOKEN: Final = "token"  # noqa: S105  # an event's name
 POLICY: Final = "policy"
 OK: Final = "ok"
 REFUSED: Final = "refused"
-STDERR: Final = "-"
 LONGEST: Final = 1024  # characters of one value
 
 _log = structlog.stdlib.get_logger("aetherfs.audit")
@@ -51,9 +49,7 @@ class Audit:
         """
         self._path, self.reads = path, reads and bool(path)
         self._lock = threading.Lock()
-        self._file = -1
-        if path:
-            self._open()
+        self._file = LogFile(path, 0o600) if path else None
 
     def note(self, event: str, outcome: str, *, principal: object, address: str, **more: object) -> None:
         """Write one event.
@@ -65,7 +61,7 @@ class Audit:
             address: where from.
             more: `dataset`, `why`, `surface` and the like. Never a secret.
         """
-        if not self._path:
+        if self._file is None:
             return
         line: dict[str, object] = {
             "time": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
@@ -79,34 +75,17 @@ class Audit:
         data = json.dumps(line).encode("utf-8", "backslashreplace") + b"\n"
         try:
             with self._lock:
-                if self._path != STDERR and not self._same():
-                    self._open()
-                os.write(self._file, data)
+                if self._file is not None:
+                    self._file.add(data)
         except OSError as error:
             _log.error("audit log can't be written", path=self._path, why=str(error), line=data.decode()[:-1])
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
-            if self._path != STDERR and self._file >= 0:
-                os.close(self._file)
-            self._path, self._file = "", -1
-
-    def _open(self) -> None:
-        if self._path == STDERR:
-            self._file = 2
-            return
-        coming = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if self._file >= 0:
-            os.close(self._file)
-        self._file = coming
-
-    def _same(self) -> bool:
-        try:
-            at_path, opened = os.stat(self._path), os.fstat(self._file)
-        except OSError:
-            return False
-        return (at_path.st_dev, at_path.st_ino) == (opened.st_dev, opened.st_ino)
+            file, self._file = self._file, None
+            if file is not None:
+                file.close()
 
 
 NOWHERE: Final = Audit()

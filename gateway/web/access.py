@@ -1,30 +1,28 @@
 """The access log: one line a request, as JSON or in the combined form that most log readers know.
 
 Lines are gathered and written by a thread of its own, so that no request waits for a disk; when that cannot keep up,
-lines are dropped, and how many is said. A file that was moved away (logrotate) is begun anew. Nothing that a client
-sent can begin a new line. Threads: `note` may be called from any.
+lines are dropped, and how many is said. The file is shared (`gateway.log_file`). Nothing that a client sent can begin a
+new line. Threads: `note` may be called from any.
 """
 
 import json
-import os
 import threading
 import time
 from collections import deque
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 import structlog
 
 from dav.wire.dates import MONTHS
 from gateway.hush import without_secrets
+from gateway.log_file import LogFile
 from gateway.web.listing import iso_time
 
 COMBINED: Final = "combined"
 JSON: Final = "json"
 WAITING: Final = 50_000  # lines
 EVERY_S: Final = 0.2
-STDERR: Final = "-"
 _HUSHED: Final = "/ui/login/callback"
 
 _log = structlog.stdlib.get_logger("aetherfs.http")
@@ -67,11 +65,9 @@ class AccessLog:
         Raises:
             OSError: the file cannot be written.
         """
-        self._path, self._line = path, json_line if form == JSON else combined_line
+        self._file, self._line = LogFile(path, 0o640), json_line if form == JSON else combined_line
         self._waiting: deque[Access] = deque()
         self._dropped = 0
-        self._file = -1
-        self._open()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._write, name="access-log", daemon=True)
         self._thread.start()
@@ -91,18 +87,7 @@ class AccessLog:
         """Write what waits."""
         self._ending.set()
         self._thread.join()
-        if self._path != STDERR and self._file >= 0:
-            os.close(self._file)
-
-    def _open(self) -> None:
-        if self._path == STDERR:
-            self._file = 2
-            return
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        coming = os.open(self._path, flags, 0o640)
-        if self._file >= 0:
-            os.close(self._file)
-        self._file = coming
+        self._file.close()
 
     def _write(self) -> None:
         while not self._ending.wait(EVERY_S):
@@ -116,24 +101,12 @@ class AccessLog:
         while self._waiting:
             lines.append(without_secrets(self._line(self._waiting.popleft())))
         try:
-            if self._path != STDERR and not self._same():
-                self._open()
-            view = memoryview("".join(lines).encode("utf-8", "backslashreplace"))
-            while view:
-                view = view[os.write(self._file, view) :]
+            self._file.add("".join(lines).encode("utf-8", "backslashreplace"))
         except OSError as error:
-            _log.warning("access log can't be written", path=self._path, why=str(error))
+            _log.warning("access log can't be written", path=self._file.path, why=str(error))
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
             _log.warning("access log could not keep up", lines_dropped=dropped)
-
-    def _same(self) -> bool:
-        """Tell whether the file at the path is the one that is open."""
-        try:
-            there, ours = Path(self._path).stat(), os.fstat(self._file)
-        except FileNotFoundError:
-            return False
-        return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 
 
 def hushed(target: str) -> str:
