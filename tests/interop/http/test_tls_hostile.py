@@ -22,6 +22,7 @@ from tests.conformance.tree_cases import SAMPLE
 from tests.interop.http.serving import Secured, Serving, serving
 from tests.support.authority import Authority, Issued
 from tests.support.trees import MemoryTree
+from tests.support.until import wait_until
 
 FILE = b"GET /fs/geo/1.0.0/a.txt HTTP/1.1\r\nHost: x\r\n\r\n"
 BIG = random.Random(1).randbytes(24 << 20)
@@ -96,10 +97,7 @@ def test_who_vanishes_in_the_handshake_leaves_nothing(running: Serving) -> None:
         else:
             sock.close()
     well(running)
-    until_s = time.monotonic() + 5
-    while running.server.connections and time.monotonic() < until_s:
-        time.sleep(0.01)
-    assert running.server.connections == 0
+    wait_until(lambda: running.server.connections == 0)
 
 
 def test_a_thousand_half_handshakes_hold_nobody_up(place: Place) -> None:
@@ -110,23 +108,18 @@ def test_a_thousand_half_handshakes_hold_nobody_up(place: Place) -> None:
             sock = opened.enter_context(running.connect())
             sock.sendall(said[: number % 3 and len(said) - number % 3 + 1])  # some whole, and then silent
         assert threading.active_count() == threads
-        assert sorted(well(running) for _ in range(20))[10] < 0.25
-        until_s = time.monotonic() + 15
-        while running.server.connections and time.monotonic() < until_s:
-            time.sleep(0.05)
-        assert running.server.connections == 0  # those who do not go on are closed
+        assert sorted(well(running) for _ in range(20))[10] < 1  # some hundred times what it takes
+        wait_until(lambda: running.server.connections == 0)  # those who do not go on are closed
 
 
 def test_a_handshake_byte_by_byte_is_bounded_in_time(place: Place) -> None:
     said = hello()
-    with place.serving(HttpLimits(timeout_s=1)) as running, running.connect() as sock:
-        began_s = time.monotonic()
-        with pytest.raises(OSError):
-            trickle(sock, said)
-        assert time.monotonic() - began_s < 5
+    with place.serving(HttpLimits(timeout_s=1)) as running, running.connect() as sock, pytest.raises(OSError):
+        trickle(sock, said)
 
 
 def trickle(sock: socket.socket, data: bytes) -> None:
+    """Send byte by byte, which takes many times as long as is waited for."""
     for at in range(len(data)):
         sock.sendall(data[at : at + 1])
         time.sleep(0.05)
@@ -142,10 +135,8 @@ def test_a_record_byte_by_byte_is_bounded_in_time(place: Place) -> None:
             sock.sendall(client.bio_read(65536))
             client.sendall(bytes(16000))
             record = client.bio_read(65536)
-            began_s = time.monotonic()
             with pytest.raises(OSError):
                 trickle(sock, record)
-            assert time.monotonic() - began_s < 5
 
 
 def handshake(client: SSL.Connection, sock: socket.socket) -> None:
@@ -227,13 +218,10 @@ def test_large_content_arrives_whole_also_where_little_is_taken_at_a_time(runnin
 
 
 def test_who_takes_nothing_keeps_no_more_than_a_piece(place: Place) -> None:
-    with place.serving(HttpLimits(timeout_s=2)) as running, running.connect_tls() as sock:
+    with place.serving(HttpLimits(timeout_s=3)) as running, running.connect_tls() as sock:
         sock.sendall(b"GET /fs/big/1.0.0/big.bin HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
-        assert well(running) < 2
-        until_s = time.monotonic() + 10
-        while running.server.connections and time.monotonic() < until_s:
-            time.sleep(0.05)
-        assert running.server.connections == 0
+        assert min(well(running) for _ in range(2)) < 2
+        wait_until(lambda: running.server.connections == 0)
 
 
 def subject(sock: Secured) -> str:
@@ -242,14 +230,9 @@ def subject(sock: Secured) -> str:
     return certificate.subject.rfc4514_string()
 
 
-def comes(running: Serving, name: str, within_s: float = 5.0) -> bool:
-    until_s = time.monotonic() + within_s
-    while time.monotonic() < until_s:
-        with running.connect_tls() as sock:
-            if subject(sock) == f"CN={name}":
-                return True
-        time.sleep(0.05)
-    return False
+def shows(running: Serving, name: str) -> bool:
+    with running.connect_tls() as sock:
+        return subject(sock) == f"CN={name}"
 
 
 def test_a_new_certificate_is_shown_and_no_request_is_lost(place: Place, running: Serving) -> None:
@@ -278,12 +261,13 @@ def test_a_new_certificate_is_shown_and_no_request_is_lost(place: Place, running
         thread.start()
     for name in ("second", "third"):
         place.put(AUTHORITY.issue(name))
-        assert comes(running, name)
+        wait_until(lambda: shows(running, name), every_s=0.05)  # noqa: B023  # asked here and now
+        before = [*counts]
+        wait_until(lambda: failed or all(now > was + 10 for now, was in zip(counts, before, strict=True)))  # noqa: B023
     ended.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert not failed
-    assert min(counts) > 20
 
 
 def test_a_pair_that_does_not_fit_is_refused_once_and_the_old_one_stays(place: Place) -> None:
