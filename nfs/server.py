@@ -36,6 +36,7 @@ _RELIEVED_S: Final = 0.1  # how long one stalled connection that goes must do, w
 _SEND_S: Final = 1.0  # how exactly it is known since when a client takes nothing
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}  # s: the dead go in 2 min
 _seldom: Final = Seldom(20, 10.0)
+_MAPPED: Final = "::ffff:"
 _TIMEVAL: Final = struct.Struct("ll")
 
 
@@ -157,7 +158,7 @@ class NfsServer:
             _warn("cannot accept connections", why=str(error))
             self._pause(_PAUSE_MS)
             return
-        host = str(address[0]) if isinstance(address, tuple) else "local"
+        host = host_of(address)
         if len(self._connections) >= self._limits.connections and not self._make_room(host.encode()):
             sock.close()  # clients try again by themselves
             return
@@ -266,6 +267,12 @@ class NfsServer:
     def _wake(self) -> None:
         with contextlib.suppress(OSError):  # full: it wakes anyway; closed: nobody waits
             self._wake_out.send(b"\0")
+
+
+def host_of(address: object) -> str:
+    """Return a peer's host as rules, lists and logs have it: IPv4 as that, also where the socket takes both."""
+    host = str(address[0]) if isinstance(address, tuple) else "local"
+    return host[len(_MAPPED) :] if host.startswith(_MAPPED) and "." in host else host
 
 
 def _timeval(time_s: float) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nfs.server import Limits
+from nfs.server import Limits, host_of
 from nfs.wire import nfs3
 from nfs.wire import nfs3types as t
 from nfs.wire.mount3 import mountbody, mountstat3
@@ -652,3 +652,18 @@ def test_a_client_that_vanishes_leaves_the_others_alone(port: int) -> None:
         rude.start("NULL")
     with NfsClient(port) as client:
         client.call("NULL")
+
+
+@pytest.mark.parametrize(
+    ("peer", "host"),
+    [
+        (("192.0.2.1", 700), "192.0.2.1"),
+        (("::ffff:192.0.2.1", 700, 0, 0), "192.0.2.1"),
+        (("::1", 700, 0, 0), "::1"),
+        (("::ffff:0:1", 700, 0, 0), "::ffff:0:1"),
+        (("fe80::1%eth0", 700, 0, 2), "fe80::1%eth0"),
+        ("", "local"),
+    ],
+)
+def test_a_peer_is_called_the_same_whatever_socket_it_came_by(peer: object, host: str) -> None:
+    assert host_of(peer) == host
