@@ -43,13 +43,6 @@ class Exports:
             self._others.move_to_end(key)
             return export
 
-    def forget(self) -> None:
-        """Drop what is remembered of nodes and replies."""
-        with self._lock:
-            exports = [self.first, *self._others.values()]
-        for export in exports:
-            export.forget()
-
 
 class Shown:
     """What a connection may see at a time: the export, and the shares that may be shown in it, belong together.

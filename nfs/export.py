@@ -123,12 +123,6 @@ class Export:
         """Remember the fileid of the folder above, which is fixed, as identities are."""
         self._parents.put((export, node.place), fileid)
 
-    def forget(self) -> None:
-        """Drop what is remembered of nodes and replies: to be called when a dataset was removed."""
-        self.kept = Kept(self.kept.generation, share=self._share)
-        self._outward.clear()
-        self._parents.clear()
-
 
 class Mounts:
     """Who mounted what, as DUMP lists it. A hint, as the RFC says: clients need not tell when they go.

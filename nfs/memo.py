@@ -39,9 +39,5 @@ class Memo(Generic[K, V]):
             self._young = young = {}
         young[key] = value
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self._young, self._old = {}, {}
-
     def __len__(self) -> int:
         return len(self._young) + len(self._old)

@@ -130,10 +130,6 @@ class NfsServer:
             self._wake_out.close()
         return in_time
 
-    def forget(self) -> None:
-        """Drop remembered replies and nodes: to be called when a dataset was removed or hidden."""
-        self._exports.forget()
-
     # Accepting
 
     def _accept(self) -> None:

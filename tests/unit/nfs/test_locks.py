@@ -104,11 +104,11 @@ def test_a_handle_that_was_never_given_out_is_stale(client: LockClient, damage: 
 def test_a_state_that_is_gone_is_stale() -> None:
     tree = MemoryTree()
     tree.publish("gone", "1.0.0", {b"a": b"x"})
-    with serving(tree) as (server, port), LockClient(port) as client:
+    with serving(tree) as (_, port), LockClient(port) as client:
         fh = client.handle("gone/1.0.0/a")
         assert client.lock(fh) is GRANTED
-        tree.remove("gone")
-        server.forget()
+    tree.remove("gone")
+    with serving(tree) as (_, port), LockClient(port) as client:
         assert client.lock(fh) is STALE
 
 
