@@ -25,6 +25,8 @@ READ: Final = 64 << 10  # bytes received at a time
 SEAL: Final = 64 << 10  # bytes of content sealed at a time
 SEALED: Final = SEAL + 4096  # bytes that these become at most, with what else OpenSSL may have to say
 RECORD: Final = 16 << 10  # bytes of content in a record at most (RFC 8446 section 5.1)
+SLICE: Final = 16 << 10  # bytes that OpenSSL is given at a time
+BARREN: Final = 24 << 10  # bytes that may come without content: more than a record has that is not whole yet
 _LETTERS: Final = range(ord("A"), ord("Z") + 1)  # what a method of HTTP begins with, and no record of TLS
 
 
@@ -36,7 +38,8 @@ class TlsSocket:
     """See the module. Whatever TLS has to complain of is a ConnectionResetError."""
 
     __slots__ = (
-        "_begun", "_broken", "_plain", "_sealed", "_timeout_s", "_tls", "_told", "certificate", "ended", "raw", "ready",
+        "_barren", "_begun", "_broken", "_plain", "_sealed", "_timeout_s", "_tls", "_told", "certificate", "ended",
+        "raw", "ready",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, context: SSL.Context) -> None:
@@ -51,6 +54,7 @@ class TlsSocket:
         self._sealed: bytes | memoryview = b""  # sealed, and not yet sent
         self._timeout_s: float | None = 0.0
         self._begun = self._broken = self._told = False
+        self._barren = 0  # bytes that arrived since the last content
 
     # Handshake
 
@@ -121,13 +125,8 @@ class TlsSocket:
     def _open(self, data: bytes) -> None:
         pieces = [self._plain] if self._plain else []
         try:
-            self._tls.bio_write(data)
-            if not self.ready:
-                self._shake()
-            while True:
-                pieces.append(self._tls.recv(RECORD))
-        except SSL.WantReadError:
-            pass
+            for at in range(0, len(data), SLICE):
+                self._open_slice(data[at : at + SLICE], pieces)
         except SSL.ZeroReturnError:
             self.ended = True
         except SSL.Error as error:
@@ -140,6 +139,26 @@ class TlsSocket:
         self._collect()
         with contextlib.suppress(BlockingIOError):
             self.flush()
+
+    def _open_slice(self, data: bytes, pieces: list[bytes]) -> None:
+        """Add to `pieces` what content can be opened.
+
+        Raises:
+            ConnectionResetError: nothing but what TLS says itself has come for too long: updates of keys, each of which
+                takes OpenSSL longer than its 27 bytes take to be sent.
+            SSL.Error: as OpenSSL has it.
+        """
+        ready, known = self.ready, len(pieces)
+        self._tls.bio_write(data)
+        with contextlib.suppress(SSL.WantReadError):
+            if not self.ready:
+                self._shake()
+            while True:
+                pieces.append(self._tls.recv(RECORD))
+        self._barren = self._barren + len(data) if ready and len(pieces) == known else 0
+        if self._barren > BARREN:
+            self._broken = True
+            raise ConnectionResetError(errno.ECONNRESET, "TLS: records without content, and no end of them")
 
     def _shake(self) -> None:
         try:

@@ -21,6 +21,7 @@ from gateway.web.server import HttpLimits
 from tests.conformance.tree_cases import SAMPLE
 from tests.interop.http.serving import Secured, Serving, serving
 from tests.support.authority import Authority, Issued
+from tests.support.tls_client import Sealer
 from tests.support.trees import MemoryTree
 from tests.support.until import wait_until
 
@@ -172,6 +173,34 @@ def test_noise_ends_its_connection_and_no_other(running: Serving, kind: str) -> 
                     pass
         bystander.sendall(FILE)
         assert bystander.recv(65536).startswith(b"HTTP/1.1 200 OK")
+    well(running)
+
+
+def test_updates_of_keys_without_end_end_their_connection(running: Serving, tmp_path: Path) -> None:
+    context, log = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), tmp_path / "secrets"
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.keylog_filename = os.fspath(log)
+    with context.wrap_socket(running.connect()) as sock:
+        sock.sendall(FILE)
+        assert sock.recv(65536).startswith(b"HTTP/1.1 200 OK")
+        lines = dict(line.split()[::2] for line in log.read_text().splitlines() if line[0] != "#")
+        sealer = Sealer(bytes.fromhex(lines["CLIENT_TRAFFIC_SECRET_0"]), sent=1)
+        with socket.socket(fileno=sock.detach()) as raw:
+            raw.settimeout(20)
+            for _ in range(3):  # some are taken, between requests
+                updates = b"".join(sealer.update() for _ in range(300))
+                raw.sendall(updates + sealer.sealed(Sealer.APPLICATION_DATA, FILE))
+                got = 0
+                while got < len(updates):  # each is answered by one
+                    piece = raw.recv(65536)
+                    assert piece
+                    got += len(piece)
+            updates, got = b"".join(sealer.update() for _ in range(5000)), 0
+            with contextlib.suppress(ConnectionError):  # a reset; a time-out is none
+                raw.sendall(updates)
+                while piece := raw.recv(65536):
+                    got += len(piece)
+            assert got < len(updates) / 2
     well(running)
 
 
