@@ -37,14 +37,21 @@ _TEXT: Final = re.compile(rf"{PREFIX}([a-z2-7]{{{ID_LENGTH}}})_([a-z2-7]{{{SECRE
 _ID: Final = re.compile(rf"[a-z2-7]{{{ID_LENGTH}}}", re.ASCII)
 _NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._@+-]{{0,{NAME_LIMIT - 1}}}", re.ASCII)
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_DURATION: Final = re.compile(r"([0-9]{1,6})([hdw])", re.ASCII)
-_UNITS_S: Final = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
+_DURATION: Final = re.compile(r"([0-9]{1,9})([smhdw])", re.ASCII)
+_UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _MOST_GROUPS: Final = 1000
 _LATEST: Final = 2**63 - 1  # ns
 
 
 class TokenUnusable(ValueError):
     """A token cannot be made so, or what is kept of one cannot be read. The message is finished."""
+
+
+class TooManyTokens(TokenUnusable):
+    """A user has as many tokens as anybody may."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"you have {most:,} tokens that are good: revoke one (`aetherfs token ls`), then make another")
 
 
 class TokenText(NamedTuple):
@@ -195,7 +202,7 @@ def parse_rules(texts: Sequence[str], *, kind: str) -> tuple[Grant, ...]:
 
 
 def parse_duration(text: str) -> int:
-    """Read how long a token lives, `12h`, `30d` or `2w`; return seconds.
+    """Read how long a token lives, `90s`, `15m`, `12h`, `30d` or `2w`; return seconds.
 
     Raises:
         TokenUnusable: it is no such time, or longer than ten years.
@@ -203,7 +210,7 @@ def parse_duration(text: str) -> int:
     found = _DURATION.fullmatch(text)
     seconds = int(found[1]) * _UNITS_S[found[2]] if found else 0
     if not 0 < seconds <= LONGEST_S:
-        raise TokenUnusable(f"{text[:80]!r} is no time such as 12h, 30d or 2w, of at most ten years")
+        raise TokenUnusable(f"{text[:80]!r} is no time such as 15m, 12h, 30d or 2w, of at most ten years")
     return seconds
 
 

@@ -88,6 +88,11 @@ def token_name_key(name: str) -> str:
     return f"{TOKEN_NAMES}{blake3.blake3(name.encode()).hexdigest(length=16)}"
 
 
+def token_owner_key(user: str) -> str:
+    """Return the key of what says which tokens a user has, whatever characters the user's name has."""
+    return f"auth/token-owners/{blake3.blake3(user.encode('utf-8', 'surrogatepass')).hexdigest(length=16)}"
+
+
 def token_use_key(token: str) -> str:
     """Return the key of what says when a token was last used; `token` is its id."""
     return f"auth/token-uses/{token}"

@@ -2,30 +2,35 @@
 
     auth/tokens/<id>            the record; made once, changed once, when the token is revoked
     auth/token-names/<digest>   which record has a name; compare-and-set, so that of two who want one name one gets it
+    auth/token-owners/<digest>  which tokens of a user may be good; compare-and-set, so that no user has too many
 
-A token is made record first: what ends between the two leaves a record that no name leads to, with a secret that nobody
-was told. A name is given anew once the token that had it is revoked or has expired, since neither is ever undone; the
-old record stays, for whoever asks what a log speaks of. Functions; any thread; they block on the bucket.
+A token is counted first, then its record is made, then its name: what ends in between leaves a record that no name
+leads to, with a secret that nobody was told. A name is given anew once the token that had it is revoked or has expired,
+since neither is ever undone; the old record stays, for whoever asks what a log speaks of. Functions; any thread; they
+block on the bucket.
 """
 
+import contextlib
 import itertools
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
 
-from auth.tokens import TokenRecord, TokenUnusable, document_of, is_id, record_of
+from auth.tokens import TokenRecord, TokenUnusable, TooManyTokens, document_of, is_id, record_of
 from gateway.access.token_uses import last_use
 from gateway.errors import TokenMissing, TokenTaken
 from store import jsondoc
 from store.commit import compare_and_set, remember
-from store.errors import ObjectCorrupt, ObjectMissing
-from store.layout import TOKEN_NAMES, token_key, token_name_key
+from store.errors import ObjectCorrupt, ObjectMissing, StoreError
+from store.layout import TOKEN_NAMES, token_key, token_name_key, token_owner_key
 from store.objects.base import ObjectStore
 
 FORMAT: Final = 1
 RECORD_LIMIT: Final = 256 * 1024  # bytes; an owner of a thousand groups takes most of it
 NAME_LIMIT: Final = 16 * 1024  # bytes of the object that gives a name away
 MOST_TOKENS: Final = 100_000  # names that are listed
+MOST_OF_ONE: Final = 1000  # good tokens of one user; whoever has the store's credentials may have more
+OWNER_LIMIT: Final = 128 * 1024  # bytes of the object that counts them
 _AT_ONCE: Final = 16  # records that are read side by side
 
 
@@ -71,8 +76,10 @@ def create(objects: ObjectStore, record: TokenRecord) -> None:
 
     Raises:
         TokenTaken: a token of that name is good.
+        TooManyTokens: its owner has MOST_OF_ONE.
         Contended, OutcomeUnknown: as `store.commit.compare_and_set`; whether it is there can't be said.
     """
+    _count(objects, record)
     key = token_key(record.id)
 
     def keep(old: bytes | None, operation: str) -> bytes:
@@ -92,6 +99,7 @@ def create(objects: ObjectStore, record: TokenRecord) -> None:
         compare_and_set(objects, name_key, take)
     except TokenTaken:
         objects.delete(key)
+        _discount(objects, record)
         raise
 
 
@@ -120,7 +128,10 @@ def revoke(objects: ObjectStore, name: str, *, only: str = "") -> TokenRecord:
         return _encode(fields, operation, {"revoked": max(objects.now_ns(), record.created_ns + 1)})
 
     done = compare_and_set(objects, key, end)
-    return decode_record(token, done.data or b"")
+    record = decode_record(token, done.data or b"")
+    with contextlib.suppress(StoreError):  # it is revoked; to revoke it once more takes it off the count
+        _discount(objects, record)
+    return record
 
 
 def token_of(objects: ObjectStore, name: str) -> str:
@@ -157,6 +168,49 @@ def _record_at(objects: ObjectStore, key: str) -> tuple[TokenRecord, int] | None
     except ObjectMissing:  # taken away by hand
         return None
     return None if stored is None else (stored.record, last_use(objects, stored.record.id))
+
+
+def _count(objects: ObjectStore, record: TokenRecord) -> None:
+    """Count a token to those of its owner."""
+    if record.owner is None:
+        return
+    user, key = record.owner.name, token_owner_key(record.owner.name)
+
+    def take(old: bytes | None, operation: str) -> bytes:
+        fields, now_ns = _owner_fields(key, old), objects.now_ns()
+        held = {token: ends_ns for token, ends_ns in fields.get("tokens", {}).items() if not 0 < ends_ns <= now_ns}
+        if len(held) >= MOST_OF_ONE:
+            raise TooManyTokens(MOST_OF_ONE)
+        return _encode(fields, operation, {"user": user, "tokens": held | {record.id: record.expires_ns}})
+
+    compare_and_set(objects, key, take)
+
+
+def _discount(objects: ObjectStore, record: TokenRecord) -> None:
+    """Count a token to those of its owner no more."""
+    if record.owner is None:
+        return
+    key = token_owner_key(record.owner.name)
+
+    def drop(old: bytes | None, operation: str) -> bytes | None:
+        fields = _owner_fields(key, old)
+        held = fields.get("tokens", {})
+        if record.id not in held:
+            return None
+        left = {token: ends_ns for token, ends_ns in held.items() if token != record.id}
+        return _encode(fields, operation, {"tokens": left})
+
+    compare_and_set(objects, key, drop)
+
+
+def _owner_fields(key: str, data: bytes | None) -> dict[str, Any]:
+    if data is None:
+        return {}
+    fields = jsondoc.decode(key, data, limit=OWNER_LIMIT).rest()
+    held = fields.get("tokens")
+    if not isinstance(held, dict) or not all(type(ends_ns) is int for ends_ns in held.values()):
+        raise ObjectCorrupt(key, "it does not say until when a user's tokens are good")
+    return fields
 
 
 def _is_good(objects: ObjectStore, token: str) -> bool:

@@ -170,6 +170,7 @@ class Tokens:
 
         Raises:
             TokenUnusable: the name, or the owner's, can't be one.
+            TooManyTokens: the owner has as many as anybody may.
             TokenTaken: a token of that name is good.
             StoreError: the bucket did not take it.
         """

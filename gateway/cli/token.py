@@ -35,7 +35,7 @@ def token() -> None:
 @token.command(cls=Command)
 @click.argument("name")
 @click.option("--allow", multiple=True, required=True, metavar="RULE", help="ACTIONS:PATTERN; may be repeated.")
-@click.option("--expires", metavar="TIME", help="How long it is good: 12h, 30d, 2w. Else until it is revoked.")
+@click.option("--expires", metavar="TIME", help="How long it is good: 15m, 12h, 30d, 2w. Else until it is revoked.")
 @click.option("--nfs", is_flag=True, help="For a mount's path, HOST:/@token/TOKEN/..., and for nothing else.")
 @pass_common
 def create(common: Common, name: str, allow: tuple[str, ...], expires: str | None, nfs: bool) -> None:

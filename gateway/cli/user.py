@@ -74,20 +74,29 @@ def passwd(common: Common, name: str, file: Path | None, by_bcrypt: bool) -> Non
 @user.command(cls=Command)
 @click.argument("name")
 @_FILE
+@click.option("--tokens", is_flag=True, help="Revoke the tokens that they made, too, in the store that --store names.")
 @pass_common
-def rm(common: Common, name: str, file: Path | None) -> None:
-    """Remove a user. Tokens that they made stay good: see `aetherfs token ls`.
+def rm(common: Common, name: str, file: Path | None, tokens: bool) -> None:
+    """Remove a user. Tokens that they made stay good without --tokens, since they lie in the store.
 
     Example:
       aetherfs user rm ada
+      aetherfs user rm ada --tokens --store s3://bucket/prefix
     """
     from gateway.access.users import remove_user
 
     path = _path(common, file)
     _having(path, name)
+    revoked = _revoke_all(common, name) if tokens else []
     remove_user(path, name)
-    common.result({"file": str(path), "name": name, "removed": True}, f"user {name} is removed")
-    common.remark("tokens that they made stay good: `aetherfs token ls` shows whose they are")
+    revoked += _revoke_all(common, name) if tokens else []  # that they made meanwhile
+    said = f"; tokens revoked: {len(revoked)}" if tokens else ""
+    common.result(
+        {"file": str(path), "name": name, "removed": True, "tokens_revoked": sorted(revoked)},
+        f"user {name} is removed{said}",
+    )
+    if not tokens:
+        common.remark("tokens that they made stay good: `aetherfs token ls` shows whose they are")
 
 
 @user.command(cls=Command)
@@ -107,6 +116,23 @@ def ls(common: Common, file: Path | None) -> None:
     rows = [(name, check_hash(users.get(name) or "")) for name in sorted(users.names)]
     found = [{"name": name, "hash": kind} for name, kind in rows]
     common.result({"file": str(path), "users": found}, columns([("NAME", "HASH"), *rows]) if rows else [])
+
+
+def _revoke_all(common: Common, user: str) -> list[str]:
+    """Revoke a user's tokens; return their names."""
+    from gateway.access.tokens import Tokens
+
+    with common.opened() as opened:
+        tokens = Tokens(opened.objects)
+        now_ns = tokens.now_ns()
+        theirs = [
+            known.record
+            for _, known in tokens.list()
+            if known.record.owner is not None and known.record.owner.name == user and not known.record.ended(now_ns)
+        ]
+        for record in theirs:
+            tokens.revoke(record.name, only=record.id)
+    return [record.name for record in theirs]
 
 
 def _path(common: Common, file: Path | None) -> Path:

@@ -91,7 +91,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "Tokens": _object({"tokens": _listed(_ref("Token")), "next_page_token": _NEXT}),
     "TokenWish": _object(
         {"name": _TEXT, "rules": {**_listed(_RULE), "minItems": 1, "maxItems": 64}},
-        {"expires": {**_TEXT_OR_NULL, "examples": ["12h", "30d", "2w"]}, "kind": _KIND},
+        {"expires": {**_TEXT_OR_NULL, "examples": ["15m", "12h", "30d", "2w"]}, "kind": _KIND},
     ),
     "Policy": _object({"policy": {**_TEXT, "description": "TOML"}, "changed": _TIME_OR_NULL, "by": _TEXT}),
     "PolicyWish": _object({"policy": {**_TEXT, "description": "TOML"}}),

@@ -4,7 +4,17 @@ Any thread.
 """
 
 from auth.principal import Action, Kind
-from auth.tokens import HTTP, KINDS, NFS, TokenUnusable, parse_duration, parse_name, parse_rules, principal_of
+from auth.tokens import (
+    HTTP,
+    KINDS,
+    NFS,
+    TokenUnusable,
+    TooManyTokens,
+    parse_duration,
+    parse_name,
+    parse_rules,
+    principal_of,
+)
 from dav.reply import Reply
 from dav.wire.paths import quote_name
 from gateway.access import audit as events
@@ -62,6 +72,8 @@ def create_token(context: Context, call: Call) -> Reply:
         text, record = context.tokens.create(
             name, grants, nfs=kind == NFS, lives_s=lives_s, owner=call.principal
         )  # fmt: skip
+    except TooManyTokens as error:
+        raise Problem(403, str(error)) from error
     except TokenUnusable as error:
         raise Problem(422, str(error)) from error
     context.note(

@@ -16,6 +16,7 @@ import store
 from auth.principal import user
 from auth.tokens import HTTP, parse_rules
 from gateway.access.policy_object import LIMIT, write_policy
+from gateway.access.token_objects import MOST_OF_ONE
 from gateway.access.tokens import Tokens
 from store import codec, frame, gc_state, index, pack, root
 from store.catalogue import head
@@ -24,7 +25,7 @@ from store.catalogue.history import Archive
 from store.catalogue.refs import TagKind
 from store.chunker import Chunker
 from store.kinds import Kind
-from store.layout import POLICY_KEY, name_prefix, token_key, token_name_key, token_use_key
+from store.layout import POLICY_KEY, name_prefix, token_key, token_name_key, token_owner_key, token_use_key
 from store.manifest import layout
 from store.objects.local import FolderStore
 from store.objects.memory import MemoryStore
@@ -254,9 +255,10 @@ def test_every_field_of_tokens_is_described() -> None:
     text, _ = tokens.create("ci", parse_rules(["read:*"], kind=HTTP), owner=user("ada"))
     assert str(tokens.check(str(text))) == "token:ci"
     tokens.close()
-    kept, name, use = (unsummed(objects.get(key(what))) for key, what in (
-        (token_key, text.id), (token_name_key, "ci"), (token_use_key, text.id)))  # fmt: skip
-    assert _named("Tokens") == [set(kept), set(kept["owner"]), set(name), set(use)]
+    kept, name, counted, use = (unsummed(objects.get(key(what))) for key, what in (
+        (token_key, text.id), (token_name_key, "ci"), (token_owner_key, "ada"), (token_use_key, text.id)))  # fmt: skip
+    assert _named("Tokens") == [set(kept), set(kept["owner"]), set(name), set(counted), set(use)]
+    assert f"nobody has more than {MOST_OF_ONE:,} good ones" in TEXT
     [row] = [row for table in page.tables(TEXT) for row in table.rows if row[0] == "`digest`" and "SHA-256" in row[2]]
     recipe = row[2].split("`")[1].replace("<token>", text.id).replace("<secret>", text.secret)
     assert kept["digest"] == hashlib.sha256(recipe.encode()).hexdigest()

@@ -159,14 +159,16 @@ def test_a_token_for_nfs_reads_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("12h", 43_200), ("30d", 2_592_000), ("2w", 1_209_600), ("3650d", 315_360_000)]
+    ("text", "seconds"),
+    [("90s", 90), ("15m", 900), ("12h", 43_200), ("30d", 2_592_000), ("2w", 1_209_600), ("3650d", 315_360_000)],
 )
 def test_durations_are_read(text: str, seconds: int) -> None:
     assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize(
-    "text", ["", "30", "d", "0d", "-1d", "1.5d", "1y", "1 d", "30D", "3651d", "9999999h", "٣d", "1d "]
+    "text",
+    ["", "30", "d", "0d", "-1d", "1.5d", "1y", "1 d", "30D", "3651d", "0s", "9999999h", "999999999s", "٣d", "1d "],
 )
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(TokenUnusable, match="12h, 30d or 2w"):

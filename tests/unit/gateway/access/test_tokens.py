@@ -9,7 +9,7 @@ import pytest
 
 from auth.errors import BadCredentials, Throttled, Undecided
 from auth.principal import user
-from auth.tokens import HTTP, NFS, TokenUnusable, new_text, parse_rules
+from auth.tokens import HTTP, NFS, TokenUnusable, TooManyTokens, new_text, parse_rules
 from gateway.access import token_objects
 from gateway.access.token_records import (
     ABSENT_S,
@@ -25,7 +25,7 @@ from gateway.access.token_uses import EVERY_S, Uses, last_use
 from gateway.access.tokens import Tokens
 from gateway.errors import TokenMissing, TokenTaken
 from store.errors import ObjectCorrupt, StoreUnavailable
-from store.layout import token_key, token_name_key, token_use_key
+from store.layout import token_key, token_name_key, token_owner_key, token_use_key
 from store.objects.base import Fetched, ObjectStore
 from store.objects.local import FolderStore
 from store.objects.memory import MemoryStore
@@ -210,6 +210,36 @@ def test_a_name_is_given_anew_when_its_token_has_ended(tokens: Tokens, clock: Cl
         tokens.check(str(first))
     assert tokens.find("ci").record == record
     assert [known.record for _, known in tokens.list()] == [record]
+
+
+def test_a_user_has_a_bounded_number_of_good_tokens(
+    tokens: Tokens, objects: Watched, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_objects, "MOST_OF_ONE", 3)
+    for number, lives_s in enumerate((0, 100, 0)):
+        tokens.create(f"ci{number}", READ, owner=ADA, lives_s=lives_s)
+    with pytest.raises(TooManyTokens, match="you have 3 tokens"):
+        tokens.create("one-more", READ, owner=ADA)
+    assert len([*objects.list("auth/tokens/")]) == 3
+    tokens.create("bobs", READ, owner=user("bob"))  # each has their own bound
+    tokens.create("ops", READ)  # and whoever has the store's credentials none
+    clock.now_s += 100  # one has expired
+    tokens.create("ci3", READ, owner=ADA)
+    with pytest.raises(TooManyTokens):
+        tokens.create("ci4", READ, owner=ADA)
+    tokens.revoke("ci0")
+    for _ in range(5):
+        with pytest.raises(TokenTaken):  # what comes to nothing does not count
+            tokens.create("ci2", READ, owner=ADA)
+    tokens.create("ci4", READ, owner=ADA)
+
+
+def test_a_count_of_tokens_that_can_not_be_read_makes_none(tokens: Tokens, objects: Watched) -> None:
+    tokens.create("ci", READ, owner=ADA)
+    objects.put(token_owner_key("ada"), b'{"format": 1, "tokens": ["x"]}')
+    with pytest.raises(ObjectCorrupt):
+        tokens.create("ci2", READ, owner=ADA)
+    assert tokens.revoke("ci").revoked_ns  # but stands in nobody's way who takes one back
 
 
 def test_of_many_who_want_one_name_one_gets_it(tmp_path: Path) -> None:
@@ -526,6 +556,6 @@ def test_an_encrypted_store_seals_them(tmp_path: Path) -> None:
     assert tokens.check(str(text)).owner == ADA
     tokens.close()
     files = [path for path in store.rglob("*") if path.is_file() and "auth" in path.parts]
-    assert len(files) == 3
+    assert len(files) == 4
     assert all(path.read_bytes().startswith(b"AFSL") for path in files)
     assert not any(b"secret-name" in path.read_bytes() for path in files)

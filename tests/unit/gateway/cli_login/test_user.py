@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 
 from auth.hashes import check_hash, verify
+from auth.principal import user
+from auth.tokens import HTTP, parse_rules
+from gateway.access.tokens import Tokens
 from gateway.access.users import read_users
+from store.objects.local import FolderStore
 from tests.unit.auth.test_hashes import QUICK
 from tests.unit.gateway.cli_login.conftest import Say
 from tests.unit.gateway.test_cli import Cli
@@ -38,6 +42,22 @@ def test_a_user_is_added_and_gets_another_password_and_goes(cli: Cli, say: Say, 
     assert cli("user", "rm", "ada", "--file", file) == "user ada is removed\n"
     assert "tokens that they made stay good" in cli.err
     assert read_users(file).names == ()
+
+
+def test_a_user_s_tokens_go_with_them_where_that_is_asked_for(cli: Cli, say: Say, file: Path, tmp_path: Path) -> None:
+    cli("init", "--store", tmp_path / "store")
+    tokens, rules = Tokens(FolderStore(tmp_path / "store")), parse_rules(["read:*"], kind=HTTP)
+    owners = {"ada-ci": "ada", "ada-lab": "ada", "ada-old": "ada", "bob-ci": "bob"}
+    made = {name: str(tokens.create(name, rules, owner=user(owner))[0]) for name, owner in owners.items()}
+    tokens.create("ops", rules)
+    tokens.revoke("ada-old")
+    file.write_text(f"ada:{QUICK}\nbob:{QUICK}\n")
+    told = cli.json("user", "rm", "ada", "--file", file, "--tokens", "--store", tmp_path / "store")
+    assert told["tokens_revoked"] == ["ada-ci", "ada-lab"]
+    assert "stay good" not in cli.err
+    assert read_users(file).names == ("bob",)
+    assert {known.record.name for _, known in tokens.list() if not known.record.revoked_ns} == {"bob-ci", "ops"}
+    assert not any(secret in str(told) + cli.err for secret in made.values())
 
 
 def test_users_are_listed_without_their_hashes(cli: Cli, file: Path) -> None:

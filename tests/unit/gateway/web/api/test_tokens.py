@@ -8,6 +8,7 @@ import pytest
 from auth.policy import OPEN
 from auth.principal import user
 from auth.tokens import HTTP, parse_rules
+from gateway.access import token_objects
 from gateway.access.audit import LOGIN
 from gateway.access.policy_object import write_policy
 from gateway.config import load
@@ -42,6 +43,17 @@ def test_a_token_never_may_more_than_who_made_it(api: Api) -> None:
     assert not policy.allows(token, Action.READ, "@geo/secret")
     assert not policy.allows(token, Action.ADMIN, "*")
     assert api(token, "GET", "/policy").status == 403
+
+
+def test_a_user_has_a_bounded_number_of_tokens(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_objects, "MOST_OF_ONE", 2)
+    for name in ("one", "two"):
+        assert api(ADA, "POST", "/tokens", WISH | {"name": name}).status == 201
+    told = api(ADA, "POST", "/tokens", WISH)
+    assert (told.status, "revoke one" in told.document["detail"]) == (403, True)
+    assert api(BOB, "POST", "/tokens", WISH).status == 201
+    assert api(ADA, "DELETE", "/tokens/one").status == 204
+    assert api(ADA, "POST", "/tokens", WISH | {"name": "three"}).status == 201
 
 
 def test_a_token_for_nfs_is_made(api: Api) -> None:
