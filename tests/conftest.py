@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 
 from gateway.logs import LOUD_LIBRARIES
 
-pytest_plugins = ["tests.support.s3"]
+pytest_plugins = ["tests.support.s3", "tests.support.order"]
 
 # A shared machine stalls now and then: time is no reason to fail an example.
 settings.register_profile(
