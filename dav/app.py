@@ -20,9 +20,9 @@ from wsgidav.request_resolver import RequestResolver
 from wsgidav.wsgidav_app import WsgiDAVApp
 
 from dav.clients import is_finder, is_mini_redirector
-from dav.files import cache_control, file_reply, lasting
+from dav.files import PRIVATE, cache_control, check, file_reply, lasting
 from dav.gzipped import LEAST, gzipped
-from dav.media import MediaTypes
+from dav.media import OCTETS, MediaTypes
 from dav.multistatus import LARGE, Asked, Multistatus
 from dav.probes import Probes, is_hint
 from dav.properties import Page
@@ -41,9 +41,9 @@ from dav.reply import (
     text_reply,
 )
 from dav.resolve import Found, split_scope, start
-from dav.wire.conditions import strong_etag
+from dav.wire.conditions import Validators, strong_etag
 from dav.wire.dates import http_date
-from dav.wire.errors import BodyTooLarge, DepthRefused
+from dav.wire.errors import BodyBroken, BodyTooLarge, DepthRefused
 from dav.wire.multistatus import END, propertyupdate
 from dav.wire.paths import quote_path, split_target
 from dav.wire.preferences import accepts_gzip, is_brief, prefers_minimal
@@ -60,6 +60,7 @@ XML: Final = "application/xml; charset=utf-8"
 
 # Class 1 alone: Finder then mounts read-only from the start. MS-Author-Via is what Explorer looks for.
 _DAV: Final = (("DAV", "1"), ("MS-Author-Via", "DAV"))
+_NS: Final = 1_000_000_000
 _VARY: Final = ("Vary", "Accept-Encoding, Brief, Prefer")
 _EMPTY: Final = FileDigests(hashlib.sha256().digest(), hashlib.md5(usedforsecurity=False).digest())
 
@@ -131,14 +132,24 @@ class DavApp:
             hint = self._hint(environ, names)
             if hint is None:
                 raise
-            etag, modified = strong_etag(_EMPTY.sha256), http_date(hint.mtime_ns // 1_000_000_000)
-            return Reply(200, [("ETag", etag), ("Last-Modified", modified), ("Content-Length", "0")])
+            return self._empty(environ, hint)
         if found.node.kind is Kind.FILE:
             environ[LASTING] = lasting(self._tree, found.state)
             headers = [("Cache-Control", cache_control(self._tree, found.state))]
             name = (names or (b"",))[-1]
             return file_reply(self._tree, found.node, name, environ, self._media, headers, state=found.state)
         return text_reply(200, "This is a WebDAV collection. Browsers find the same files below /fs/.", _DAV)
+
+    def _empty(self, environ: Environ, hint: Node) -> Reply:
+        current = Validators(strong_etag(_EMPTY.sha256), hint.mtime_ns // _NS)
+        # Who else asks is told that it is not there, so that no cache may keep it for all.
+        headers = [
+            ("ETag", current.etag),
+            ("Last-Modified", http_date(hint.mtime_ns // _NS)),
+            ("Cache-Control", PRIVATE),
+        ]
+        _, refusal = check(environ, current, headers)
+        return refusal or Reply(200, [*headers, ("Content-Type", OCTETS), ("Content-Length", "0")])
 
     def _names(self, environ: Mapping[str, Any]) -> tuple[bytes, ...] | None:
         """Return the path's names below the prefix; `None` for the host's root."""
@@ -261,7 +272,10 @@ def _body(environ: Mapping[str, Any]) -> bytes:
     if length.isdecimal():
         if int(length) > MAX_BODY:
             raise BodyTooLarge(MAX_BODY)
-        return read_body(environ, int(length))
+        body = read_body(environ, int(length))
+        if len(body) < int(length):
+            raise BodyBroken(f"it ended after {len(body)} bytes of {length}")
+        return body
     if header(environ, "Transfer-Encoding") is None:
         return b""
     body = read_body(environ, MAX_BODY + 1)

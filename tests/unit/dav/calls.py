@@ -32,7 +32,8 @@ def environ_for(method: str, target: str, headers: Mapping[str, str], body: byte
     if body:
         environ["CONTENT_LENGTH"] = str(len(body))
     for name, value in headers.items():
-        environ["HTTP_" + name.upper().replace("-", "_")] = value
+        key = name.upper().replace("-", "_")
+        environ[key if key == "CONTENT_LENGTH" else "HTTP_" + key] = value
     return environ
 
 

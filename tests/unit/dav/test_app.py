@@ -246,6 +246,14 @@ def test_a_body_over_the_limit_is_413_and_a_dtd_400(app: WsgiApp) -> None:
     assert call(app, "PROPFIND", "/webdav/", {"Depth": "0"}, b"<!DOCTYPE x><x/>").status == 400
 
 
+@pytest.mark.parametrize("method", ["PROPFIND", "PROPPATCH"])
+def test_a_body_that_ends_early_is_not_read_as_if_it_were_whole(app: WsgiApp, method: str) -> None:
+    for body in (b"", b'<propfind xmlns="DAV:"><allprop/></propfind>'):
+        answer = call(app, method, "/webdav/geo/1.0.0/a.txt", {"Depth": "0", "Content-Length": "99"}, body)
+        assert answer.status == 400
+        assert b"ended" in answer.body
+
+
 def test_links_to_files_show_as_files_and_links_to_folders_are_asked_for_by_name() -> None:
     tree = MemoryTree()
     state: Contents = {

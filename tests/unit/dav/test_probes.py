@@ -158,6 +158,10 @@ def test_finder_finds_two_empty_files_that_keep_it_from_reading_everything() -> 
                 got = call(app, method, target, FINDER)
                 assert (got.status, got.body, got.headers["content-length"]) == (200, b"", "0")
                 assert got.headers["etag"] == properties.findtext(".//{DAV:}getetag")
+                assert got.headers["content-type"] == properties.findtext(".//{DAV:}getcontenttype")
+                assert got.headers["cache-control"].startswith("private")  # the next line says why
+                known = {**FINDER, "If-None-Match": got.headers["etag"]}
+                assert call(app, method, target, known).status == 304
             assert status(app, f"{folder}{name}") == 404  # for everybody else, nothing was pushed
             assert call(app, "PROPFIND", f"/webdav/{folder}", {**FINDER, "Depth": "1"}).body.count(b"never_index") == 0
     for folder in ("nope/", "geo/nope/", "geo/1.0.0/f/"):
