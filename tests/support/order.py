@@ -18,8 +18,9 @@ LONG: Final = ("kernel", "slow", "s3", "interop")  # marks, the longest first
 T = TypeVar("T")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put tests in order."""
+    """Put tests in order, of which those that are not wanted are out by then."""
     ranks: dict[Path, int] = {}  # of files
     for item in items:
         rank = next((rank for rank, mark in enumerate(LONG) if item.get_closest_marker(mark)), len(LONG))
