@@ -211,11 +211,21 @@ class Connection:
         self._heard_s = time.monotonic()
         if stream is not None:
             if count:
+                self._hold_certificate(stream)
                 stream.received(count)
                 self._open(stream)
             return count > 0 and not stream.ended and not self._hanging_up
         self._answer_all(self._reader.received(count))
         return count > 0 and not self._hanging_up
+
+    def _hold_certificate(self, stream: SecureStream) -> None:
+        """End the connection if its client's certificate was revoked meanwhile."""
+        assert self._tls is not None  # noqa: S101  # for the type checker: there is a stream
+        try:
+            stream.hold_against(self._tls.contexts.current)
+        except TlsFailed as error:
+            tell(self._sock, error.alert)
+            raise
 
     def _open(self, stream: SecureStream) -> None:
         """Answer what was received by TLS."""

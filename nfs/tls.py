@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from cryptography.hazmat.primitives.serialization import Encoding
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 
 from nfs.wire.errors import WireError
 from nfs.wire.mount3 import MOUNT_PROGRAM
@@ -26,6 +26,7 @@ ROOM: Final = 32 << 10  # bytes received in one go: some two hundred calls of th
 MOST_OPENED: Final = 1 << 14  # bytes: no TLS record holds more (RFC 8446 section 5.1)
 _OVERHEAD: Final = 64  # bytes, at most, by which a TLS record is longer than what it holds
 _OPTIONS: Final = SSL.OP_NO_TLSv1 | SSL.OP_NO_TLSv1_1 | SSL.OP_NO_TLSv1_2
+_OTHERS_ONLY: Final = bytes.fromhex("15 0303 0002 02 78")  # alert no_application_protocol (RFC 7301 section 3.2)
 _CONTROL: Final = ROOM + 1024  # bytes: to `ROOM` of updates of keys the session itself has to say as much
 
 
@@ -45,7 +46,8 @@ class Contexts(Protocol):
         """The context for a new connection: TLS 1.3 among its versions, `ALPN` the one protocol that it takes.
 
         Of a connection whose client offers other protocols alone it sets the app data. Where clients may show
-        certificates, it resumes nothing: that would pass over them. Any thread may ask; never fails.
+        certificates, it resumes nothing: that would pass over them. Another one is given when whom it trusts has
+        changed, or what was revoked. Any thread may ask; never fails.
         """
         ...
 
@@ -78,12 +80,13 @@ class SecureStream:
 
     def __init__(self, context: SSL.Context) -> None:
         """Begin, with the handshake to be done."""
-        self._ssl = SSL.Connection(context, None)
+        self._context, self._ssl = context, SSL.Connection(context, None)
         self._ssl.set_options(_OPTIONS)
         self._ssl.set_accept_state()
         self._boundaries = Boundaries()
         self._buffer = memoryview(bytearray(ROOM))
         self.certificate = b""  # the client's, DER, verified; empty: it showed none
+        self._chain: list[crypto.X509] = []  # the same, and those that vouch for it
         self.ready = False  # whether the handshake is done
         self.ended = False  # whether the client said that nothing follows
 
@@ -111,17 +114,38 @@ class SecureStream:
         """
         try:
             self._ssl.do_handshake()
+            self.ready = True
         except SSL.WantReadError:
-            return self.control()
+            pass
         except SSL.Error as error:
             raise TlsFailed(f"TLS handshake: {_reason(error)}", self._said()) from error
         if self._ssl.get_app_data() is not None:  # what it means for another protocol is not to be taken for calls
-            raise TlsFailed("TLS handshake: the client speaks other protocols than RPC")
-        self.ready = True
+            raise TlsFailed("TLS handshake: the client speaks other protocols than RPC", _OTHERS_ONLY)
+        if not self.ready:
+            return self.control()
         certificate = self._ssl.get_peer_certificate(as_cryptography=True)
         if certificate is not None:
             self.certificate = certificate.public_bytes(Encoding.DER)
+            self._chain = self._ssl.get_verified_chain() or []
         return self.control()
+
+    def hold_against(self, context: SSL.Context) -> None:
+        """Hold the client's certificate against whom a later context trusts; costs nothing while it is the same one.
+
+        Raises:
+            TlsFailed: it is good no more.
+        """
+        if context is self._context:
+            return
+        self._context = context
+        if not self._chain:
+            return
+        store = context.get_cert_store() or crypto.X509Store()  # of nobody, who vouches for nobody
+        own, *above = self._chain
+        try:
+            crypto.X509StoreContext(store, own, above).verify_certificate()
+        except crypto.X509StoreContextError as error:
+            raise TlsFailed(f"TLS: the client's certificate is good no more: {error}", self.farewell()) from error
 
     def take(self, room: memoryview) -> int:
         """Put plain text into `room`; return how much, 0 when none is left, or when the client ended the session.
