@@ -43,7 +43,7 @@ _BASE64: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
 class UnknownKey(BadCredentials):
-    """A token names a key that is not among those known: the provider may have a new one."""
+    """A token was signed with none of the keys that are known: the provider may have a new one, of whatever name."""
 
 
 class Header(NamedTuple):
@@ -140,8 +140,8 @@ def verify(token: Token, keys: Keys) -> None:
     """Check a token's signature.
 
     Raises:
-        UnknownKey: of a key that is not there.
-        BadCredentials: it is not of the key that it names.
+        UnknownKey: of a key that is not there, or is not what it was.
+        BadCredentials: it is none.
     """
     key = keys.fitting(token.header)
     try:
@@ -149,7 +149,7 @@ def verify(token: Token, keys: Keys) -> None:
     except (JoseError, ValueError, TypeError) as error:
         raise BadCredentials(f"the token's signature is none: {str(error)[:100]}") from None
     if not fits:
-        raise BadCredentials("the token's signature does not fit")
+        raise UnknownKey("the token's signature does not fit")  # some give a new key the old one's id, or none
 
 
 def _header(header: dict[str, Any]) -> Header:

@@ -48,7 +48,7 @@ def check_bearer(text: str, keys: Keys, rules: Rules, now_s: float) -> Verified:
         now_s: seconds since 1970.
 
     Raises:
-        UnknownKey: it names a key that is not among `keys`; what it says would do.
+        UnknownKey: none of `keys` has signed it; what it says would do.
         BadCredentials: it is not to be taken.
     """
     token = parse_token(text)
@@ -77,7 +77,9 @@ def check_login(text: str, keys: Keys, rules: Rules, now_s: float, *, nonce: str
 
 
 def _read(token: Token, rules: Rules, audience: str, now_s: float) -> Verified:
-    claims = token.claims
+    claims, kind = token.claims, token.header.kind
+    if kind.endswith("+jwt") and kind != ACCESS_TOKEN:  # RFC 8725 section 3.11: made for something else
+        raise BadCredentials(f"a token that is {kind!r:.60} says who nobody is")
     if claims.get("iss") != rules.issuer:
         raise BadCredentials(f"a token of {claims.get('iss')!r:.200}, not of {rules.issuer}")
     meant = claims.get("aud")
@@ -116,7 +118,7 @@ def _seconds(claims: dict[str, Any], name: str) -> float | None:
 
 
 def _user(claims: dict[str, Any], rules: Rules) -> str:
-    name = _name(claims.get(rules.user_claim), f"the claim {rules.user_claim}, which names the user,")
+    name = _name(_claim(claims, rules.user_claim), f"the claim {rules.user_claim}, which names the user,")
     if rules.user_claim == "email" and claims.get("email_verified", True) is not True:
         raise BadCredentials("the provider has not verified that the e-mail address is the user's")
     return name
@@ -125,7 +127,7 @@ def _user(claims: dict[str, Any], rules: Rules) -> str:
 def _groups(claims: dict[str, Any], rules: Rules) -> frozenset[str]:
     if not rules.groups_claim:
         return frozenset()
-    groups = claims.get(rules.groups_claim)
+    groups = _claim(claims, rules.groups_claim)
     if groups is None:
         # Some providers leave out what is too much. To go on without would lift what is denied to a group.
         if any(name in claims for name in _NOT_HERE):
@@ -134,6 +136,16 @@ def _groups(claims: dict[str, Any], rules: Rules) -> frozenset[str]:
     if not isinstance(groups, list) or len(groups) > MOST_GROUPS:
         raise BadCredentials(f"the claim {rules.groups_claim} is no list of at most {MOST_GROUPS} groups")
     return frozenset(_name(group, f"a group in the claim {rules.groups_claim}") for group in groups)
+
+
+def _claim(claims: dict[str, Any], name: str) -> Any:
+    """Return a claim, or what is nested in claims: `realm_access.roles`; `None`: there is none."""
+    if name in claims:  # a name may have dots itself: some are URLs
+        return claims[name]
+    value: Any = claims
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
 
 
 def _name(value: object, what: str) -> str:

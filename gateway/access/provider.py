@@ -1,7 +1,7 @@
 """The OpenID provider: what it says of itself and its keys, asked when needed and kept for a while; and its tokens.
 
-Keys are asked for again every FRESH_S. A token that names a key which is not known has them asked for at once, but not
-again before a pause that doubles up to PAUSE_S as long as nothing new is found, so that a flood of made-up keys costs
+Keys are asked for again every FRESH_S. A token that none of them has signed has them asked for at once, but not again
+before a pause that doubles up to PAUSE_S as long as nothing new is found, so that a flood of made-up keys costs
 the provider one question a minute. While the provider is away, its keys go on to count for STALE_S; then nobody can be
 told any more (`Undecided`).
 

@@ -105,8 +105,9 @@ def test_critical_extensions_are_refused(crit: object) -> None:
 
 
 def test_a_key_that_is_not_there_is_told_apart() -> None:
-    with pytest.raises(UnknownKey):
-        check(sign(rsa("two"), told()))
+    for key in (rsa("two"), rsa("one")):  # another name, or the name of one that is there
+        with pytest.raises(UnknownKey):
+            check(sign(key, told()))
 
 
 def test_claims_are_looked_at_before_a_key_is_asked_for() -> None:
@@ -217,6 +218,26 @@ def test_users_and_groups_may_come_from_other_claims() -> None:
     assert check(sign(KEY, told(**more)), rules=rules).principal == user("ada@example.org", frozenset(("geo",)))
     assert "not verified" in refused(sign(KEY, told(**more, email_verified=False)), rules=rules)
     assert check(sign(KEY, told(**more)), rules=RULES._replace(groups_claim="")).principal == user("ada")
+
+
+def test_what_is_nested_in_claims_is_named_with_dots() -> None:
+    nested = {"groups": None, "realm_access": {"roles": ["geo"], "name": "ada@realm"}}
+    rules = RULES._replace(user_claim="realm_access.name", groups_claim="realm_access.roles")
+    assert check(sign(KEY, told(**nested)), rules=rules).principal == user("ada@realm", frozenset(("geo",)))
+    itself = told(**nested, **{"realm_access.roles": ["maps"]})
+    assert check(sign(KEY, itself), rules=rules).principal.groups == {"maps"}
+    for name in ("realm_access.nothing", "realm_access.roles.0", "nothing.roles", "sub.roles"):
+        found = check(sign(KEY, told(**nested)), rules=RULES._replace(groups_claim=name))
+        assert found.principal.groups == frozenset()
+    assert "no list" in refused(sign(KEY, told(**nested)), rules=RULES._replace(groups_claim="realm_access"))
+    assert "no name" in refused(sign(KEY, told(**nested)), rules=RULES._replace(user_claim="realm_access.nobody"))
+
+
+@pytest.mark.parametrize("kind", ["logout+jwt", "application/logout+jwt", "secevent+JWT", "dpop+jwt"])
+def test_what_a_provider_signs_for_something_else_says_who_nobody_is(kind: str) -> None:
+    assert "says who nobody is" in refused(sign(KEY, told(), typ=kind))
+    with pytest.raises(BadCredentials):
+        check_login(sign(KEY, told(nonce="n-1"), typ=kind), KEYS, RULES, NOW, nonce="n-1")
 
 
 def test_a_login_needs_its_own_nonce_and_an_id_token() -> None:

@@ -94,6 +94,19 @@ def test_a_new_key_is_found_at_once_and_the_old_one_given_up(bench: Bench) -> No
         bench.tokens.check(bench.token(jti="another"))
 
 
+def test_a_new_key_with_the_name_of_the_old_one_is_found_at_once(bench: Bench) -> None:
+    bench.tokens.check(bench.token())
+    again = rsa("one")
+    bench.running.keys = (again,)
+    bench.clock.s += limits.FIRST_PAUSE_S
+    assert bench.tokens.check(bench.token(again)).name == "ada"
+    asked = bench.running.fetched
+    for number in range(20):  # and what nobody has signed has it asked for no more than a made-up key
+        with pytest.raises(BadCredentials):
+            bench.tokens.check(bench.token(TWO, kid="one", jti=str(number)))
+    assert bench.running.fetched == asked
+
+
 def test_a_key_that_was_given_up_is_good_for_minutes_at_most(bench: Bench) -> None:
     text = bench.token(exp=int(bench.now()) + 100_000)
     bench.tokens.check(text)
