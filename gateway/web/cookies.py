@@ -59,6 +59,10 @@ def local_path(text: str) -> str:
     if len(text) > LONGEST_NEXT or not _PATH.fullmatch(text) or text.startswith("//"):
         return HOME
     parts = urlsplit(text)
-    if parts.scheme or parts.netloc or "\\" in unquote(parts.path) or parts.path.startswith(("/ui/log", "//")):
+    path = unquote(parts.path)
+    # "/..//host" and "/%2F/host" stay here in browsers; others on the way may resolve or decode them first.
+    if not {".", ".."}.isdisjoint(path.split("/")) or path.startswith("//") or "\\" in path:
+        return HOME
+    if parts.scheme or parts.netloc or path.startswith("/ui/log"):
         return HOME
     return text

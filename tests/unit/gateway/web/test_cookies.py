@@ -18,7 +18,9 @@ def test_places_on_this_gateway_are_kept(path: str) -> None:
     ["", "fs/", "//evil.example", "///evil.example", "/\\evil.example", "\\\\evil.example", "/%5Cevil.example",
      "/%5c%5cevil.example", "https://evil.example/", "https:evil.example", "javascript:alert(1)", "/\t/evil.example",
      "/\n/evil.example", "/fs/\r\nSet-Cookie: a=b", "/fs/\x00", " /fs/", "/fs/ x", "/é", "/fs/#x", "/%zz", "/%",
-     "/ui/login", "/ui/logout", "/ui/login/start", "/" + "a" * 3000, "http://evil.example//fs/", "//", "/\u2028/x"],
+     "/ui/login", "/ui/logout", "/ui/login/start", "/" + "a" * 3000, "http://evil.example//fs/", "//", "/\u2028/x",
+     "/..//evil.example", "/.//evil.example", "/fs/%2e%2e//evil.example", "/%2f/evil.example", "/ui/../ui/login",
+     "/%75i/login"],
 )  # fmt: skip
 def test_other_places_are_not(path: str) -> None:
     assert local_path(path) == HOME
