@@ -34,7 +34,9 @@ from gateway.errors import ServerFailed, ServerRefused, ServerUnreachable
 
 PATIENCE_S: Final = 300.0  # for somebody who logs in with a browser
 LONGEST_DEVICE_S: Final = 1800.0
+LONGEST_INTERVAL_S: Final = 60.0  # however slowly the provider wants to be asked
 INTERVAL_S: Final = 5.0  # RFC 8628 section 3.2, where the provider names none
+MOST: Final = 1e12  # seconds; a number from outside may be more than any float
 SLOWER_S: Final = 5.0  # section 3.5
 Say = Callable[[str], None]
 
@@ -101,7 +103,7 @@ class ProviderLogin:
         interval_s = max(_number(begun.get("interval"), INTERVAL_S), 1.0)
         until_s = time.monotonic() + min(_number(begun.get("expires_in"), 600.0), LONGEST_DEVICE_S)
         while time.monotonic() < until_s:
-            sleep(interval_s)
+            sleep(min(interval_s, LONGEST_INTERVAL_S))
             try:
                 tokens = ask_token(
                     self._fetch, self._provider, self._client, {"grant_type": DEVICE, "device_code": str(device)},
@@ -143,7 +145,7 @@ class ProviderLogin:
     def _kept(self, kind: str, tokens: Tokens) -> Saved:
         bearer = pick(tokens, self._saved.audience or self._saved.client_id)
         expires = _claims(bearer).get("exp")
-        expires_s = float(expires) if isinstance(expires, int | float) else 0.0
+        expires_s = _number(expires, 0.0)
         return self._saved._replace(kind=kind, bearer=bearer, expires_s=expires_s, refresh=tokens.refresh)
 
     def _asked(self, question: Callable[[], Any]) -> Any:
@@ -197,4 +199,4 @@ def _claims(text: str) -> dict[str, Any]:
 
 
 def _number(value: object, default: float) -> float:
-    return float(value) if isinstance(value, int | float) and value >= 0 else default
+    return float(min(value, MOST)) if isinstance(value, int | float) and value >= 0 else default

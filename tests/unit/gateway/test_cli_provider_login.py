@@ -60,6 +60,15 @@ def test_a_device_is_asked_for_as_slowly_as_the_provider_wants(running: Issuer) 
     assert "d-1" not in "".join(said)
 
 
+@pytest.mark.parametrize("interval", [1e9, 10**400])
+def test_a_device_is_asked_for_whatever_the_provider_says_of_waiting(running: Issuer, interval: object) -> None:
+    running.posts["/device"] = [(200, DEVICE | {"interval": interval})]
+    running.posts["/token"] = [PENDING, (200, {"id_token": token(exp=10**400)})]
+    waited: list[float] = []
+    ProviderLogin(begun(running)).by_device(lambda text: None, waited.append)
+    assert waited == [60, 60]
+
+
 @pytest.mark.parametrize("code", ["access_denied", "expired_token", "invalid_grant"])
 def test_a_device_that_is_refused_ends_the_wait(running: Issuer, code: str) -> None:
     with pytest.raises(ServerRefused, match=code):
