@@ -17,6 +17,7 @@ import argon2
 import bcrypt
 
 from auth.errors import Undecided
+from auth.tokens import PREFIX
 
 LONGEST: Final = 1024  # bytes of a password
 BCRYPT_LONGEST: Final = 72  # bytes of a password that bcrypt looks at
@@ -103,10 +104,12 @@ def check_new(password: bytes, *, by_bcrypt: bool) -> None:
     """Check that every client can send a new password, and that its hash covers all of it.
 
     Raises:
-        ValueError: it is empty, too long, no UTF-8, or has control characters (RFC 7617, 2).
+        ValueError: it is empty, too long, no UTF-8, has control characters (RFC 7617, 2), or looks like a token.
     """
     if not password:
         raise ValueError("the password is empty")
+    if password.startswith(PREFIX.encode()):
+        raise ValueError(f"the password begins with {PREFIX}, and would be taken for a token")
     if len(password) > LONGEST:
         raise ValueError(f"the password has {len(password)} bytes: at most {LONGEST} are taken")
     if by_bcrypt and len(password) > BCRYPT_LONGEST:

@@ -89,6 +89,7 @@ def test_new_hashes_are_taken_and_fit() -> None:
         (b"two\nlines", "line break"),
         (b"zero\0", "control"),
         (b"del\x7f", "control"),
+        (b"aefs_is_what_tokens_begin_with", "taken for a token"),
     ],
 )
 def test_passwords_that_clients_cannot_send_are_refused(password: bytes, why: str) -> None:
