@@ -1,6 +1,6 @@
 """One request of the REST interface: what its target, its query, its fields and its body say, all of it bounded.
 
-Writes have to say `Content-Type: application/json`, which no form of another site can send, and with a session's cookie
+Bodies have to be `Content-Type: application/json`, which no form of another site can send, and with a session's cookie
 they repeat what the session's own pages were told (`X-AetherFS-CSRF`). One thread a call.
 """
 
@@ -105,13 +105,18 @@ class Call:
                 "without login, changes are taken at localhost, at an IP address, and at the host of http.public_url",
             )
         kind = str(self.environ.get("CONTENT_TYPE") or "").partition(";")[0].strip().lower()
-        if kind != "application/json":
-            raise Problem(415, "POST, PUT and DELETE are sent with Content-Type: application/json")
+        if kind != "application/json" and not (self.method == "DELETE" and self._is_bare()):
+            raise Problem(415, "what has a body is sent with Content-Type: application/json")
         if self.environ.get(SESSION):
             wanted = str(self.environ.get(CSRF) or "")
             given = header(self.environ, "X-AetherFS-CSRF") or ""
             if not wanted or not hmac.compare_digest(wanted.encode(), given.encode("utf-8", "replace")):
                 raise Problem(403, "X-AetherFS-CSRF is not what this session was told")
+
+    def _is_bare(self) -> bool:
+        """Tell whether it has no body: no page of another site can send a DELETE unasked, whatever its type."""
+        length = str(self.environ.get("CONTENT_LENGTH") or "0")
+        return length == "0" and header(self.environ, "Transfer-Encoding") is None
 
     def body(self, *known: str, needed: tuple[str, ...] = ()) -> dict[str, Any]:
         """Read the body, a JSON object.

@@ -36,7 +36,7 @@ def openapi(routes: tuple[Route, ...]) -> dict[str, Any]:
         "info": {
             "title": "AetherFS",
             "version": VERSION,
-            "description": "Writes are sent with Content-Type: application/json. Bodies have at most 64 KiB. "
+            "description": "Bodies are sent with Content-Type: application/json. They have at most 64 KiB. "
             "What may not be read is answered as what is not there.",
         },
         "servers": [{"url": "/api/v1"}],

@@ -94,6 +94,13 @@ def test_what_a_form_of_another_site_can_send_is_refused(api: Api, method: str, 
     assert (line["event"], line["outcome"], line["principal"]) == ("denial", "refused", "user:root")
 
 
+def test_what_has_no_body_needs_no_type_where_no_form_can_send_it(api: Api) -> None:
+    api(ROOT, "POST", "/tokens", {"name": "ci", "rules": ["read:maps"]})
+    assert api.raw(ROOT, "DELETE", "/tokens/ci", b"", {}, CONTENT_TYPE="").status == 204
+    assert api.raw(ROOT, "POST", "/tokens", b"", {}, CONTENT_TYPE="").status == 415
+    assert api.raw(ROOT, "DELETE", "/tokens/ci", b"", {"Transfer-Encoding": "chunked"}, CONTENT_TYPE="").status == 415
+
+
 @pytest.mark.parametrize("word", [None, "", "wrong", "word "])
 def test_a_session_writes_only_with_its_word(api: Api, csrf: Mapping[str, object], word: str | None) -> None:
     headers = {} if word is None else {"X-AetherFS-CSRF": word}
