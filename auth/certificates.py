@@ -5,6 +5,7 @@
     email:ada@example.org   ada       one with this subject alternative name (RFC 5280 section 4.2.1.6)
     dns:build.example.org   builder
     uri:spiffe://example.org/ci   ci
+    ip:192.0.2.7   node7
 
 UTF-8, a line each: what the certificate shows, white space, the user. A fingerprint decides before names do. Names of
 one certificate that stand for several users stand for none. Without a file the certificate's first e-mail address is
@@ -14,6 +15,7 @@ not looked at. That a certificate is good, and at its time, is what TLS has foun
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 from cryptography import x509
@@ -23,7 +25,7 @@ from auth.principal import LONGEST_NAME, Principal, is_name, user
 
 LARGEST: Final = 4 << 20  # bytes of a file
 NAMES: Final = 100  # of one certificate that are looked at
-KINDS: Final = ("sha256", "email", "dns", "uri")
+KINDS: Final = ("sha256", "email", "dns", "uri", "ip")
 
 
 class CertificatesError(ValueError):
@@ -56,7 +58,10 @@ def parse_certificates(data: bytes) -> Mapping[str, str]:
             raise CertificatesError(f"line {number}: begins with none of {', '.join(f'{kind}:' for kind in KINDS)}")
         if not is_name(name):
             raise CertificatesError(f"line {number}: no user's name of 1 to {LONGEST_NAME} characters after it")
-        key = _spelled(kind.lower(), value)
+        try:
+            key = _spelled(kind.lower(), value)
+        except ValueError as error:
+            raise CertificatesError(f"line {number}: {value[:80]!r} is no address") from error
         if kind.lower() == "sha256" and (len(key) != 71 or set(key[7:]) - set("0123456789abcdef")):
             raise CertificatesError(f"line {number}: a fingerprint has 64 hexadecimal digits")
         if found.setdefault(key, name) != name:
@@ -106,10 +111,16 @@ def _shown(der: bytes) -> Iterator[tuple[str, str]]:
             yield "dns", name.value
         elif isinstance(name, x509.UniformResourceIdentifier):
             yield "uri", name.value
+        elif isinstance(name, x509.IPAddress) and isinstance(name.value, IPv4Address | IPv6Address):  # and no network
+            yield "ip", str(name.value)
 
 
 def _spelled(kind: str, value: str) -> str:
-    """Write what a certificate shows so that the same is written alike: hosts have no case, mailboxes have."""
+    """Write what a certificate shows so that the same is written alike: hosts have no case, mailboxes have.
+
+    Raises:
+        ValueError: it is no IP address, and should be one.
+    """
     if kind == "sha256":
         value = value.replace(":", "").lower()
     elif kind == "dns":
@@ -117,4 +128,6 @@ def _spelled(kind: str, value: str) -> str:
     elif kind == "email":
         box, at, host = value.rpartition("@")
         value = f"{box}{at}{host.lower()}"
+    elif kind == "ip":
+        value = str(ip_address(value))
     return f"{kind}:{value}"

@@ -11,15 +11,17 @@ from auth.errors import BadCredentials
 from tests.fuzz.test_store_decoders import damaged
 from tests.support.authority import Authority
 
-ISSUED = Authority().issue("x", emails=["a@b.org"], hosts=["c.org"], uris=["d://e"], client=True)
+ISSUED = Authority().issue(
+    "x", emails=["a@b.org"], hosts=["c.org"], uris=["d://e"], addresses=["192.0.2.7"], client=True
+)
 DER = ISSUED.certificate.public_bytes(Encoding.DER)
-FILE = b"# whose\nemail:a@b.org a\ndns:c.org b c\nuri:d://e f\nsha256:%s g\n" % (b"0f" * 32)
+FILE = b"# whose\nemail:a@b.org a\ndns:c.org b c\nuri:d://e f\nip:192.0.2.7 h\nsha256:%s g\n" % (b"0f" * 32)
 
 
 @given(st.one_of(st.binary(), damaged(DER)), st.booleans())
 def test_any_certificate_is_somebodys_or_nobodys(der: bytes, mapped: bool) -> None:
     with contextlib.suppress(BadCredentials):
-        holder(der, {"email:a@b.org": "a", "dns:c.org": "a"} if mapped else None)
+        holder(der, {"email:a@b.org": "a", "dns:c.org": "a", "ip:192.0.2.7": "a"} if mapped else None)
 
 
 @given(st.one_of(st.binary(), damaged(FILE)))

@@ -14,6 +14,7 @@ ISSUED = AUTHORITY.issue(
     emails=["Ada@Example.org", "second@example.org"],
     hosts=["Build.example.org"],
     uris=["spiffe://example.org/ci"],
+    addresses=["192.0.2.7", "fd00::7"],
     client=True,
 )
 DER = ISSUED.certificate.public_bytes(Encoding.DER)
@@ -50,10 +51,12 @@ def test_the_subject_and_addresses_name_nobody() -> None:
         "email:Ada@EXAMPLE.org ada",
         "dns:build.example.org\tada",
         "uri:spiffe://example.org/ci   ada  ",
+        "ip:192.0.2.7 ada",
+        "ip:FD00:0::7 ada",
         f"sha256:{fingerprint()} ada",
         "SHA256:" + ":".join(fingerprint()[at : at + 2].upper() for at in range(0, 64, 2)) + " ada",
     ],
-    ids=["email", "dns", "uri", "fingerprint", "fingerprint by colons"],  # the certificate is another in each process
+    ids=["email", "dns", "uri", "IPv4", "IPv6", "sha256", "sha256 by colons"],  # it is another one in each process
 )
 def test_a_file_says_whose_it_is(line: str) -> None:
     users = parse_certificates(f"# whose\n\n{line}\nemail:bob@example.org bob\n".encode())
@@ -89,6 +92,7 @@ def test_names_of_a_user_may_hold_spaces() -> None:
         ("email:a@b.org a\nemail:a@B.org b", "line 2: .* another user"),
         ("email:a@b.org " + "x" * 300, "no user"),
         ("email:a@b.org a\x07b", "no user"),
+        ("email:a@b.org a\nip:192.0.2.0/24 b", "line 2: '192.0.2.0/24' is no address"),
     ],
 )
 def test_a_file_that_is_not_plain_is_refused(line: str, why: str) -> None:
