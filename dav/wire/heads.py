@@ -15,6 +15,10 @@ _LINE: Final = re.compile(rb"(GET|HEAD|OPTIONS|PROPFIND) (/(?!/)[!\"$-~]*) HTTP/
 # Possessive, for spaces that are tried in every way take seconds.
 _FIELD: Final = re.compile(rb"([A-Za-z0-9!#$%&'*+.^`|~-]++):[ \t]*+((?:[!-~](?:[ \t!-~]*[!-~])?)?)[ \t]*+")
 _RANGE: Final = re.compile(rb"\r\nRange: bytes=([0-9]{0,15})-([0-9]{0,15})(?=\r\n|\Z)", re.IGNORECASE)
+# A host and a port, either of which may be missing (RFC 9110 section 7.2, RFC 3986 section 3.2.2).
+HOST: Final = re.compile(
+    rb"(?:\[[0-9A-Za-z.:%~_-]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*+)(?::[0-9]*+)?[ \t]*+"
+)
 _ELSEWHERE: Final = frozenset(
     ("transfer-encoding", "te", "trailer", "expect", "upgrade", "http2-settings", "connection")
 )
@@ -100,6 +104,8 @@ def read_fields(lines: bytes) -> Fields | None:
             environ["CONTENT_LENGTH"] = value
         if name == "content-type":
             environ["CONTENT_TYPE"] = value
+        if name == "host" and HOST.fullmatch(found[2]) is None:
+            return None
         environ[key] = value
         harmless = harmless and name in _HARMLESS
     return Fields(environ, length, harmless) if environ.get("HTTP_HOST") else None

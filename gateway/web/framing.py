@@ -8,6 +8,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from dav.wire.heads import HOST
+
+FORWARDED: Final = b"X-Forwarded-For"
 HSTS: Final = (b"Strict-Transport-Security", b"max-age=31536000")  # to all that came by TLS: come by TLS (RFC 6797)
 
 _FIELD: Final = re.compile(rb"([A-Za-z0-9!#$%&'*+.^_`|~-]++):[\t -~\x80-\xff]*+\r\n")
@@ -23,13 +26,14 @@ class FieldLines:
     def __init__(self, lines: Any) -> None:
         self._lines = lines
         self._seen: set[bytes] = set()
+        self.forwarded: list[bytes] = []  # what lines of X-Forwarded-For hold, in their order
 
     def readline(self) -> bytes:
         """Return the next line.
 
         Raises:
-            ValueError: it is folded, has a space in its name or a control character in its value, or repeats a field
-                that decides where the request ends, whom it is for or who asks.
+            ValueError: it is folded, has a space in its name or a control character in its value, names no host where
+                it should, or repeats a field that decides where the request ends, whom it is for or who asks.
         """
         line: bytes = self._lines.readline()
         if line == b"\r\n" or not line.endswith(b"\r\n"):  # the end, or cut off, which cheroot refuses
@@ -38,10 +42,14 @@ class FieldLines:
         if found is None:
             raise ValueError("Illegal header line.")
         name = found[1].lower()
+        if name == FORWARDED.lower():
+            self.forwarded.append(line[found.end(1) + 1 : -2].strip())
         if name in _ONCE:
             if name in self._seen:
                 raise ValueError("A field that may come once came twice.")
             self._seen.add(name)
+            if name == b"host" and HOST.fullmatch(line[found.end(1) + 1 : -2].lstrip(b"\t ")) is None:
+                raise ValueError("Host is no host.")
         return line
 
 

@@ -135,6 +135,15 @@ CORPUS: Final = {
     "no host": get(FILE, host=b""),
     "two hosts": get(FILE, b"Host: y"),
     "an empty host": get(FILE, host=b"Host:\r\n"),
+    "hosts of all kinds": b"".join(
+        get(FILE, host=b"Host: " + host + b"\r\n")
+        for host in (b"[::1]:80", b"a.b_c-d:8080", b"192.0.2.1", b"a:", b":1", b"xn--bcher-kva.example ", b"%C3%BC,;=")
+    ),
+    "a host with a user": get(FILE, host=b"Host: user@x\r\n") + get(FILE),
+    "a host with a path": get(FILE, host=b"Host: x/y\r\n") + get(FILE),
+    "two hosts in one": get(FILE, host=b"Host: x y\r\n") + get(FILE),
+    "a host with another port": get(FILE, host=b"Host: x:y\r\n") + get(FILE),
+    "a host over 7F": get(FILE, host=b"Host: \xfc\r\n") + get(FILE),
     "HTTP/1.0": b"GET %s HTTP/1.0\r\n\r\n" % FILE,
     "HTTP/1.0 that stays": b"GET %s HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" % FILE,
     "HTTP/2": b"GET %s HTTP/2.0\r\nHost: x\r\n\r\n" % FILE + get(FILE),

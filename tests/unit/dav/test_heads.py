@@ -77,6 +77,11 @@ def test_other_first_lines_are_left_to_others(head: bytes) -> None:
         HOST + b"\r\nContent-Length: %d" % (MAX_BODY + 1),
         HOST + b"\r\nContent-Length: " + b"9" * 5000,
         b"\r\nHost: ",
+        b"\r\nHost: a b",
+        b"\r\nHost: a@b",
+        b"\r\nHost: a/b",
+        b"\r\nHost: a:b",
+        b"\r\nHost: [::1",
     ],
 )
 def test_other_fields_are_left_to_others(lines: bytes) -> None:
