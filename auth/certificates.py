@@ -6,11 +6,13 @@
     dns:build.example.org   builder
     uri:spiffe://example.org/ci   ci
     ip:192.0.2.7   node7
+    cn:ada   ada                      one without alternative names, by its subject's common name
 
 UTF-8, a line each: what the certificate shows, white space, the user. A fingerprint decides before names do. Names of
 one certificate that stand for several users stand for none. Without a file the certificate's first e-mail address is
-the user, else its first URI, else its first DNS name; the subject's own name, which no two authorities write alike, is
-not looked at. That a certificate is good, and at its time, is what TLS has found out before. Pure; any thread.
+the user, else its first URI, else its first DNS name. The subject's own name, which no two authorities write alike, is
+looked at where there are no alternative names at all (a quick `openssl req -subj /CN=ada`), and only if it has one
+common name. That a certificate is good, and at its time, is what TLS has found out before. Pure; any thread.
 """
 
 import hashlib
@@ -19,13 +21,14 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from auth.errors import BadCredentials
 from auth.principal import LONGEST_NAME, Principal, is_name, user
 
 LARGEST: Final = 4 << 20  # bytes of a file
 NAMES: Final = 100  # of one certificate that are looked at
-KINDS: Final = ("sha256", "email", "dns", "uri", "ip")
+KINDS: Final = ("sha256", "email", "dns", "uri", "ip", "cn")
 
 
 class CertificatesError(ValueError):
@@ -87,7 +90,7 @@ def holder(der: bytes, users: Mapping[str, str] | None) -> Principal:
     except (ValueError, TypeError) as error:  # whatever a parser says of bytes that others wrote
         raise BadCredentials(f"certificate {fingerprint} can't be read") from error
     if users is None:
-        for wanted in ("email", "uri", "dns"):
+        for wanted in ("email", "uri", "dns", "cn"):
             for kind, value in shown:
                 if kind == wanted and is_name(value):
                     return user(value)
@@ -103,6 +106,9 @@ def _shown(der: bytes) -> Iterator[tuple[str, str]]:
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
+        common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        if len(common) == 1:
+            yield "cn", str(common[0].value)
         return
     for name in list(names)[:NAMES]:
         if isinstance(name, x509.RFC822Name):

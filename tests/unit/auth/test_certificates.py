@@ -1,7 +1,13 @@
 """Whose a client's certificate is."""
 
+import datetime
+
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from auth.certificates import CertificatesError, holder, parse_certificates
 from auth.errors import BadCredentials
@@ -45,6 +51,30 @@ def test_the_subject_and_addresses_name_nobody() -> None:
         holder(issued.certificate.public_bytes(Encoding.DER), None)
 
 
+def test_the_common_name_counts_where_there_are_no_others() -> None:
+    der = bare("ada").public_bytes(Encoding.DER)
+    assert holder(der, None) == user("ada")
+    assert holder(der, parse_certificates(b"cn:ada Ada Lovelace")) == user("Ada Lovelace")
+    for users in (parse_certificates(b"cn:Ada eve"), parse_certificates(b"dns:ada eve"), {}):
+        with pytest.raises(BadCredentials, match="nobody"):
+            holder(der, users)
+    with pytest.raises(BadCredentials):  # which of two is meant is not told
+        holder(bare("ada", "eve").public_bytes(Encoding.DER), None)
+    with pytest.raises(BadCredentials):
+        holder(bare("ada ").public_bytes(Encoding.DER), None)
+    with pytest.raises(BadCredentials, match="nobody"):  # of one that has alternative names they alone count
+        holder(DER, parse_certificates(b"cn:Ada Lovelace ada"))
+
+
+def bare(*common_names: str) -> x509.Certificate:
+    """Return a certificate without alternative names."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, one) for one in common_names])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(7).not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
+    return builder.sign(key, SHA256())
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -84,7 +114,7 @@ def test_names_of_a_user_may_hold_spaces() -> None:
     ("line", "why"),
     [
         ("ada@example.org ada", "begins with none"),
-        ("cn:ada ada", "begins with none"),
+        ("subject:ada ada", "begins with none"),
         ("email: ada", "begins with none"),
         ("email:ada@example.org", "no user"),
         ("sha256:12 ada", "64"),
