@@ -132,6 +132,7 @@ def http_server(settings: Settings, listener: socket.socket) -> Server:
     from gateway.access.build import build_access
     from gateway.access.reads import AuditedReads
     from gateway.board import board
+    from gateway.forwarded import Proxies
     from gateway.web.access import Accesses, AccessLog
     from gateway.web.app import make_fast_lane, make_wsgi_app
     from gateway.web.server import HttpLimits, HttpServer
@@ -148,13 +149,16 @@ def http_server(settings: Settings, listener: socket.socket) -> Server:
             ) from error
     if access.audit.reads:
         log = AuditedReads(access.audit, log)
+    trusted = settings.http.trusted_proxies
+    parts = access.parts._replace(proxies=Proxies(trusted) if trusted else None)
     server = HttpServer(
         listener,
-        make_wsgi_app(built.tree, access.parts),
-        lane=make_fast_lane(built.tree, access.parts),
+        make_wsgi_app(built.tree, parts),
+        lane=make_fast_lane(built.tree, parts),
         limits=HttpLimits(idle=affordable(HttpLimits().idle, each=1)),
         access=log,
         tls=http_tls(settings),
+        proxies=parts.proxies,
     )
     return Closing(server, access.tokens.close)
 

@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 import platformdirs
 
 from gateway.config_file import read_config_file
-from gateway.export_rules import ExportRule, RuleUnusable, read_rules
+from gateway.export_rules import MOST_NETWORKS, ExportRule, RuleUnusable, read_rules
 
 APP: Final = "aetherfs"
 OFF: Final = "off"
@@ -193,6 +193,31 @@ def _number(value: object) -> float:
         raise ValueError(f"input should be a number, got {value!r}") from error
 
 
+def read_networks(value: object) -> tuple[str, ...]:
+    """Take addresses and networks: a list of texts, or (from the environment) one text with commas between.
+
+    Raises:
+        ValueError: anything else; also what is all there are, since whoever asks would then be believed.
+    """
+    from ipaddress import ip_network  # where there are any: every command waits for this module
+
+    words = [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise ValueError(f'{value!r} is not a list of addresses or networks, such as ["10.1.0.0/16", "::1"]')
+    if len(words) > MOST_NETWORKS:
+        raise ValueError(f"more than {MOST_NETWORKS} addresses and networks")
+    found = []
+    for word in words:
+        try:
+            network = ip_network(word)
+        except ValueError as error:
+            raise ValueError(f"{word[:80]!r} is no address and no network: {error}") from error
+        if not network.prefixlen:
+            raise ValueError(f"{word!r} is every address: whoever asks could say to be anybody else")
+        found.append(str(network))
+    return tuple(found)
+
+
 def read_port(value: object) -> int:
     """Take a port.
 
@@ -291,6 +316,13 @@ class HttpSettings:
         "URL",
         "Where browsers reach this gateway, such as https://data.example.org: what a login provider sends them back "
         "to. Empty: the address that they asked.",
+    )
+    trusted_proxies: tuple[str, ...] = _setting(
+        read_networks,
+        [],
+        "addresses or networks",
+        "Proxies before this gateway whose X-Forwarded-For is believed; the last address in it that is none of theirs "
+        "is the client's, for logs and for slowing down who guesses. None: the address of the connection counts.",
     )
 
 
@@ -564,6 +596,7 @@ def spelled(settings: Settings) -> dict[str, dict[str, object]]:
         section, _, key = setting.name.rpartition(".")
         if setting.read is parse_size:
             found[section][key] = spell_size(getattr(getattr(settings, section), key))
+    found["http"]["trusted_proxies"] = [*settings.http.trusted_proxies]
     found["nfs"]["export"] = [rule.written() for rule in settings.nfs.export]
     return {section.replace("_", "."): values for section, values in found.items()}
 

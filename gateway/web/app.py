@@ -23,6 +23,7 @@ from dav.warm import WarmTree
 from dav.wire.errors import WireError
 from dav.wire.paths import split_target
 from gateway.access.gate import Stopped
+from gateway.forwarded import Proxies
 from gateway.web.access import hushed
 from gateway.web.api.problems import as_problem
 from gateway.web.files import FilesApp
@@ -62,6 +63,7 @@ class Parts(NamedTuple):
     guard: Guard | None = None
     api: WsgiApp | None = None  # below /api/v1
     login: WsgiApp | None = None  # below /ui
+    proxies: Proxies | None = None  # that are believed whom they ask for
 
 
 def show(tree: FileTree) -> Shown:
@@ -77,9 +79,11 @@ def make_wsgi_app(tree: FileTree, parts: Parts = Parts(), *, prompt: bool = Fals
 
 def make_fast_lane(tree: FileTree, parts: Parts = Parts()) -> FastLane:  # noqa: B008  # immutable
     """Return what answers some requests without a thread, as `make_wsgi_app` would."""
-    guard = parts.guard.prompt() if parts.guard is not None else None
-    app = make_wsgi_app(WarmTree(tree), Parts(guard), prompt=True)
-    return FastLane(app, identify=guard.identify if guard is not None else None)
+    guard, proxies = parts.guard.prompt() if parts.guard is not None else None, parts.proxies
+    app = make_wsgi_app(WarmTree(tree), Parts(guard, proxies=proxies), prompt=True)
+    if guard is None or proxies is None:
+        return FastLane(app, identify=guard.identify if guard is not None else None)
+    return FastLane(app, identify=lambda environ: guard.identify({**environ, **client_address(proxies, environ)}))
 
 
 class HttpApp:
@@ -97,7 +101,12 @@ class HttpApp:
         self._tree, self._shown, self._parts, self._prompt = tree, shown, parts, prompt
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[Buffer]:
-        """Answer one request; raises nothing, except where a body breaks off while it is sent."""
+        """Answer one request; raises nothing, except where a body breaks off while it is sent.
+
+        From here on REMOTE_ADDR is the client's address, also where a trusted proxy asks.
+        """
+        if self._parts.proxies is not None:
+            environ.update(client_address(self._parts.proxies, environ))
 
         def start(status: str, headers: Headers) -> None:
             # Clients that are still sending miss an answer that comes with a reset. One that waits to be asked for its
@@ -161,6 +170,12 @@ class HttpApp:
             self._tree.children(self._tree.root(), limit=1)
             return text_reply(200, "ready", fresh)
         return text_reply(302, "files are below /fs/", [("Location", "/fs/")])
+
+
+def client_address(proxies: Proxies, environ: Mapping[str, Any]) -> dict[str, str]:
+    """Return where a request comes from, as an environ has it."""
+    forwarded = environ.get("HTTP_X_FORWARDED_FOR", "")
+    return {"REMOTE_ADDR": proxies.client_of(environ["REMOTE_ADDR"], forwarded)}
 
 
 def _failed(environ: Mapping[str, Any], error: Exception, status: int) -> Reply:

@@ -18,7 +18,7 @@ from typing import Any, Final
 from cheroot import makefile, server
 
 from gateway.web.client import Client
-from gateway.web.framing import HSTS, FieldLines, coding_fault, wants_close
+from gateway.web.framing import FORWARDED, HSTS, FieldLines, coding_fault, wants_close
 from gateway.web.pace import Pace
 from gateway.web.tls import TlsSocket
 
@@ -164,7 +164,12 @@ class Request(server.HTTPRequest):
 
     def _read_fields(self, lines: Any, fields: dict[bytes, bytes]) -> None:
         """Read the field lines, and keep `Expect` from cheroot, which would ask for any body at once."""
-        server.HTTPRequest.header_reader(FieldLines(lines), fields)
+        wanted = FieldLines(lines)
+        server.HTTPRequest.header_reader(wanted, fields)
+        for name in [name for name in fields if b"_" in name]:  # WSGI has it under the name of the field with a hyphen
+            del fields[name]
+        if wanted.forwarded:  # of which cheroot has the last line alone
+            fields[FORWARDED] = b", ".join(wanted.forwarded)
         self._expects = fields.pop(b"Expect", b"").lower()
 
     def _invite(self) -> None:

@@ -23,6 +23,7 @@ from cheroot.workers import threadpool
 from dav.fast import LARGEST, Answer, FastLane, Request, peer_environ
 from dav.files import FileBody
 from dav.reply import LASTING, WHO, WsgiApp
+from gateway.forwarded import Proxies
 from gateway.tls import Contexts
 from gateway.web.access import Accesses
 from gateway.web.client import Client
@@ -56,6 +57,7 @@ class HttpServer:
     def __init__(
         self, listener: socket.socket, app: WsgiApp, *, lane: FastLane | None = None, threads: int = THREADS,
         limits: HttpLimits | None = None, access: Accesses | None = None, tls: Contexts | None = None,
+        proxies: Proxies | None = None,
     ) -> None:  # fmt: skip
         """Serve on `listener`, which is bound and listening; it stays the caller's to close.
 
@@ -67,8 +69,9 @@ class HttpServer:
             limits: bounds on what clients may make the server keep.
             access: told of every request.
             tls: what connections speak TLS by; `None`: they speak plainly. It is watched, and closed by `drain`.
+            proxies: that `app` believes; `access` is told whom they ask for.
         """
-        self._engine = _Engine(listener, app, lane, threads, limits or HttpLimits(), access, tls)
+        self._engine = _Engine(listener, app, lane, threads, limits or HttpLimits(), access, tls, proxies)
         self._engine.prepare()
 
     def serve_forever(self) -> None:
@@ -104,7 +107,7 @@ class _Engine(wsgi.Server):
 
     def __init__(
         self, listener: socket.socket, app: WsgiApp, lane: FastLane | None, threads: int, limits: HttpLimits,
-        access: Accesses | None, tls: Contexts | None,
+        access: Accesses | None, tls: Contexts | None, proxies: Proxies | None,
     ) -> None:  # fmt: skip
         super().__init__(
             listener.getsockname()[:2],
@@ -117,6 +120,7 @@ class _Engine(wsgi.Server):
             accepted_queue_timeout=0,
         )
         self.listener, self.limits, self.lane, self.access, self.tls = listener, limits, lane, access, tls
+        self.proxies = proxies
         self._finished = False  # what `drain` found
         self.places = threading.BoundedSemaphore(max(1, threads // READERS))  # for who waits for bytes of a body
         self.gateway = _Gateway
@@ -178,8 +182,11 @@ class _Engine(wsgi.Server):
         """Tell the access log of a request that no thread has answered."""
         assert self.access is not None, "told of only where there is one"  # noqa: S101  # for the type checker
         line, fields = request.line, request.fields.environ
+        address, forwarded = client.address, fields.get("HTTP_X_FORWARDED_FOR", "")
+        if forwarded and self.proxies is not None:
+            address = self.proxies.client_of(address, forwarded)
         self.access.note(
-            client.address, line.method.decode("ascii"), line.target.decode("ascii"), answer.status, answer.size,
+            address, line.method.decode("ascii"), line.target.decode("ascii"), answer.status, answer.size,
             fields.get("HTTP_REFERER", ""), fields.get("HTTP_USER_AGENT", ""), str(answer.who),
         )  # fmt: skip
 

@@ -52,6 +52,7 @@ allow = ["read", "push", "tag", "delete", "admin"]
 to = ["group:admin", "user:root"]
 on = ["*", "@scope/*"]
 """
+PROXIES: Final = ("127.0.14.1", "127.0.14.2")
 COMMON: Final[Contents] = {
     b"a.txt": b"hello\n",
     b"numbers": NUMBERS,
@@ -125,6 +126,7 @@ class Guarded:
             "AETHERFS_AUTH_AUDIT_READS": "true",
             "AETHERFS_HTTP_ACCESS_LOG": str(self.access),
             "AETHERFS_HTTP_ACCESS_FORMAT": "json",
+            "AETHERFS_HTTP_TRUSTED_PROXIES": ", ".join(PROXIES),
             **{f"AETHERFS_{name}": value for name, value in settings.items()},
         }
         self.place.run("init")
