@@ -195,6 +195,7 @@ def test_a_deletion_has_to_keep_each_of_its_rules(world: World, kind: type[Delet
         explore(world, [world.tags_old], HASTY, kind=kind)
 
 
+@pytest.mark.slow
 def test_a_deletion_has_to_wait_for_its_own_late_requests(world: World) -> None:
     with pytest.raises(Violation, match="arrives"):
         explore(world, [world.pushes(OLD, "latest")], replace(HASTY, late_ns=0), deaths=1)

@@ -116,6 +116,7 @@ def test_a_second_version_stores_little_more_than_its_edit(published: Published)
     assert sizes < once
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["manifests/", "packs/", "index/"])
 def test_no_damaged_byte_of_a_body_or_table_goes_unnoticed(published: Published, tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "copy"
@@ -130,6 +131,7 @@ def test_no_damaged_byte_of_a_body_or_table_goes_unnoticed(published: Published,
         (folder / key).write_bytes(good)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["encrypted"], indirect=True)
 def test_no_damaged_byte_of_an_encrypted_store_goes_unnoticed(published: Published, tmp_path: Path) -> None:
     folder = tmp_path / "copy"

@@ -80,6 +80,7 @@ def test_a_refusal_of_the_provider_ends_it_too(waiting: Waiting) -> None:
     assert str(found) == "the provider says access_denied: no thanks"
 
 
+@pytest.mark.slow
 def test_a_connection_that_says_nothing_holds_the_port_for_seconds_alone(waiting: Waiting) -> None:
     host, port = waiting.netloc.split(":")
     with socket.create_connection((host, int(port))) as silent, socket.create_connection((host, int(port))) as cut:

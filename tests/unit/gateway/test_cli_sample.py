@@ -78,6 +78,7 @@ def test_unpacking_again_gives_the_same_times_so_that_the_same_is_published(tmp_
     assert seen[0][Path()] == seen[0][Path("proj.db")] == 1_709_528_768_000_000_000
 
 
+@pytest.mark.slow
 def test_the_gateway_ends_with_what_has_started_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AETHERFS_STORE", str(tmp_path / "store"))
     for kind in ("CONFIG", "STATE", "CACHE", "DATA"):

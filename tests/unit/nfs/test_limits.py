@@ -300,6 +300,7 @@ def downloading(client: NfsClient, file: bytes) -> tuple[threading.Thread, threa
     return thread, enough
 
 
+@pytest.mark.slow
 def test_a_client_that_takes_its_replies_slowly_stays_however_many_bytes_are_in_flight(tree: MemoryTree) -> None:
     limits = Limits(in_flight_bytes=8 << 20, stalled_s=2.5)
     with serving(tree, limits=limits) as (server, port), NfsClient(port) as slow, NfsClient(port) as client:

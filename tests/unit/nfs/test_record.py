@@ -59,6 +59,7 @@ def test_a_record_of_the_limit_passes_and_one_byte_more_does_not() -> None:
         feed(RecordReader(50_000), marked(bytes(50_001)), [4])
 
 
+@pytest.mark.slow
 def test_a_record_of_the_limit_may_come_a_byte_a_fragment() -> None:
     record = bytes(range(256)) * (LIMIT // 256)
     stream = fragmented(record, list(range(len(record))))

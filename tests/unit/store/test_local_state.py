@@ -218,6 +218,7 @@ def little(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store.veiled_file, "HELD", 1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("little")
 @pytest.mark.parametrize("veil", [VEIL, None], ids=["sealed", "plain"])
 def test_no_local_file_shows_anything(tmp_path: Path, watched: Callable[[Bench], Watch], veil: Veil | None) -> None:
@@ -407,6 +408,7 @@ def interrupted(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(3))
 def test_a_pull_killed_as_it_notes_what_it_did_leaves_nothing_foreign(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, number: int

@@ -201,6 +201,7 @@ def test_the_region_comes_with_the_arn_and_its_absence_is_told(
     assert "region" in cli.err
 
 
+@pytest.mark.slow
 def test_kms_to_kms_to_file_and_back(
     cli: Cli, kms: Any, key: str, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

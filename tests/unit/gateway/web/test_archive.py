@@ -247,6 +247,7 @@ class Endless(MemoryTree):
         return [self.chunk] * whole + [self.chunk[:rest]] * bool(rest)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize(("files", "size"), [(1, 3 << 30), (10_000, 100), (40, 20 << 20)])
 def test_memory_stays_flat_whatever_is_archived(form: str, files: int, size: int) -> None:
@@ -311,6 +312,7 @@ def test_names_that_only_look_hostile_are_kept() -> None:
     assert {name.encode() for name in tar_names(get(make_wsgi_app(tree), "tar"))} == set(names)
 
 
+@pytest.mark.slow
 def test_a_zip_archive_of_more_than_4_gib_and_65535_members_is_zip64() -> None:
     """Read by the standard library out of a file of holes: what lies between headers is not kept."""
     tree = Endless(70_000, 65_536)

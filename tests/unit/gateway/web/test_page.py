@@ -223,6 +223,7 @@ def test_sizes_are_spelt_for_people(size: int, text: str) -> None:
     assert human_size(size) == text
 
 
+@pytest.mark.slow
 def test_a_json_listing_of_any_length_takes_flat_memory() -> None:
     app = make_wsgi_app(Endless(60_000, 100))
     environ = environ_for("GET", "/fs/geo/1.0.0/", {"Accept": "application/json"}, b"")

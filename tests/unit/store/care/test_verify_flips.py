@@ -48,6 +48,7 @@ def told(store: MemoryStore) -> str:
     return repr((known.tags("ds"), [*known.log("ds")]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_flip_is_found_or_tells_readers_nothing_else(kind: str, stored: dict[str, bytes]) -> None:
     chance = random.Random(f"flips in {kind}")

@@ -106,6 +106,7 @@ def test_a_long_history_is_no_fault_and_names_every_state(long: Bench) -> None:
     assert done.states == STATES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [None, lambda data: data[:-1], lambda data: data.replace(b"1", b"2", 1)])
 def test_every_damaged_segment_in_use_is_found(long: Bench, damage: Callable[[bytes], bytes] | None) -> None:
     used = 0

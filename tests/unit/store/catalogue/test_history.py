@@ -27,6 +27,7 @@ def with_history(archive: Archive, count: int, step: int) -> Head:
     return head
 
 
+@pytest.mark.slow
 def test_twenty_thousand_moves_leave_a_small_head_and_a_whole_log() -> None:
     store = FaultyStore()
     head = with_history(Archive(store), 20_000, 500)
@@ -54,6 +55,7 @@ def test_log_before_a_time_reads_no_segment_that_is_newer() -> None:
         assert len(store.gets) <= 3
 
 
+@pytest.mark.slow
 def test_ten_thousand_tags_keep_the_head_small_and_all_answer() -> None:
     store = FaultyStore()
     catalogue = new_catalogue(store)

@@ -337,6 +337,7 @@ def test_the_rest_comes_without_fetching_the_part_again(mixed: Repository, sourc
 # interrupted
 
 
+@pytest.mark.slow
 def test_a_pull_that_fails_anywhere_goes_on_where_it_was(source: Path, tmp_path: Path) -> None:
     objects = Failing(MemoryStore(), method="get", only=PACKS)
     repository = new_repository(objects)

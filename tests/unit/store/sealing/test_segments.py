@@ -226,6 +226,7 @@ class Killed(StoreError):
     """The writer is killed here."""
 
 
+@pytest.mark.slow
 def test_no_nonce_is_used_twice_over_ten_thousand_objects_with_kills_and_resumes(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

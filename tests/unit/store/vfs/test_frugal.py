@@ -129,6 +129,7 @@ def test_a_cold_walk_takes_three_requests_and_a_cold_read_at_most_two_more(world
         assert [key.partition("/")[0] for key, _ in world.watched.asked] in (["manifests", "packs"], ["packs"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("memory", "disk"), [(256 * MIB, False), (256 * MIB, True), (2 * MIB, True)])
 def test_a_version_read_after_another_fetches_little_more_than_its_new_blocks(
     world: World, memory: int, disk: bool

@@ -212,6 +212,7 @@ def test_odd_names_are_missing_in_every_kind_of_folder(stage: StoreStage, name: 
 # Listings
 
 
+@pytest.mark.slow
 def test_ten_thousand_entries_come_once_each_whatever_the_page(stage: StoreStage) -> None:
     wanted = [b"%05d" % n for n in range(10_000)]
     stage.publish("maps", "1.0.0", {name: b"" for name in wanted})
