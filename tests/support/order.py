@@ -1,8 +1,8 @@
 """The order of tests, as a pytest plugin: what takes long begins first, so that no process is left with it at the end.
 
 pytest-xdist gives each of its processes as many tests that follow each other, and takes from the end of what one has
-left for one that has none. So there is a deck for each process, and each has what takes long at its beginning. Folders
-with such tests stay whole, for the fixtures that they share.
+left for one that has none. So there is a deck for each process, and each has what takes long at its beginning. Files
+with such tests stay whole for the fixtures that they share, and so do folders that share gateways.
 """
 
 import os
@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 import pytest
 
 LONG: Final = ("kernel", "slow", "s3", "interop")  # marks, the longest first
+SHARING: Final = Path(__file__).parents[1] / "interop"
 T = TypeVar("T")
 
 
@@ -25,28 +26,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         rank = next((rank for rank, mark in enumerate(LONG) if item.get_closest_marker(mark)), len(LONG))
         ranks[item.path] = min(rank, ranks.get(item.path, len(LONG)))
-    folders: dict[Path, list[pytest.Item]] = defaultdict(list)
+    groups: dict[Path, list[pytest.Item]] = defaultdict(list)
     for item in sorted(items, key=lambda item: ranks[item.path]):
-        folders[item.path.parent].append(item)
-    rank_of = {folder: ranks[tests[0].path] for folder, tests in folders.items()}
-    items[:] = dealt(folders, rank_of, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+        groups[item.path.parent if SHARING in item.path.parents else item.path].append(item)
+    rank_of = {group: ranks[tests[0].path] for group, tests in groups.items()}
+    items[:] = dealt(groups, rank_of, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 
-def dealt(folders: Mapping[Path, Sequence[T]], ranks: Mapping[Path, int], number: int) -> list[T]:
-    """Deal folders that take long in turn, and fill up with the tests of the others.
+def dealt(groups: Mapping[Path, Sequence[T]], ranks: Mapping[Path, int], number: int) -> list[T]:
+    """Deal groups of tests that take long in turn, and fill up with the tests of the others.
 
     Args:
-        folders: the tests of each.
-        ranks: of folders: the place of what takes longest there in `LONG`, and its length for nothing.
+        groups: the tests of files or folders.
+        ranks: the place of what takes longest there in `LONG`, and its length for nothing.
         number: of decks.
 
     Returns:
         The decks, one behind the other.
     """
-    ordered = sorted(folders, key=lambda folder: (ranks[folder], folder))
-    long = [folder for folder in ordered if ranks[folder] < len(LONG)]
-    decks = [list(chain.from_iterable(folders[folder] for folder in long[turn::number])) for turn in range(number)]
-    quick = list(chain.from_iterable(folders[folder] for folder in ordered[len(long) :]))
+    ordered = sorted(groups, key=lambda group: (ranks[group], group))
+    long = [group for group in ordered if ranks[group] < len(LONG)]
+    decks = [list(chain.from_iterable(groups[group] for group in long[turn::number])) for turn in range(number)]
+    quick = list(chain.from_iterable(groups[group] for group in ordered[len(long) :]))
     left = len(quick) + sum(map(len, decks))
     for turn, deck in enumerate(decks):
         size = left // (number - turn)
