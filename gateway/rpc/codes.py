@@ -41,6 +41,7 @@ CODES: Final[Mapping[type[Exception], StatusCode]] = {
     store.PathMissing: StatusCode.NOT_FOUND,
     store.NotAFolder: StatusCode.NOT_FOUND,
     store.StaleNode: StatusCode.NOT_FOUND,
+    store.HiddenNode: StatusCode.NOT_FOUND,
     store.AmbiguousNode: StatusCode.NOT_FOUND,
     store.PreconditionFailed: StatusCode.ABORTED,
     store.TagExists: StatusCode.ALREADY_EXISTS,
