@@ -48,6 +48,25 @@ def fits(pattern: str, dataset: str) -> bool:
     return is_wild(pattern) and compiled(pattern).fullmatch(dataset) is not None
 
 
+def may_begin(pattern: str, beginning: str) -> bool:
+    """Tell whether a pattern may fit a name that begins so and goes on."""
+    places = _at_once(pattern, {0})
+    for character in beginning:
+        going = {at for at in places if at < len(pattern) and pattern[at] in ("*", "?", character)}
+        places = _at_once(pattern, {at if pattern[at] == "*" else at + 1 for at in going})
+    return any(at < len(pattern) for at in places)
+
+
+def _at_once(pattern: str, places: set[int]) -> set[int]:
+    """Add the places behind stars that stand for nothing."""
+    found = set(places)
+    for at in places:
+        while pattern[at : at + 1] == "*":
+            at += 1
+            found.add(at)
+    return found
+
+
 def is_wild(pattern: str) -> bool:
     """Tell whether a pattern stands for more than one name."""
     return "*" in pattern or "?" in pattern

@@ -21,7 +21,7 @@ import tomllib
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
-from auth.patterns import EVERYTHING, can_fit, check_pattern, fits, is_wild
+from auth.patterns import EVERYTHING, can_fit, check_pattern, fits, is_wild, may_begin
 from auth.principal import ANONYMOUS, Action, Grant, Kind, Principal, is_name
 
 LARGEST: Final = 1 << 20  # bytes of a policy's text
@@ -103,8 +103,11 @@ class _Rules:
                 return rule
         return exact
 
-    def __bool__(self) -> bool:
-        return bool(self._exact or self._wild)
+    def may_fit_below(self, beginning: str) -> bool:
+        """Tell whether one of them may fit a dataset whose name begins so."""
+        return any(name.startswith(beginning) for name in self._exact) or any(
+            may_begin(pattern, beginning) for pattern, _ in self._wild
+        )
 
 
 class Policy:
@@ -138,14 +141,19 @@ class Policy:
         verdict = self._judge(principal, action, dataset)
         return Decision(verdict.allowed, _why(principal, verdict), verdict.rule)
 
-    def may_read_some(self, principal: Principal) -> bool:
-        """Tell whether any rule lets a principal read anything, so that a listing is worth asking for."""
+    def may_read_some(self, principal: Principal, beginning: str = "") -> bool:
+        """Tell whether any rule lets a principal read anything, so that a listing is worth asking for.
+
+        Args:
+            principal: who asks.
+            beginning: of the names of datasets that count: `@geo/` for those of a scope.
+        """
         if self.open_to_all:
             return True
         if principal.kind is Kind.TOKEN:
-            granted = any(Action.READ in grant.actions for grant in principal.grants)
-            return granted and (principal.owner is None or self.may_read_some(principal.owner))
-        return bool(self._rules(principal, Action.READ, allows=True))
+            granted = any(Action.READ in g.actions and may_begin(g.pattern, beginning) for g in principal.grants)
+            return granted and (principal.owner is None or self.may_read_some(principal.owner, beginning))
+        return self._rules(principal, Action.READ, allows=True).may_fit_below(beginning)
 
     def _judge(self, principal: Principal, action: Action, dataset: str) -> _Verdict:
         rule = self._rules(principal, action, allows=False).first(dataset)

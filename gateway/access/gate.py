@@ -2,7 +2,7 @@
 
 What a principal may not read does not exist for it: its tree (`store.vfs.visible`) has no such dataset, and so the
 answer is 404, as for one that was never there. Somebody who did not log in is asked to (401) instead, by the dataset's
-name alone: whether there is one is not looked at. Any thread.
+or scope's name alone: whether there is one is not looked at. Any thread.
 """
 
 import copy
@@ -103,7 +103,8 @@ class Gate:
         principal = self.who(environ)
         dataset, policy = dataset_of(names), self._policies.policy
         if dataset is None:
-            if principal == ANONYMOUS and not policy.may_read_some(principal):
+            scope = f"{_text(names[0])}/" if names else ""
+            if principal == ANONYMOUS and not policy.may_read_some(principal, scope):
                 raise Stopped(self.challenge(environ))
         elif not policy.allows(principal, Action.READ, dataset):
             if principal != ANONYMOUS and not self._wait:
@@ -153,10 +154,14 @@ def dataset_of(names: tuple[bytes, ...]) -> str | None:
     spelled = split_scope(names)
     if not spelled:
         return None
-    first = spelled[0].decode("utf-8", "backslashreplace")
+    first = _text(spelled[0])
     if not first.startswith("@"):
         return first
-    return f"{first}/{spelled[1].decode('utf-8', 'backslashreplace')}" if len(spelled) > 1 else None
+    return f"{first}/{_text(spelled[1])}" if len(spelled) > 1 else None
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "backslashreplace")
 
 
 def _leave(environ: Environ, found: Identity) -> None:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from auth.patterns import EVERYTHING, LONGEST, can_fit, check_pattern, fits
+from auth.patterns import EVERYTHING, LONGEST, can_fit, check_pattern, fits, may_begin
 from store.catalogue.refs import is_dataset
 
 
@@ -92,6 +92,40 @@ def test_no_pattern_takes_long() -> None:
 def test_patterns_that_can_fit_no_name_are_known(pattern: str, possible: bool) -> None:
     check_pattern(pattern)
     assert can_fit(pattern) is possible
+
+
+@pytest.mark.parametrize(
+    ("pattern", "beginning", "expected"),
+    [
+        ("*", "", True),
+        ("*", "@geo/", True),
+        ("@geo/*", "@geo/", True),
+        ("@geo/*", "@ge/", False),
+        ("@g*", "@geo/", True),
+        ("@?eo/maps", "@geo/", True),
+        ("@geo/maps", "@geo/", True),
+        ("@geo/maps", "@geo/maps", False),
+        ("@geo/m**", "@geo/m", True),
+        ("maps*", "@geo/", False),
+        ("*s", "@geo/", True),
+        ("maps", "", True),
+    ],
+)
+def test_a_pattern_may_fit_names_that_begin_so(pattern: str, beginning: str, expected: bool) -> None:
+    assert may_begin(pattern, beginning) is expected
+
+
+def test_of_all_short_patterns_those_may_begin_so_that_fit_a_name_that_does() -> None:
+    names = ["".join(chars) for n in range(1, 7) for chars in itertools.product("@/a", repeat=n)]
+    wrong = [
+        (pattern, beginning)
+        for n in range(1, 5)
+        for pattern in map("".join, itertools.product("@/a*?", repeat=n))
+        for beginning in ("", "@a/", "@", "a")
+        if may_begin(pattern, beginning)
+        != any(fits(pattern, name) for name in names if name.startswith(beginning) and name != beginning)
+    ]
+    assert wrong == []
 
 
 def test_of_all_short_patterns_those_can_fit_that_fit_some_name() -> None:

@@ -162,6 +162,10 @@ def test_whether_anything_can_be_read_is_never_denied_wrongly() -> None:
     assert not one.may_read_some(BOB)
     assert not one.may_read_some(token(BOB))
     assert not one.may_read_some(token(ADA, actions=frozenset({PUSH})))
+    scoped = policy(rule("allow", "read", "anonymous", "@pub/*"), rule("allow", "read", "anonymous", "@geo/maps"))
+    assert scoped.may_read_some(ANONYMOUS, "@pub/")
+    assert scoped.may_read_some(ANONYMOUS, "@geo/")
+    assert not scoped.may_read_some(ANONYMOUS, "@secret/")
 
 
 def test_answers_are_remembered_up_to_a_bound_and_long_names_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
