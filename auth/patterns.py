@@ -50,6 +50,8 @@ def fits(pattern: str, dataset: str) -> bool:
 
 def may_begin(pattern: str, beginning: str) -> bool:
     """Tell whether a pattern may fit a name that begins so and goes on."""
+    if len(beginning) > 2 * _PART + 2:
+        return False  # no name is so long
     places = _at_once(pattern, {0})
     for character in beginning:
         going = {at for at in places if at < len(pattern) and pattern[at] in ("*", "?", character)}

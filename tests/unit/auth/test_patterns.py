@@ -109,6 +109,7 @@ def test_patterns_that_can_fit_no_name_are_known(pattern: str, possible: bool) -
         ("maps*", "@geo/", False),
         ("*s", "@geo/", True),
         ("maps", "", True),
+        ("*", "@" + "a" * 1_000_000 + "/", False),
     ],
 )
 def test_a_pattern_may_fit_names_that_begin_so(pattern: str, beginning: str, expected: bool) -> None:
