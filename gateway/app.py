@@ -276,6 +276,8 @@ def serve(
             entry = (insecure and interface.insecure_entry) or interface.entry
             listener = opened.enter_context(listen(interface.name, address, accepting=not interface.binds))
             at = bound(listener)
+            if not insecure:
+                check_exposure(settings, interface.name, at)  # a name may mean another address now than a moment ago
             if not interface.binds:
                 groups.append(Group(interface.name, entry, (listener,), workers))
             else:

@@ -24,6 +24,7 @@ BACKLOG: Final = 1024  # connections that wait in the kernel while no worker acc
 BIND_PATIENCE_S: Final = 1.5  # a gateway that was killed a moment ago leaves workers that take some ms to die
 BIND_PAUSE_S: Final = 0.05
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+_MAPPED: Final = "::ffff:"  # before an IPv4 address that is written as one of IPv6 (RFC 4291 section 2.5.5.2)
 SPARED: Final = 512  # descriptors that connections leave to the store, or half of them where there are fewer
 
 _log = logging.getLogger(__name__)
@@ -108,7 +109,15 @@ def is_loopback(interface: str, address: Address) -> bool:
         ServeError: the name does not resolve.
     """
     _, sockaddr = _resolve(interface, address)
-    return ipaddress.ip_address(str(sockaddr[0]).partition("%")[0]).is_loopback
+    return ipaddress.ip_address(peer_of(sockaddr)[0].partition("%")[0]).is_loopback
+
+
+def peer_of(address: object) -> tuple[str, int]:
+    """Return the host and the port of a socket's address; IPv4 as that, also where the socket takes both kinds."""
+    if not isinstance(address, tuple):
+        return "local", 0
+    host = str(address[0])
+    return (host[len(_MAPPED) :] if host.startswith(_MAPPED) and "." in host else host), int(address[1])
 
 
 def _resolve(interface: str, address: Address) -> tuple[socket.AddressFamily, tuple[Any, ...]]:

@@ -25,6 +25,7 @@ import structlog
 from dav.fast import Answer, FastLane, Request, Whole
 from dav.files import PIECE
 from dav.wire.dates import http_date
+from gateway.lifecycle import peer_of
 from gateway.tls import Contexts
 from gateway.web.client import HELD, JOINED, LEAST, TURN, Client, beyond
 from gateway.web.framing import HSTS, short_body
@@ -256,8 +257,7 @@ class Loop:
                 sock.close()
                 continue
             sock.setblocking(False)
-            host, port = (str(address[0]), int(address[1])) if isinstance(address, tuple) else ("local", 0)
-            client = Client(sock, host, port, time.monotonic())
+            client = Client(sock, *peer_of(address), time.monotonic())
             client.mask = _IN
             if self._tls is not None:
                 client.speak_tls(self._tls.current)
