@@ -11,6 +11,7 @@ from typing import Any, Final
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from gateway.rpc import patience
 from gateway.rpc.limits import WATCHED_S, WATCHES
 
 EVERY_S: Final = 5.0  # between two looks, for who watches
@@ -35,23 +36,29 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the stubs
 
     async def Check(self, request: Any, context: Any) -> Any:  # the service's own name
         """Say how a service is."""
+        patience.begun()
         status = await self._status(request.service)
+        patience.ending()
         if status == _UNKNOWN:
             await context.abort(grpc.StatusCode.NOT_FOUND, "there is no such service")
         return health_pb2.HealthCheckResponse(status=status)
 
     async def Watch(self, request: Any, context: Any) -> None:
         """Say how a service is, now and whenever that changes."""
+        patience.begun()
         if self._watching >= WATCHES:
+            patience.ending()
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{WATCHES} watch already")
         self._watching += 1
         try:
             async with asyncio.timeout(WATCHED_S):
-                await self._watch(request.service, context)
+                return await self._watch(request.service, context)
         except TimeoutError:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "watched for long enough: begin anew")
+            pass
         finally:
             self._watching -= 1
+            patience.ending()
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "watched for long enough: begin anew")
 
     async def _watch(self, service: str, context: Any) -> None:
         told: int | None = None

@@ -18,8 +18,11 @@ REFLECTIONS: Final = 16  # of these that ask which services there are
 CALLS_A_CONNECTION: Final = 100
 CONNECTIONS: Final = 1024
 
+BEGIN_S: Final = 10.0  # from the head of a call to its request
+END_S: Final = 10.0  # for a client to take an answer, or the end of one
 STALLED_S: Final = 60.0  # a client that takes no more of a file for so long is let go
-WATCHED_S: Final = 3600.0  # a watch, or a conversation about the services, ends after so long, and may begin anew
+WATCHED_S: Final = 3600.0  # a watch ends after so long, and may begin anew
+REFLECTED_S: Final = 60.0  # and a conversation about which services there are
 HANDSHAKE_S: Final = 10.0  # for TLS, and the first bytes of HTTP/2
 IDLE_S: Final = 600.0  # a connection without a call
 PING_S: Final = 60.0  # a silent connection is asked whether it is still there

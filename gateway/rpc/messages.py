@@ -1,8 +1,9 @@
 """Values of `gateway.operations` <-> messages of `aetherfs.v1`. Pure; any thread."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.operations import files, tags
@@ -18,6 +19,20 @@ _KINDS: Final = {TagKind.VERSION: pb.Tag.VERSION, TagKind.CHANNEL: pb.Tag.CHANNE
 _ENTRIES: Final = {Kind.FILE: pb.Entry.FILE, Kind.FOLDER: pb.Entry.FOLDER, Kind.LINK: pb.Entry.LINK}
 _HEX: Final = frozenset("0123456789abcdef")
 _FULL: Final = 64  # hex digits of a state
+
+M = TypeVar("M", bound=Message)
+
+
+def parsed(kind: type[M], data: bytes) -> M:
+    """Read a request.
+
+    Raises:
+        BadArgument: it is no such message.
+    """
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        raise BadArgument(f"the request is no {kind.DESCRIPTOR.full_name}") from error
 
 
 def page_of(size: int, token: str) -> Page:

@@ -11,7 +11,8 @@ from typing import Any
 import grpc
 from grpc_reflection.v1alpha import reflection
 
-from gateway.rpc.limits import REFLECTIONS, WATCHED_S
+from gateway.rpc import patience
+from gateway.rpc.limits import REFLECTED_S, REFLECTIONS
 
 
 class Reflection(reflection.aio.ReflectionServicer):  # type: ignore[misc, name-defined]  # the stubs leave it out
@@ -25,14 +26,19 @@ class Reflection(reflection.aio.ReflectionServicer):  # type: ignore[misc, name-
         self, request_iterator: AsyncIterator[Any], context: Any
     ) -> AsyncIterator[Any]:
         """Answer one question after the other."""
+        patience.begun()
         if self._asking >= REFLECTIONS:
+            patience.ending()
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{REFLECTIONS} ask already")
         self._asking += 1
         try:
-            async with asyncio.timeout(WATCHED_S):
+            async with asyncio.timeout(REFLECTED_S):
                 async for answer in super().ServerReflectionInfo(request_iterator, context):
                     yield answer
+                return
         except TimeoutError:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "asked for long enough: begin anew")
+            pass
         finally:
             self._asking -= 1
+            patience.ending()
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "asked for long enough: begin anew")

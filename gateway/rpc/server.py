@@ -5,6 +5,7 @@ Threads: the loop's; `serve_forever` and `drain` are called from others.
 
 import asyncio
 import concurrent.futures
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from gateway.config import Address
 from gateway.lifecycle import in_use
 from gateway.rpc.health import Health
 from gateway.rpc.limits import CALLS, options
+from gateway.rpc.patience import Patience, know_tasks
 from gateway.rpc.reflecting import Reflection
 from gateway.rpc.service import NAME, Datasets
 
@@ -69,11 +71,15 @@ class RpcServer:
         concurrent.futures.wait([stopping], timeout_s + CLOSING_S)
 
     def _run(self) -> None:
+        logging.getLogger("grpc").setLevel(logging.CRITICAL)  # it tells of each client that went before it was answered
         asyncio.set_event_loop(self._loop)
+        know_tasks(self._loop)
         self._loop.run_forever()
 
     async def _start(self) -> None:
-        self._server = aio.server(options=options(self._connections), maximum_concurrent_rpcs=CALLS)
+        self._server = aio.server(
+            interceptors=(Patience(),), options=options(self._connections), maximum_concurrent_rpcs=CALLS
+        )
         self._service = self._make()
         services = (NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
         self._health = Health(services, self._service.ready)

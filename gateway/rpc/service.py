@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 import grpc
 
 from gateway.operations.files import Part
-from gateway.rpc import messages
+from gateway.rpc import messages, patience
 from gateway.rpc.aetherfs.v1 import datasets_pb2 as pb
 from gateway.rpc.callers import Callers
 from gateway.rpc.codes import Answer, answer_of
@@ -52,7 +52,6 @@ class Datasets:
         found = {method.name: self._unary(method) for method in METHODS}
         found[READ_FILE] = grpc.unary_stream_rpc_method_handler(
             self._read_file,
-            request_deserializer=pb.ReadFileRequest.FromString,
             response_serializer=pb.ReadFileResponse.SerializeToString,
         )
         return grpc.method_handlers_generic_handler(NAME, found)
@@ -77,25 +76,30 @@ class Datasets:
         self._tree.children(self._tree.root(), limit=1)
 
     def _unary(self, method: Method) -> Any:
-        def answer(request: Any, call: Any) -> Any:
+        def answer(request: bytes, call: Any) -> Any:
+            message = messages.parsed(method.request, request)
             who = self._callers.caller(call, writes=method.writes)
-            return method.answer(self._context, who, request)
+            return method.answer(self._context, who, message)
 
-        async def handle(request: Any, call: Any) -> Any:
+        async def handle(request: bytes, call: Any) -> Any:
+            patience.begun()
             try:
                 return await self.on_thread(answer, request, call)
             except Exception as error:  # the shell's one catch-all: nothing was sent yet
                 told = answer_of(error, method.name)
+            finally:
+                patience.ending()
             return await _end(call, told)
 
         return grpc.unary_unary_rpc_method_handler(
             handle,
-            request_deserializer=method.request.FromString,
             response_serializer=method.response.SerializeToString,
         )
 
-    async def _read_file(self, request: pb.ReadFileRequest, call: Any) -> None:
+    async def _read_file(self, request: bytes, call: Any) -> None:
+        patience.begun()
         if self._reading >= READS:
+            patience.ending()
             await _end(call, Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{READS} files are being read already"))
         self._reading += 1
         try:
@@ -109,12 +113,14 @@ class Datasets:
             told = answer_of(error, READ_FILE)
         finally:
             self._reading -= 1
+            patience.ending()
         await _end(call, told)
 
-    def _open(self, request: pb.ReadFileRequest, call: Any) -> Part:
+    def _open(self, request: bytes, call: Any) -> Part:
+        message = messages.parsed(pb.ReadFileRequest, request)
         who = self._callers.caller(call, writes=False)
-        where = messages.where_of(request.place)
-        return self._context.files.open_file(who, where, request.offset, request.length)
+        where = messages.where_of(message.place)
+        return self._context.files.open_file(who, where, message.offset, message.length)
 
 
 async def _write(call: Any, message: pb.ReadFileResponse) -> None:
