@@ -222,6 +222,8 @@ def _spell(document: dict[str, Any]) -> str:
 
     who, groups = document.get("principal"), document.get("groups")
     said = printable(str(who)) if isinstance(who, str) else "anonymous"
+    if isinstance(document.get("owner"), str):
+        said += f", of {printable(str(document['owner']))}"
     if isinstance(groups, list) and groups:
         said += f", in {', '.join(sorted(printable(str(group)) for group in groups))}"
     return said

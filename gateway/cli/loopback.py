@@ -1,12 +1,12 @@
 """The place on this machine that a provider sends a browser back to (RFC 8252 section 7.3): a port of its own, once.
 
 Only the answer with the right state ends the wait; whatever else comes to the port is told that there is nothing here.
-One thread; each connection has a time-out, so that none holds the port.
+Each connection has a thread, since browsers open some ahead of what they ask, and a time-out; `wait` is called once.
 """
 
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, Self
 
 from gateway.access.fetch import FetchFailed
@@ -14,6 +14,7 @@ from gateway.access.oauth import ProviderRefused
 
 PATH: Final = "/callback"
 EACH_S: Final = 5.0
+LOOK_S: Final = 0.1  # between two looks whether a connection has brought the answer
 LONGEST: Final = 8 * 1024  # characters of a target
 _PAGE: Final = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="color-scheme" content="light dark">'
@@ -46,12 +47,13 @@ class Loopback:
         """
         self._server.reader, until_s = read, time.monotonic() + patience_s
         while self._server.found is None and (left_s := until_s - time.monotonic()) > 0:
-            self._server.timeout = min(left_s, 1.0)
+            self._server.timeout = min(left_s, LOOK_S)
             self._server.handle_request()
         return self._server.found
 
 
-class _Server(HTTPServer):
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True  # a silent connection is not waited for
     found: str | ProviderRefused | None = None
     reader: Callable[[str], str] | None = None
 
@@ -70,16 +72,18 @@ class _Handler(BaseHTTPRequestHandler):
         if path != PATH or len(self.path) > LONGEST or self.server.found is not None or read is None:
             self._say(404, "Nothing here", "")
             return
+        found: str | ProviderRefused
         try:
-            self.server.found = read(query)
+            found, told = read(query), ("Logged in", "You can close this window: the command goes on.")
         except FetchFailed:
             self._say(400, "This is not the login that is waited for", "Go on with it, or start the command again.")
             return
         except ProviderRefused as error:
-            self.server.found = error
-            self._say(200, "The login did not work", "The command that waits for it says why.")
-            return
-        self._say(200, "Logged in", "You can close this window: the command goes on.")
+            found, told = error, ("The login did not work", "The command that waits for it says why.")
+        try:
+            self._say(200, *told)
+        finally:
+            self.server.found = found  # once it is said: the command may end with it
 
     def log_message(self, format: str, *args: Any) -> None:
         """Print nothing: the target holds a code."""
