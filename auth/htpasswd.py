@@ -114,7 +114,7 @@ def _lines(data: bytes) -> Iterator[_Line]:
     names: dict[str, int] = {}
     for number, raw in enumerate(data.splitlines(keepends=True), 1):  # of bytes: \n, \r\n and \r alone end lines
         try:
-            text = raw.rstrip(b"\r\n").decode()
+            text = raw.rstrip(b"\r\n").decode("utf-8-sig" if number == 1 else "utf-8")  # some editors begin a file so
         except UnicodeDecodeError as error:
             raise HtpasswdError(f"line {number}: not UTF-8") from error
         if not text.strip() or text.startswith("#"):

@@ -43,6 +43,14 @@ def test_a_line_that_could_be_taken_in_two_ways_is_refused_by_its_number(line: b
     assert "plain" not in str(caught.value)
 
 
+def test_a_mark_that_editors_begin_files_with_is_no_part_of_a_name() -> None:
+    marked = b"\xef\xbb\xbf" + f"ada:{QUICK}\r\nbob:{QUICK}\r\n".encode()
+    assert parse_htpasswd(marked).names == ("ada", "bob")
+    assert parse_htpasswd(with_user(marked, "ada", SMALL)).get("ada") == SMALL
+    assert without_user(marked, "ada") == f"bob:{QUICK}\r\n".encode()
+    assert parse_htpasswd(b"\xef\xbb\xbf").names == ()
+
+
 def test_a_file_that_is_too_large_is_refused_before_it_is_looked_at() -> None:
     with pytest.raises(HtpasswdError, match="larger than"):
         parse_htpasswd(b"#" * (LARGEST + 1))
