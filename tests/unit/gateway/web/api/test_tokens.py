@@ -203,7 +203,7 @@ def test_a_policy_that_changed_meanwhile_stays(api: Api, monkeypatch: pytest.Mon
 def test_a_policy_that_cannot_be_used_is_refused_with_its_line(api: Api) -> None:
     api(ROOT, "PUT", "/policy", {"policy": POLICY}, If_None_Match="*")
     etag = api(ROOT, "GET", "/policy").headers["etag"]
-    for text, line in (("x = 1", 1), ('\n\n[[rule]]\nallow = ["eat"]\nto = ["anonymous"]\non = ["*"]', 3), ("a\n=", 1)):
+    for text, line in (("x = 1", 1), ('\n\n[[rule]]\nallow = ["eat"]\nto = ["anonymous"]\non = ["*"]', 4), ("a\n=", 1)):
         told = api(ROOT, "PUT", "/policy", {"policy": text}, If_Match=etag)
         assert (told.status, told.document["line"]) == (422, line)
     assert api(ROOT, "PUT", "/policy", {"policy": 7}, If_Match=etag).status == 422
