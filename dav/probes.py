@@ -110,6 +110,7 @@ class Probes:
         except (PathMissing, NotAFolder):
             if known[0].node.place.space is not Space.STATE:
                 self._absent.put(names, now_s + KEPT_S, sum(map(len, names)))
+                raise PathMissing(name) from None  # in the words of the next time
             raise
 
 

@@ -174,3 +174,11 @@ def test_a_name_that_holds_a_probe_decomposed_is_found() -> None:
     tree.publish("geo", "1.0.0", {"._caf\u00e9".encode(): b"composed"})
     app = make_wsgi_app(tree)
     assert call(app, "GET", "/webdav/geo/1.0.0/._cafe%CC%81", FINDER).body == b"composed"
+
+
+def test_what_is_not_there_is_told_in_the_same_words_each_time(tmp_path: Path) -> None:
+    with StoreStage(MemoryStore(), tmp_path) as stage:
+        stage.publish("@geo/roads", "1.0.0", {b"x": b""})
+        app = make_wsgi_app(stage.tree)
+        for target in ("/webdav/desktop.ini", "/webdav/@geo/desktop.ini/x", "/webdav/@geo/roads/1.0.0/._x"):
+            assert len({call(app, "GET", target).body for _ in range(3)}) == 1
