@@ -176,6 +176,34 @@ ACTIONS: Final = (
 # A tag in `shared` for a state of another dataset: for who may tag the one and read the other.
 ACROSS: Final = Action("api", "PUT", "/api/v1/datasets/shared/tags/across", 412, WRITE | {"If-Match": NEVER},
                        '{{"reference": "{d}:1.0.0"}}')  # fmt: skip
+
+
+class RpcAction(NamedTuple):
+    """The same by gRPC: fields of the request as JSON has them, texts as in `Action`; a code's name for a status."""
+
+    method: str
+    fields: Mapping[str, object]
+    may: str = "OK"
+    needs: str = "read"
+
+
+_UNLESS_NEVER: Final = {"manifest": NEVER.strip('"')}
+RPC_ACTIONS: Final = (
+    RpcAction("GetDataset", {"dataset": "{d}"}),
+    RpcAction("ListTags", {"dataset": "{d}"}),
+    RpcAction("GetTag", {"dataset": "{d}", "tag": "1.0.0"}),
+    RpcAction("ListFolder", {"place": {"dataset": "{d}", "tag": "latest"}}),
+    RpcAction("ReadFile", {"place": {"dataset": "{d}", "tag": "1.0.0", "path": "a.txt"}}),
+    RpcAction("ReadFile", {"place": {"dataset": "{d}", "tag": "{s}", "path": "sub/b.txt"}}),
+    RpcAction("SetTag", {"dataset": "{d}", "tag": "mine", "manifest": "{s}", "condition": _UNLESS_NEVER}, "ABORTED",
+              needs="tag"),
+    RpcAction("DeleteTag", {"dataset": "{d}", "tag": "latest", "condition": _UNLESS_NEVER}, "ABORTED", needs="delete"),
+)  # fmt: skip
+RPC_ACROSS: Final = RpcAction(
+    "SetTag", {"dataset": "shared", "tag": "across", "reference": "{d}:1.0.0", "condition": _UNLESS_NEVER}, "ABORTED"
+)
+RPC_PRINCIPALS: Final = tuple(who for who in PRINCIPALS if who.way not in (CERTIFICATE, COOKIE))
+RPC_CODES: Final = {404: "NOT_FOUND", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 412: "ABORTED"}
 LACKS_RIGHT: Final = 403  # for who may read it but not do this
 LOG_IN: Final = 401  # for who is not who they say
 
@@ -219,6 +247,12 @@ def wanted(who: Who, action: Action, dataset: str, *, there: bool = True) -> int
         return action.anonymous if anonymous else action.hidden
     has = {"read": who.reads, "tag": who.tags, "delete": who.deletes}[action.needs]
     return action.may if dataset in has else LOG_IN if anonymous else LACKS_RIGHT
+
+
+def wanted_rpc(who: Who, action: RpcAction, dataset: str, *, there: bool = True) -> str:
+    """Return the name of the code that a call by gRPC must end with."""
+    code = wanted(who, Action("grpc", action.method, "", 0, needs=action.needs), dataset, there=there)
+    return RPC_CODES[code] if code else action.may
 
 
 def wanted_across(who: Who, source: str) -> int:

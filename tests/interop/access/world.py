@@ -51,6 +51,7 @@ class Gateway:
     folder: Path
     url: str = ""
     nfs_port: int = 0
+    grpc: str = ""  # HOST:PORT
     lines: dict[str, Lines] = field(default_factory=dict)  # by what the client shows in TLS
 
     @property
@@ -240,7 +241,7 @@ def replace(path: Path, text: str) -> None:
 @contextlib.contextmanager
 def world(
     base: Path, store: str, *, kinds: str = "tt", policy: str = "policy.toml",
-    datasets: Sequence[str] = table.DATASETS, nfs: bool = False,
+    datasets: Sequence[str] = table.DATASETS, nfs: bool = False, grpc: bool = False,
 ) -> Iterator[World]:  # fmt: skip
     """Make everything and run it until the block ends.
 
@@ -251,6 +252,7 @@ def world(
         policy: auth.policy, `store` or a file.
         datasets: to be published.
         nfs: serve NFS too.
+        grpc: serve gRPC too.
     """
     key = rsa()
     with contextlib.ExitStack() as stack:
@@ -267,7 +269,7 @@ def world(
         _make_tokens(found)
         _configure(found, policy)
         for number, kind in enumerate(kinds):
-            found.gateways.append(_start(found, f"{number}-{kind}", stack, tls=kind == "t", nfs=nfs))
+            found.gateways.append(_start(found, f"{number}-{kind}", stack, tls=kind == "t", nfs=nfs, grpc=grpc))
         for gateway in found.gateways:
             _await(found, gateway, stack)
         yield found
@@ -325,7 +327,7 @@ def _configure(found: World, policy: str) -> None:
     (base / "tls.toml").write_text(plain + files + "\n".join([*common, exports]))
 
 
-def _start(found: World, name: str, stack: contextlib.ExitStack, *, tls: bool, nfs: bool) -> Gateway:
+def _start(found: World, name: str, stack: contextlib.ExitStack, *, tls: bool, nfs: bool, grpc: bool) -> Gateway:
     folder = found.base / f"gateway-{name}"
     folder.mkdir()
     text = (found.base / ("tls.toml" if tls else "plain.toml")).read_text()
@@ -333,6 +335,7 @@ def _start(found: World, name: str, stack: contextlib.ExitStack, *, tls: bool, n
     config.write_text(text.replace("AUDIT", str(folder / "audit.log")).replace("ACCESS", str(folder / "access.log")))
     program = [sys.executable, "-P", "-m", "gateway.cli", "--config", str(config), "serve"]
     program += ["--http", "127.0.0.1:0", "--nfs", "127.0.0.1:0" if nfs else "off", "--workers", str(WORKERS)]
+    program += ["--grpc", "127.0.0.1:0" if grpc else "off"]
     with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
         process = subprocess.Popen(program, stdout=stdout, stderr=stderr, env=found.place.environment)
     stack.callback(_stop, process)
@@ -347,6 +350,7 @@ def _await(found: World, gateway: Gateway, stack: contextlib.ExitStack) -> None:
         time.sleep(0.02)
     places = dict(word.partition("=")[::2] for word in ready.split()[1:])
     gateway.url, gateway.nfs_port = places["http"], int(places.get("nfs", ":0").rpartition(":")[2])
+    gateway.grpc = places.get("grpc", "")
     for name in ("", "cora") if gateway.tls else ("",):
         context = None
         if gateway.tls:
