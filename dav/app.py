@@ -218,13 +218,17 @@ class DavApp:
         large = depth > 0 and found.node.size > LARGE  # not worth being kept
         environ[LASTING] = names is not None and not large and lasting(self._tree, found.state)
         href = self._href(names, found)
-        begun = answer.begin() + answer.response(self._page(names[-1] if names else b"", found), href)
+        begun = answer.begin() + answer.response(self._page(self._name(names), found), href)
         if not depth or found.node.kind is not Kind.FOLDER:
             yield begun + END
         elif names is None:  # above everything stands the mount alone
-            yield begun + answer.response(self._page(self._prefix[1:].encode(), found), self._href((), found)) + END
+            yield begun + answer.response(self._page(self._name(()), found), self._href((), found)) + END
         else:
             yield from answer.rest(begun, found, href)
+
+    def _name(self, names: tuple[bytes, ...] | None) -> bytes:
+        """Return what something is called: the mount by its prefix, the host's root by nothing."""
+        return b"" if names is None else (names or (self._prefix[1:].encode(),))[-1]
 
     def _page(self, name: bytes, found: Found) -> Page:
         return Page(self._tree, self._media, [name], [found.node])

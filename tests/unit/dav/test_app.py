@@ -69,6 +69,13 @@ def test_the_hosts_root_is_a_collection_that_holds_the_mount(app: WsgiApp) -> No
     assert hrefs(propfind(app, "/", "1")) == ["/", "/webdav/"]
 
 
+def test_a_collection_has_one_name_in_its_parents_listing_and_its_own(app: WsgiApp) -> None:
+    for above in ("/", "/webdav/", "/webdav/@scope/", "/webdav/geo/"):
+        for href, listed in list(responses(propfind(app, above)))[1:]:
+            [(_, alone)] = responses(propfind(app, href, "0"))
+            assert alone.findtext(".//{DAV:}displayname") == listed.findtext(".//{DAV:}displayname") != ""
+
+
 def test_every_gateway_says_when_the_list_of_datasets_changed_last(tmp_path: Path) -> None:
     with StoreStage(MemoryStore(), tmp_path) as stage, closing(stage.opened()) as other:
         stage.publish("geo", "1.0.0", {b"x": b""})
