@@ -1,6 +1,6 @@
 """Why an operation was not done, where it is neither the store's doing nor the gateway's own objects'.
 
-Each front end has a table of its own for them (`gateway.web.api.problems`, `gateway/rpc/`), which tests hold
+Each front end has a table of its own for them (`gateway.web.api.problems`, `gateway.rpc.codes`), which tests hold
 against this list. Messages are finished, are for who asked, and never hold a secret. Values; any thread.
 """
 
