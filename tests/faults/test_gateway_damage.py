@@ -37,7 +37,9 @@ KINDS: Final = (DATASETS, SEGMENTS, MANIFESTS, PACKS)
 HARMS: Final = ("flipped", "cut", "gone")
 FILE: Final = "file 0"
 SIZE: Final = 200_000
-PROMPT_S: Final = 5.0  # longest that an answer may take, and that a gateway may take to see that all is well again
+PROMPT_S: Final = (
+    60.0  # longest that an answer may take, and a gateway to see that all is well, on a machine that stalls
+)
 
 
 class Answer(NamedTuple):

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.s3
 LOOKS: dict[str, Action] = {
     "reset": drop_request,
     "500": instead(500, "InternalError"),
-    "503": instead(503, "SlowDown", Retry_After="1"),
+    "503": instead(503, "SlowDown", Retry_After="0"),
     "412": instead(412, "PreconditionFailed"),
     "409": instead(409, "ConditionalRequestConflict"),
     "404": instead(404, "NoSuchKey"),

@@ -95,6 +95,6 @@ def serving(
         yield running
     finally:
         running.server.drain(10)
-        running.thread.join(10)
+        running.thread.join(60)
         running.listener.close()
         assert not running.thread.is_alive()

@@ -29,7 +29,7 @@ class Waiting:
             self.found.append(back.wait(lambda query: read_code(query, PROVIDER, "state-1"), 20))
 
     def get(self, target: str) -> tuple[int, str]:
-        connection = http.client.HTTPConnection(self.netloc, timeout=10)
+        connection = http.client.HTTPConnection(self.netloc, timeout=60)
         connection.request("GET", target)
         answer = connection.getresponse()
         text = answer.read().decode()
@@ -43,13 +43,13 @@ def waiting() -> Iterator[Waiting]:
     yield found
     if found.thread.is_alive():
         found.get("/callback?state=state-1&code=end")
-    found.thread.join(20)
+    found.thread.join(60)
     assert not found.thread.is_alive()
 
 
 def test_the_right_answer_ends_the_wait_with_its_code(waiting: Waiting) -> None:
     status, text = waiting.get("/callback?code=c-1&state=state-1")
-    waiting.thread.join(10)
+    waiting.thread.join(60)
     assert status == 200
     assert "close this window" in text
     assert "c-1" not in text
@@ -67,13 +67,13 @@ def test_other_answers_do_not(waiting: Waiting, target: str) -> None:
     assert waiting.get(target)[0] in (400, 404)
     assert waiting.found == []
     assert waiting.get("/callback?code=right&state=state-1")[0] == 200
-    waiting.thread.join(10)
+    waiting.thread.join(60)
     assert waiting.found == ["right"]
 
 
 def test_a_refusal_of_the_provider_ends_it_too(waiting: Waiting) -> None:
     status, _ = waiting.get("/callback?error=access_denied&error_description=no%0Athanks&state=state-1")
-    waiting.thread.join(10)
+    waiting.thread.join(60)
     assert status == 200
     (found,) = waiting.found
     assert isinstance(found, ProviderRefused)
@@ -81,14 +81,14 @@ def test_a_refusal_of_the_provider_ends_it_too(waiting: Waiting) -> None:
 
 
 def test_connections_that_say_nothing_hold_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.cli.loopback._Handler.timeout", 60)
+    monkeypatch.setattr("gateway.cli.loopback._Handler.timeout", 600)
     waiting = Waiting()
     host, port = waiting.netloc.split(":")
     with socket.create_connection((host, int(port))) as silent, socket.create_connection((host, int(port))) as cut:
         silent.sendall(b"GET /call")  # as browsers open connections ahead of what they ask
         cut.close()
         assert waiting.get("/callback?code=right&state=state-1")[0] == 200
-        waiting.thread.join(20)
+        waiting.thread.join(60)
         assert waiting.found == ["right"]
 
 

@@ -94,7 +94,7 @@ def test_a_watch_calls_on_until_it_is_closed_whatever_happens() -> None:
 
     with capture_logs() as logs:
         watch = Watch(refresh, 0.001)
-        assert three.wait(10)
+        assert three.wait(60)
         watch.close()
     assert logs[0]["event"] == "could not be looked after"
 

@@ -174,7 +174,7 @@ def test_two_callers_share_one_request(cached: Cached) -> None:
 
     def slow(key: str, *, offset: int = 0, size: int | None = None) -> bytes:
         first.set()
-        gate.wait(10)
+        gate.wait(60)
         return real(key, offset=offset, size=size)
 
     cached.inner.get = slow  # type: ignore[method-assign]  # the only way to hold a request
@@ -183,7 +183,7 @@ def test_two_callers_share_one_request(cached: Cached) -> None:
         threading.Thread(target=lambda: found.append(cached.objects.get(KEY, offset=0, size=100))) for _ in range(4)
     ]
     callers[0].start()
-    assert first.wait(10)
+    assert first.wait(60)
     for caller in callers[1:]:
         caller.start()
     gate.set()

@@ -313,7 +313,7 @@ def test_closing_leaves_no_thread_behind(tmp_path: Path) -> None:
             if node.kind is Kind.FILE:
                 joined(stage.tree, node)
     for thread in set(threading.enumerate()) - before:
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive(), thread.name
 
 
@@ -328,14 +328,14 @@ def test_a_read_by_many_threads_at_once_asks_the_store_once(tmp_path: Path) -> N
         found: list[bytes] = []
 
         def reader(node: Node) -> None:
-            barrier.wait(10)
+            barrier.wait(60)
             found.append(b"".join(stage.tree.read(node, 0, len(data))))
 
         threads = [threading.Thread(target=reader, args=(file,)) for _ in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(60)
         assert found == [data] * 8
         assert len(objects.packs) == len(set(objects.packs)) == 1
 
