@@ -6,6 +6,8 @@ BIN := .venv/bin
 SOURCES := gateway dav nfs store auth tests bench
 APT := qemu-system-x86 busybox-static nfs-common kmod cpio rpcbind sqlite3 lmdb-utils gcc libc6-dev libnfs-utils cadaver curl litmus gvfs gvfs-backends libglib2.0-bin chromium libarchive-tools unzip openssl dbus gnome-keyring $(if $(shell command -v npm),,npm)
 
+PROCESSES := 3  # one more than a small machine has CPUs: some tests wait most of the time
+
 .PHONY: help setup lock run format docs proto check test interop fuzz bench apt
 
 help:  ## Show this list.
@@ -46,7 +48,7 @@ check: setup  ## Format, lint, types, layers, the reference pages and the fast t
 	tests/tools/run-tests -q -n 2 --dist worksteal -m 'not slow and not s3 and not kernel and not interop' tests
 
 test: setup apt  ## Every test, after installing the clients that they drive (as root on Debian). With CI set, a skip is a failure.
-	tests/tools/run-tests -q -p tests.support.noskip -n 2 --dist worksteal -m 'not exhaustive' tests
+	tests/tools/run-tests -q -p tests.support.noskip -n $(PROCESSES) --dist worksteal -m 'not exhaustive' tests
 
 interop: setup apt  ## The tests with real clients and a real S3 server alone.
 	tests/tools/run-tests -q -p tests.support.noskip -n 2 --dist worksteal -m 'interop or kernel or s3' tests
