@@ -434,7 +434,7 @@ class AuthSettings:
         read_switch,
         False,
         "true or false",
-        "Have the audit log tell of every read by HTTP too, and of every mount by NFS.",
+        "Have the audit log tell of every read by HTTP and gRPC too, and of every mount by NFS.",
     )
     certificates: str = _setting(
         read_text,

@@ -28,7 +28,6 @@ IDLE_S: Final = 600.0  # a connection without a call
 PING_S: Final = 60.0  # a silent connection is asked whether it is still there
 PONG_S: Final = 20.0  # and answers in this time, or ends
 PINGS_APART_S: Final = 10.0  # clients may ping so often, no more
-MEMORY: Final = 256 << 20  # bytes of what all connections buffer
 
 
 def options(connections: int) -> list[tuple[str, int]]:
@@ -45,5 +44,6 @@ def options(connections: int) -> list[tuple[str, int]]:
         ("grpc.max_connection_idle_ms", int(IDLE_S * ms)),
         ("grpc.keepalive_time_ms", int(PING_S * ms)),
         ("grpc.keepalive_timeout_ms", int(PONG_S * ms)),
+        ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", int(PINGS_APART_S * ms)),
     ]

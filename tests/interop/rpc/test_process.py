@@ -80,6 +80,21 @@ def test_reflection_tells_the_services_and_their_messages(open_gateway: Gateway)
         assert b"aetherfs.v1" in proto
 
 
+def test_what_pages_of_other_sites_can_send_is_not_answered(open_gateway: Gateway, tmp_path: Path) -> None:
+    """A page may set any type, but not `TE` (fetch.spec.whatwg.org: forbidden request-headers)."""
+    (tmp_path / "message").write_bytes(bytes(5))
+
+    def posted(*fields: str) -> bytes:
+        url = f"http://{open_gateway.grpc}/aetherfs.v1.DatasetService/WhoAmI"
+        program = ["curl", "-s", "--http2-prior-knowledge", "--data-binary", f"@{tmp_path}/message", url]
+        headers = [word for field in fields for word in ("-H", field)]
+        return subprocess.run([*program, *headers], capture_output=True, timeout=DEADLINE_S, check=False).stdout
+
+    assert b"anonymous" in posted("Content-Type: application/grpc", "TE: trailers")
+    for kind in ("application/grpc", "text/plain"):
+        assert posted(f"Content-Type: {kind}") == b""
+
+
 def test_only_its_own_process_has_the_library(place: Place) -> None:
     with place.serve(nfs="off", grpc="127.0.0.1:0") as gateway:
         having = [pid for pid in (gateway.process.pid, *workers(gateway)) if imported(pid)]

@@ -287,3 +287,13 @@ def test_any_file_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, t
     file.write_text(text, encoding="utf-8", newline="")
     with contextlib.suppress(ConfigError):
         assert isinstance(check_file(file), Settings)
+
+
+def test_grpc_has_the_certificate_of_http_unless_it_has_one_of_its_own() -> None:
+    http = {"http.tls_cert": "/h.pem", "http.tls_key": "/h.key"}
+    own = {"grpc.tls_cert": "/g.pem", "grpc.tls_key": "/g.key"}
+    assert load(flags={}, environ={}).grpc_certificate == ("", "")
+    assert load(flags=http, environ={}).grpc_certificate == ("/h.pem", "/h.key")
+    assert load(flags=http | own, environ={}).grpc_certificate == ("/g.pem", "/g.key")
+    assert load(flags=http | {"grpc.tls_key": "/g.key"}, environ={}).grpc_certificate == ("", "/g.key")  # is refused
+    assert load(flags={"grpc.client_ca": "/ca.pem"}, environ={}).login

@@ -11,6 +11,8 @@ import grpc
 import pytest
 from grpc import StatusCode
 
+from gateway.config import Address
+from gateway.lifecycle import ServeError, bound, listen
 from gateway.rpc import patience, server, service
 from gateway.rpc.aetherfs.v1 import datasets_pb2 as pb
 from gateway.rpc.limits import LARGEST_REQUEST, PIECE
@@ -207,6 +209,13 @@ def test_requests_that_are_too_large_are_refused(bounded: Bounded) -> None:
         told = client.refused("GetDataset", pb.GetDatasetRequest(dataset="x" * (LARGEST_REQUEST - 100)))
         assert told.code is StatusCode.NOT_FOUND
         assert len(told.details) <= 1024
+        for size, code in ((10 << 20, StatusCode.RESOURCE_EXHAUSTED), (1000, StatusCode.NOT_FOUND)):  # as it unpacks
+            with pytest.raises(grpc.RpcError) as ended:
+                client.stub.GetDataset(
+                    pb.GetDatasetRequest(dataset="x" * size), metadata=client._metadata, timeout=DEADLINE_S,
+                    compression=grpc.Compression.Gzip,
+                )  # fmt: skip
+            assert refused(ended.value).code is code
     with RpcClient(str(bounded.serving.address), authorization="Bearer " + "x" * 100_000) as client:
         assert client.refused("WhoAmI", pb.WhoAmIRequest()).code is StatusCode.RESOURCE_EXHAUSTED
     with RpcClient(str(bounded.serving.address), authorization="Bearer " + "x" * 17_000) as client:
@@ -254,6 +263,13 @@ def test_a_method_that_there_is_not_is_told_so(bounded: Bounded) -> None:
         with pytest.raises(grpc.RpcError) as ended:
             call(b"", timeout=DEADLINE_S)
         assert refused(ended.value).code is StatusCode.UNIMPLEMENTED
+
+
+def test_an_address_that_something_else_listens_at_is_named(bounded: Bounded) -> None:
+    with listen("grpc", Address("127.0.0.1", 0)) as other:
+        taken = bound(other)
+        with pytest.raises(ServeError, match=f"grpc: address {taken} is already in use"):
+            server.RpcServer(taken, lambda: bounded.serving.service, connections=1)
 
 
 def test_a_server_that_is_drained_lets_calls_finish_and_takes_no_more(tmp_path: Path) -> None:
