@@ -3,7 +3,7 @@
 import hashlib
 import os
 import shutil
-import time
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -13,6 +13,8 @@ import pytest
 from tests.interop.serve.gateways import Gateway, Place
 from tests.support.authority import Authority, Issued
 from tests.support.kernel_client import MARKS, guest, heard
+from tests.support.tls_client import TlsClient
+from tests.support.until import wait_until
 
 LIMIT_S: Final = 900  # 1 GiB is decrypted and digested in software emulation
 pytestmark = [pytest.mark.timeout(LIMIT_S + 120), *MARKS]  # the first mark of a kind decides
@@ -149,12 +151,25 @@ def served(tmp_path: Path) -> Iterator[Served]:
             yield Served(place, allow, require, tmp_path, digest, clients, ada, second)
 
 
+def shows(gateway: Gateway, authority: Authority) -> bool:
+    """Tell whether a gateway's certificate is that of an authority."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=authority.pem.decode())
+    with TlsClient(gateway.nfs_port) as client:
+        try:
+            client.secure(context)
+        except ssl.SSLCertVerificationError:
+            return False
+        return True
+
+
 def test_the_kernel_reads_by_tls_and_is_refused_where_it_should_be(served: Served, tmp_path: Path) -> None:
     ports = f"PKI={tmp_path}/pki ALLOW={served.allow.nfs_port} REQUIRE={served.require.nfs_port}\n"
     with guest(tmp_path, 0, ports + SCRIPT, folders=[tmp_path / "pki"], suite="trixie", limit_s=LIMIT_S) as process:
         lines = heard(process, "change now")
         served.second.issue("server", addresses=SERVER).write(served.folder, "server")
-        time.sleep(3)  # the gateway looks at its files each second
+        for gateway in (served.allow, served.require):
+            wait_until(lambda: shows(gateway, served.second), every_s=0.2)  # noqa: B023  # asked here and now
         served.place.run("tag", "maps:1.0.0", "maps:changed")
         lines += heard(process, "revoke now")
         revoked = served.clients.pem + served.clients.revoking(served.ada)
