@@ -219,10 +219,10 @@ class Connection:
         return count > 0 and not self._hanging_up
 
     def _hold_certificate(self, stream: SecureStream) -> None:
-        """End the connection if its client's certificate was revoked meanwhile."""
+        """End the connection if its client's certificate was revoked meanwhile, or has expired."""
         assert self._tls is not None  # noqa: S101  # for the type checker: there is a stream
         try:
-            stream.hold_against(self._tls.contexts.current)
+            stream.hold_against(self._tls.contexts.current, time.time())
         except TlsFailed as error:
             tell(self._sock, error.alert)
             raise

@@ -8,6 +8,7 @@ bytes come in and go out by memory BIOs; `nfs.securing` and `nfs.connection` mov
 Bounds: one stream holds at most `PIECE` bytes for the client, and `ROOM` from it.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
@@ -87,6 +88,7 @@ class SecureStream:
         self._buffer = memoryview(bytearray(ROOM))
         self.certificate = b""  # the client's, DER, verified; empty: it showed none
         self._chain: list[crypto.X509] = []  # the same, and those that vouch for it
+        self._ends_s = math.inf  # since 1970: when it expires
         self.ready = False  # whether the handshake is done
         self.ended = False  # whether the client said that nothing follows
 
@@ -126,15 +128,22 @@ class SecureStream:
         certificate = self._ssl.get_peer_certificate(as_cryptography=True)
         if certificate is not None:
             self.certificate = certificate.public_bytes(Encoding.DER)
+            self._ends_s = certificate.not_valid_after_utc.timestamp()
             self._chain = self._ssl.get_verified_chain() or []
         return self.control()
 
-    def hold_against(self, context: SSL.Context) -> None:
-        """Hold the client's certificate against whom a later context trusts; costs nothing while it is the same one.
+    def hold_against(self, context: SSL.Context, now_s: float) -> None:
+        """Hold the client's certificate against the time and whom a later context trusts; quick while it is the same.
+
+        Args:
+            context: what a new connection would be made of.
+            now_s: since 1970.
 
         Raises:
             TlsFailed: it is good no more.
         """
+        if now_s > self._ends_s:
+            raise TlsFailed("TLS: the client's certificate has expired", self.farewell())
         if context is self._context:
             return
         self._context = context

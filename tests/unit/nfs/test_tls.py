@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from nfs.server import Limits
+from nfs.tls import SecureStream, TlsFailed
 from nfs.wire import nfs3
 from nfs.wire.mount3 import MOUNT_PROGRAM, MOUNT_V3, mountstat3
 from nfs.wire.nfs3types import NFS_PROGRAM, NFS_V3, nfsstat3
@@ -261,6 +262,25 @@ def test_a_certificate_that_is_revoked_ends_what_is_open_with_its_next_call_and_
         for client in (ours, through):
             client.send(encode_call(4, NFS_PROGRAM, NFS_V3, 0))
             assert client.receive() == b""
+
+
+def test_a_certificate_that_expires_ends_what_is_open(tree: MemoryTree, tmp_path: Path, vouching: Authority) -> None:
+    place = Place(tmp_path, client_ca=vouching.pem)
+    own = vouching.issue("ada", client=True)
+    until_s = own.certificate.not_valid_after_utc.timestamp()
+    stream, client = SecureStream(place.contexts.current), ssl.MemoryBIO()
+    said = ssl.MemoryBIO()
+    talk = place.trusting(own).wrap_bio(client, said, server_hostname="127.0.0.1")
+    while not stream.ready:
+        with contextlib.suppress(ssl.SSLWantReadError):
+            talk.do_handshake()
+        flight = said.read()
+        stream.room[: len(flight)] = flight
+        stream.received(len(flight))
+        client.write(stream.handshake())
+    stream.hold_against(place.contexts.current, until_s)
+    with pytest.raises(TlsFailed, match="has expired"):
+        stream.hold_against(place.contexts.current, until_s + 1)
 
 
 def test_no_session_is_resumed_where_certificates_count(tree: MemoryTree, tmp_path: Path, vouching: Authority) -> None:
