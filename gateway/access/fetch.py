@@ -7,7 +7,6 @@ stands in an error's text but its status: it may hold a secret. Any thread.
 
 import ipaddress
 import re
-import time
 import urllib.request
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
@@ -16,6 +15,7 @@ from urllib.parse import urlencode, urlsplit
 import urllib3
 
 from auth.strict_json import parse_json
+from gateway.access.deadlines import deadline, managed
 
 CONNECT_S: Final = 5.0
 READ_S: Final = 5.0  # for each piece
@@ -99,25 +99,33 @@ class Fetch:
     def _ask(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
         check_url(url, "the address")
         place = "{0.scheme}://{0.netloc}".format(urlsplit(url))  # of what comes behind, some is secret
-        until_s = time.monotonic() + self._whole_s
-        try:
-            response = self._pool(url).request(
-                method, url, body=body, headers=dict(headers), timeout=self._timeout, retries=False, redirect=False,
-                preload_content=False, decode_content=False,
-            )  # fmt: skip
+        with deadline(self._whole_s) as question:
             try:
-                data = bytearray()
-                while piece := response.read1(65536):
-                    data += piece
-                    if len(data) > LARGEST:
-                        raise FetchFailed(f"{place} answers more than {LARGEST} bytes")
-                    if time.monotonic() > until_s:
-                        raise FetchFailed(f"{place} takes longer than {self._whole_s:.0f} s for an answer")
-                return Answer(response.status, bytes(data))
-            finally:
-                response.close()
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise FetchFailed(f"{place} does not answer: {type(error).__name__}: {_reason(error)}") from None
+                answer = self._answered(method, url, headers, body, place)
+            except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+                why = f"does not answer: {type(error).__name__}: {_reason(error)}"
+                raise FetchFailed(f"{place} {self._late() if question.cut else why}") from None
+            if question.cut:  # what came may be a part
+                raise FetchFailed(f"{place} {self._late()}")
+            return answer
+
+    def _answered(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, place: str) -> Answer:
+        response = self._pool(url).request(
+            method, url, body=body, headers=dict(headers), timeout=self._timeout, retries=False, redirect=False,
+            preload_content=False, decode_content=False,
+        )  # fmt: skip
+        try:
+            data = bytearray()
+            while piece := response.read1(65536):
+                data += piece
+                if len(data) > LARGEST:
+                    raise FetchFailed(f"{place} answers more than {LARGEST} bytes")
+            return Answer(response.status, bytes(data))
+        finally:
+            response.close()
+
+    def _late(self) -> str:
+        return f"takes longer than {self._whole_s:.0f} s for an answer"
 
     def _pool(self, url: str) -> urllib3.PoolManager:
         """Return what leads to a URL: at once, or by a proxy."""
@@ -129,7 +137,7 @@ class Fetch:
         pool = self._pools.get(proxy)
         if pool is None:
             address = proxy if "://" in proxy else f"http://{proxy}"
-            pool = urllib3.ProxyManager(address) if proxy else urllib3.PoolManager()
+            pool = managed(urllib3.ProxyManager(address) if proxy else urllib3.PoolManager())
             self._pools[proxy] = pool
         return pool
 

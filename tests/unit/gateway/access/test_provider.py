@@ -1,15 +1,19 @@
 """What a gateway knows of a provider, when it asks, and what becomes of tokens while it does not answer."""
 
+import contextlib
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from urllib3.connection import HTTPConnection
 
 from auth.errors import BadCredentials, Undecided
 from auth.oidc import Rules
 from gateway.access import provider as limits
+from gateway.access.deadlines import Question
 from gateway.access.fetch import LARGEST, Fetch, FetchFailed, check_url
 from gateway.access.provider import OidcTokens, Provider
 from tests.support.issuer import Issuer, issuer
@@ -216,6 +220,47 @@ def test_an_answer_that_does_not_come_is_given_up(bench: Bench) -> None:
     bench.running.wait_s = 1.5
     with pytest.raises(Undecided, match="does not answer"):
         bench.tokens.check(bench.token())
+
+
+HELD = b"\x16\x03\x03\x40\x00"  # a record of TLS of 16 KiB, of which the rest does not come
+
+
+@pytest.mark.parametrize(
+    ("scheme", "begins"),
+    [("http", b"HTTP/1.1 200 OK\r\nX: "), ("http", b"HTTP/1.1 200 OK\r\n\r\n"), ("https", HELD)],
+    ids=["header", "body", "handshake"],
+)
+def test_an_answer_that_comes_byte_by_byte_is_given_up(scheme: str, begins: bytes) -> None:
+    ended = threading.Event()
+
+    def answer() -> None:
+        sock, _ = server.accept()
+        with sock, contextlib.suppress(OSError):
+            sock.recv(4096)
+            sock.sendall(begins)
+            while not ended.wait(0.1):
+                sock.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        try:
+            with pytest.raises(FetchFailed, match="takes longer than"):
+                Fetch(read_s=60, whole_s=1).get(f"{scheme}://127.0.0.1:{server.getsockname()[1]}/")
+        finally:
+            ended.set()
+            thread.join()
+
+
+def test_a_question_that_was_answered_leaves_its_connection_to_the_next(bench: Bench) -> None:
+    fetch = Fetch(read_s=60, whole_s=1)
+    for _ in range(2):
+        assert fetch.get(f"{bench.running.url}/keys").status == 200
+    question = Question()
+    question.asks(HTTPConnection("127.0.0.1"))
+    question.end()
+    question.break_off()
+    assert not question.cut
 
 
 def test_nobody_listens_and_the_reason_names_no_secret() -> None:
