@@ -324,6 +324,8 @@ class Loop:
     # Requests
 
     def _received(self, client: Client) -> None:
+        if client.secure is not None and self._tls is not None:
+            client.secure.hold_against(self._tls.current)
         try:
             more = client.receive()
         except BlockingIOError:

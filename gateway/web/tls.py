@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 
 from dav.reply import Buffer
 from gateway.tls import NOT_OFFERED
@@ -38,8 +38,8 @@ class TlsSocket:
     """See the module. Whatever TLS has to complain of is a ConnectionResetError."""
 
     __slots__ = (
-        "_barren", "_begun", "_broken", "_plain", "_sealed", "_timeout_s", "_tls", "_told", "certificate", "ended",
-        "raw", "ready",
+        "_barren", "_begun", "_broken", "_chain", "_context", "_plain", "_sealed", "_timeout_s", "_tls", "_told",
+        "certificate", "ended", "raw", "ready",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, context: SSL.Context) -> None:
@@ -48,7 +48,8 @@ class TlsSocket:
         self.ready = False  # the handshake is over
         self.ended = False  # the client will send no more
         self.certificate = b""  # the client's (DER), verified; empty: it has shown none
-        self._tls = SSL.Connection(context)
+        self._context, self._tls = context, SSL.Connection(context)
+        self._chain: list[crypto.X509] = []  # the client's certificate, and those that vouch for it
         self._tls.set_accept_state()
         self._plain = b""  # opened, and not yet asked for
         self._sealed: bytes | memoryview = b""  # sealed, and not yet sent
@@ -171,6 +172,25 @@ class TlsSocket:
         found = self._tls.get_peer_certificate(as_cryptography=True)
         if found is not None:
             self.certificate = found.public_bytes(Encoding.DER)
+            self._chain = self._tls.get_verified_chain() or []
+
+    def hold_against(self, context: SSL.Context) -> None:
+        """Hold the client's certificate against whom a later context trusts; costs nothing while it is the same one.
+
+        Raises:
+            ConnectionResetError: it is good no more.
+        """
+        if context is self._context:
+            return
+        self._context = context
+        if not self._chain:
+            return
+        store = context.get_cert_store() or crypto.X509Store()  # of nobody, who vouches for nobody
+        own, *above = self._chain
+        try:
+            crypto.X509StoreContext(store, own, above).verify_certificate()
+        except crypto.X509StoreContextError as error:
+            raise ConnectionResetError(errno.ECONNRESET, f"TLS: the certificate is good no more: {error}") from error
 
     # Sending
 

@@ -266,10 +266,9 @@ def test_a_certificate_that_is_good_no_more_ends_the_connection_that_is_open_by_
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         context.use_certificate(own.certificate)
         context.use_privatekey(own.private_key)
-        asked = TOLD.replace(b"Connection: close\r\n", b"")
         with running.connect_tls(context) as shown, running.connect_tls() as without:
             for sock in (shown, without):
-                sock.sendall(asked)
+                sock.sendall(FILE)
                 assert sock.recv(65536).startswith(b"HTTP/1.1 200 OK")
             (tmp_path / "clients.pem").write_bytes(
                 ROOT.pem
@@ -277,10 +276,10 @@ def test_a_certificate_that_is_good_no_more_ends_the_connection_that_is_open_by_
                 else CLIENTS.pem + CLIENTS.revoking(own if change == "revoked" else other)
             )
             wait_until(lambda: refused(running, other if change == "others revoked" else own))
-            without.sendall(asked)
+            without.sendall(FILE)
             assert without.recv(65536).startswith(b"HTTP/1.1 200 OK")
             with contextlib.suppress(OSError):
-                shown.sendall(asked)
+                shown.sendall(FILE)
                 assert shown.recv(65536).startswith(b"HTTP/1.1 200 OK") == (change == "others revoked")
 
 
