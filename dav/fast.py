@@ -11,7 +11,7 @@ What lasts is kept for `KEPT_S` alone, so that a dataset that was removed is gon
 read it. A whole answer belongs to all the bytes of its request, credentials among them; a file's head to who asked, and
 its content is read from the tree that they were shown, so that it ends where they may read it no more. Who asks by a
 cookie is asked for each time.
-Threads: one at a time, but for `remember`, which any may call.
+Threads: one at a time, but for `remember` and `known`, which any may call.
 """
 
 import io
@@ -29,6 +29,8 @@ from store.errors import NotWarm, StoreError
 from store.vfs.tree import FileTree, Node
 
 KEPT_S: Final = 10.0
+COLD_S: Final = 1.0  # how long it is remembered which file of which tree had to be read by a thread
+FIELDS: Final = 64  # lines of a head: browsers send some twenty, and thousands of short ones would take milliseconds
 ASKER_S: Final = 1.0  # how long it is known who asks by the same field lines from the same place
 ANSWERS: Final = 32 << 20  # bytes of whole answers
 SMALL: Final = 8 << 10  # bytes of a file up to which its answers are kept whole
@@ -77,6 +79,14 @@ class _File(NamedTuple):
     lines: bytes  # the field lines of a 200, without Content-Length
 
 
+class _Cold(NamedTuple):
+    """A file whose beginning, or range, memory did not have: of the others that come at once none asks in vain."""
+
+    until_s: float
+    tree: FileTree
+    node: Node
+
+
 class Whole(NamedTuple):
     """An answer to the very same bytes as before."""
 
@@ -102,12 +112,13 @@ class FastLane:
         self._blocks: ByteCache[bytes, Fields] = ByteCache(BLOCKS)
         self._askers: ByteCache[tuple[bytes, Peer], tuple[Hashable, float]] = ByteCache(BLOCKS)
         self._files: ByteCache[tuple[Hashable, bytes], _File] = ByteCache(FILES)
+        self._cold: ByteCache[tuple[Hashable, bytes], _Cold] = ByteCache(BLOCKS)
         self._answers: ByteCache[bytes, Whole] = ByteCache(ANSWERS)
 
     def read(self, head: bytes) -> Request | None:
         """Read a head (without its empty line), if it is one of the plain kind."""
         line = read_line(head)
-        if line is None:
+        if line is None or line.fields.count(b"\n") > FIELDS:
             return None
         fields = self._blocks.get(line.fields)
         if fields is None:
@@ -142,6 +153,9 @@ class FastLane:
                     if answer.rest is None and answer.size <= SMALL:
                         self._keep(request, b"", answer, known.until_s, peer)
                 return answer
+            cold = self._cold.get((who, line.target)) if line.method == b"GET" else None
+            if cold is not None and cold.until_s > now_s and _lacks(cold, line):
+                return None
         whole = self.known(b"%s\r\n\r\n%s" % (request.raw, body), peer)
         if whole is not None:
             return whole.answer
@@ -224,6 +238,10 @@ class FastLane:
         try:
             found = self._app(environ, start)
         except NotWarm:
+            asked = environ.get(SHOWN)
+            if asked is not None and line.method == b"GET":
+                cold = _Cold(self._clock() + COLD_S, _whole(asked[0]), asked[1])
+                self._cold.put((who, line.target), cold, 800 + len(line.target))
             return None
         status, headers = told[0]
         code = int(status[:3])
@@ -265,6 +283,18 @@ class FastLane:
 
 def _whole(tree: FileTree) -> FileTree:
     return tree.whole if isinstance(tree, WarmTree) else tree
+
+
+def _lacks(cold: _Cold, line: Line) -> bool:
+    """Tell whether memory still lacks what is asked for; where in doubt it does not."""
+    size = cold.node.size
+    wanted = (0, size) if line.wanted is None else _wanted(line.wanted, size)
+    if wanted is None:
+        return False
+    try:
+        return cold.tree.read_warm(cold.node, wanted[0], min(PIECE, wanted[1] - wanted[0])) is None
+    except StoreError:  # the application tells what is wrong
+        return False
 
 
 def _wanted(wanted: tuple[bytes, bytes], size: int) -> tuple[int, int] | None:

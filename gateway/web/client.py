@@ -40,10 +40,12 @@ class Client:
         "lingered",
         "mask",
         "moved_s",
+        "needs",
         "out",
         "peer",
         "port",
         "request",
+        "searched",
         "secure",
         "sent_s",
         "socket",
@@ -55,6 +57,8 @@ class Client:
         self.peer, self.port = Peer(address), port
         self.secure: TlsSocket | None = None  # the same as `socket`, where it speaks TLS
         self.buffer = b""  # received, and not yet answered
+        self.searched = 0  # bytes of `buffer` in which no head ends
+        self.needs = 0  # bytes that `buffer` has to hold before there is anything to do
         self.request: Request | None = None  # whose head is whole: its body is not, or a thread answers it
         self.asked_body = b""  # its body
         self.out: deque[Buffer] = deque()
@@ -132,6 +136,11 @@ class Client:
         if data:
             self.buffer = self.buffer + data if self.buffer else data
         return bool(data)
+
+    def leave(self, rest: bytes) -> None:
+        """Be done with a request; `rest` is what was received behind it."""
+        self.buffer, self.request = rest, None
+        self.searched = self.needs = 0
 
     def owe(self, answer: Answer, tail: bytes) -> None:
         """Put an answer behind what is to be sent; `tail` ends its head."""

@@ -48,6 +48,11 @@ _PLAINLY: Final = (  # to HTTP where TLS is spoken
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 42\r\nServer: AetherFS\r\n"
     b"Connection: close\r\n\r\nthis port speaks https, and this was http\n"
 )
+_SECURELY: Final = (  # to TLS where HTTP is spoken
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 42\r\nServer: AetherFS\r\n"
+    b"Connection: close\r\n\r\nthis port speaks http, and this was https\n"
+)
+_HELLO: Final = b"\x16"  # what TLS begins with, and no request (RFC 8446 section 5.1)
 SHORT_S: Final = 1.0  # when requests wait for a thread for so long,
 TAKING_S: Final = 3.0  # who has taken nothing for so long of what a thread sends, such as a listing, goes
 _ACCEPTS: Final = 64  # connections taken before the others have their turn
@@ -360,7 +365,7 @@ class Loop:
 
     def _repeat(self, client: Client, whole: Whole) -> None:
         """Answer the very request that was answered so before, and nothing of which is left."""
-        client.buffer = b""
+        client.leave(b"")
         client.owe(whole.answer, self._ending(close=False))
         if not client.send(self._share):
             self._await(client, _OUT)
@@ -388,25 +393,36 @@ class Loop:
         """Answer requests that are whole, in their order, as far as no thread is needed."""
         while client.body is None and len(client.out) < _PIPELINED and not client.close_after:
             buffer = client.buffer
-            end = buffer.find(b"\r\n\r\n")
-            if end < 0 and (len(buffer) > self._limits.header_bytes or b"\n\n" in buffer or b"\n\r\n" in buffer):
-                break  # too long, or ended in a way that some take for an end
-            request = client.request
+            if len(buffer) < client.needs:
+                return self._unfinished(client)
+            end = buffer.find(b"\r\n\r\n", max(0, client.searched - 3))
+            if end < 0:
+                if buffer[:1] == _HELLO and self._tls is None:
+                    client.out.append(_SECURELY)
+                    client.close_after = True
+                    return _Step.SEND
+                if self._overdue(client):
+                    break
+                client.searched = len(buffer)
+            request, stop = client.request, 0
             if request is None and end >= 0:
                 request = self._lane.read(buffer[:end]) if self._lane and end <= self._limits.header_bytes else None
-                if request is None and (end > self._limits.header_bytes or not self._lacks(buffer, end)):
-                    break
                 client.request = request
-            stop = end + 4 + request.fields.length if request is not None else 0
+                if request is None:
+                    stop = self._until(buffer, end)
+                    if len(buffer) >= stop:
+                        break
+            if request is not None:
+                stop = end + 4 + request.fields.length
             if request is None or self._lane is None or len(buffer) < stop:
-                # While it reads, it is the answer that is waited for, and not what it may ask next.
-                client.began_s = (client.began_s or client.moved_s) if buffer and not client.owed else 0.0
-                return _Step.SEND if client.owed else _Step.WAIT
+                client.needs = stop
+                return self._unfinished(client)
             client.asked_body, client.began_s = buffer[end + 4 : stop], 0.0
             answer = self._lane.answer(request, client.asked_body, client.peer)
             if answer is None:
                 break
-            client.request, client.buffer, client.close_after = None, buffer[stop:], bool(self._ends_s)
+            client.leave(buffer[stop:])
+            client.close_after = bool(self._ends_s)
             client.owe(answer, self._ending(close=client.close_after))
             if self._noted is not None:
                 self._noted(client, request, answer)
@@ -414,14 +430,25 @@ class Loop:
                 break
         return _Step.SEND if client.owed else _Step.HAND_ON
 
-    def _lacks(self, buffer: bytes, end: int) -> bool:
-        """Tell whether a short body is still to come, which a thread would have to wait for."""
-        length = short_body(buffer, end)
-        return length <= self._limits.body_bytes and len(buffer) < end + 4 + length
+    def _unfinished(self, client: Client) -> _Step:
+        # While it reads, it is the answer that is waited for, and not what it may ask next.
+        client.began_s = (client.began_s or client.moved_s) if client.buffer and not client.owed else 0.0
+        return _Step.SEND if client.owed else _Step.WAIT
+
+    def _overdue(self, client: Client) -> bool:
+        """Tell whether a head is too long, or ended in a way that some take for an end."""
+        buffer, since = client.buffer, max(0, client.searched - 2)
+        long = len(buffer) > self._limits.header_bytes
+        return long or buffer.find(b"\n\n", since) >= 0 or buffer.find(b"\n\r\n", since) >= 0
+
+    def _until(self, buffer: bytes, end: int) -> int:
+        """Return up to which byte a short body goes, which a thread would have to wait for; 0: there is none."""
+        length = short_body(buffer, end) if end <= self._limits.header_bytes else 0
+        return end + 4 + length if 0 < length <= self._limits.body_bytes else 0
 
     def _hand_on(self, client: Client) -> None:
         self._drop(client)
-        client.began_s = 0.0
+        client.began_s, client.searched, client.needs = 0.0, 0, 0
         self._handed.add(client)
         if not self._hand(client):
             client.out.append(_refusal("503 Service Unavailable", self._ending(close=True)))

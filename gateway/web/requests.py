@@ -231,11 +231,19 @@ class HttpConnection(server.HTTPConnection):
         pace.enter()
         self._paced = pace
         try:
-            kept = super().communicate()  # type: ignore[no-untyped-call]  # cheroot's types stop here
+            given = self._given_meanwhile()
+            kept = given or super().communicate()  # type: ignore[no-untyped-call]  # cheroot's types stop here
         finally:
             self.answered()
         self.client.close_after = not kept
         return True
+
+    def _given_meanwhile(self) -> bool:
+        """Tell whether somebody else was given the answer that the loop can give again: many ask for a page at once."""
+        client, lane = self.client, self.server.lane
+        if lane is None or client.request is None:
+            return False
+        return lane.known(b"%s\r\n\r\n%s" % (client.request.raw, client.asked_body), client.peer) is not None
 
     def answered(self) -> None:
         """Take note that what follows is sending, for which nobody else need wait."""

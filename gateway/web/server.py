@@ -34,6 +34,7 @@ from store.errors import StoreError
 _SHUTDOWN: Final[object] = vars(threadpool)["_SHUTDOWNREQUEST"]  # cheroot's mark for "no more", not in its types
 CUT_S: Final = 1.0  # how long a thread may take to notice that its connection was cut
 THREADS: Final = 64
+UNSENT: Final = 256 << 10  # bytes that the system takes of a client's before it knows when they can go
 READERS: Final = 4  # of so many threads one may wait for bytes of a body
 
 _log = structlog.stdlib.get_logger("aetherfs.http")
@@ -149,6 +150,8 @@ class _Engine(wsgi.Server):
         if self.listener.family in (socket.AF_INET, socket.AF_INET6):
             # Head and body are sent apart: without this the body waits for the head's acknowledgement.
             self.listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # else the system keeps megabytes for each who takes nothing
+                self.listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
         self.socket = self.listener
         self.requests.start()
         if self.tls is not None:
@@ -262,13 +265,15 @@ class _Gateway(wsgi.Gateway_10):
             client.body, client.cut = response, False
             return
         kept, client.sent_s = self._kept(), time.monotonic()
+        if kept and isinstance(response, tuple):  # whole: whoever asked for it may be gone, and others wait for it
+            self._remember(kept.all(response))
+            kept = None
         try:
             for piece in response:
                 if len(piece):
                     self.write(piece)
                     kept = kept and kept.more(piece)
-            if kept:
-                self._remember(kept)
+            self._remember(kept)
             self.req.ensure_headers_sent()
             client.cut = bool(self.remaining_bytes_out) and self.req.method != b"HEAD"
             if client.cut:
@@ -302,8 +307,10 @@ class _Gateway(wsgi.Gateway_10):
         lines = [b"%s: %s\r\n" % (key, value) for key, value in self.req.outheaders if key != b"Content-Length"]
         return _Kept(b"HTTP/1.1 %s\r\n%s" % (self.req.status, b"".join(lines)))
 
-    def _remember(self, kept: "_Kept") -> None:
+    def _remember(self, kept: "_Kept | None") -> None:
         """Have the loop give an answer again."""
+        if kept is None:
+            return
         client, content = self.req.conn.client, b"".join(kept.pieces)
         head = b"%sContent-Length: %d\r\n" % (kept.head, len(content))
         self.req.server.lane.remember(
@@ -343,6 +350,13 @@ class _Kept:
             return None
         self.pieces.append(bytes(piece))
         return self
+
+    def all(self, pieces: Iterable[bytes | memoryview]) -> "_Kept | None":
+        """Keep several."""
+        kept: _Kept | None = self
+        for piece in pieces:
+            kept = kept and kept.more(piece)
+        return kept
 
 
 class BodyTooLong(Exception):

@@ -236,3 +236,29 @@ def test_a_file_is_known_alike_whether_it_was_asked_for_whole_or_in_part_at_firs
         assert [status(answer) for answer in answers] == [200, 206]
         heads.append([sorted(answer.head.split(b"\r\n")) for answer in answers if answer is not None])
     assert heads[0] == heads[1]
+
+
+def test_of_many_who_ask_for_a_cold_file_at_once_only_the_first_asks_the_application(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    real = world.lane._app
+
+    def noted(environ: Environ, start: StartResponse) -> Iterable[Buffer]:
+        asked.append(environ["REQUEST_URI"])
+        return real(environ, start)
+
+    world.lane._app = noted
+    with monkeypatch.context() as patched:
+        patched.setattr(world.tree, "read_warm", lambda *_: None)
+        for part in range(10):
+            assert world.ask(b"GET /fs/geo/1.0.0/big.bin%s\r\nRange: bytes=%d-" % (HOST, part)) is None
+    assert len(asked) == 1
+    # It has come: nobody is told otherwise.
+    assert content(world.ask(b"GET /fs/geo/1.0.0/big.bin" + HOST)) == BIG
+
+
+def test_very_many_field_lines_are_left_to_a_thread(world: World) -> None:
+    lines = b"".join(b"\r\nX-%d: y" % number for number in range(100))
+    assert world.ask(b"GET /fs/geo/1.0.0/a.txt" + HOST + lines) is None
+    assert world.ask(b"GET /fs/geo/1.0.0/a.txt" + HOST + b"\r\nX-1: y") is not None

@@ -1,0 +1,128 @@
+"""What one server does not do twice, or keep, for clients who come in numbers, send in crumbs or take nothing."""
+
+import fcntl
+import socket
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from dav.reply import Buffer, Environ, StartResponse
+from gateway.web.app import make_fast_lane, make_wsgi_app
+from gateway.web.client import Client
+from gateway.web.framing import short_body
+from gateway.web.server import UNSENT
+from tests.conformance.tree_cases import SAMPLE
+from tests.interop.http.serving import Serving, serving
+from tests.support.trees import MemoryTree
+
+LARGE = bytes(16 << 20)
+NOT_SENT = 0x894B  # SIOCOUTQNSD of Linux: bytes that a socket took and could not send yet
+
+
+@pytest.fixture
+def tree() -> MemoryTree:
+    tree = MemoryTree()
+    tree.publish("geo", "1.0.0", {**SAMPLE, b"large": LARGE})
+    return tree
+
+
+def waited_for(condition: Callable[[], bool]) -> None:
+    until_s = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < until_s
+        time.sleep(0.005)
+
+
+def only_client(running: Serving) -> Client:
+    clients = running.server._engine.loop._clients
+    waited_for(lambda: len(clients) == 1)
+    return next(iter(clients.values()))
+
+
+def test_a_page_that_many_ask_for_at_once_is_made_once(tree: MemoryTree) -> None:
+    made, go_on = [], threading.Event()
+    app = make_wsgi_app(tree)
+
+    def noted(environ: Environ, start: StartResponse) -> Iterable[Buffer]:
+        made.append(environ["REQUEST_URI"])
+        go_on.wait(20)
+        return app(environ, start)
+
+    with serving(noted, threads=1, lane=make_fast_lane(tree)) as running:
+        socks = [running.connect() for _ in range(10)]
+        for sock in socks:
+            sock.sendall(b"GET /fs/geo/1.0.0/ HTTP/1.1\r\nHost: x\r\n\r\n")
+        waited_for(lambda: len(running.server._engine.loop._handed) == len(socks))
+        go_on.set()
+        for sock in socks:
+            assert sock.recv(15) == b"HTTP/1.1 200 OK"
+            sock.close()
+    assert made == ["/fs/geo/1.0.0/"]
+
+
+def test_who_speaks_tls_where_http_is_spoken_is_told_at_once(tree: MemoryTree) -> None:
+    with serving(make_wsgi_app(tree), lane=make_fast_lane(tree)) as running, running.connect() as sock:
+        sock.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100))
+        received = b""
+        while piece := sock.recv(1000):
+            received += piece
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert received.endswith(b"this port speaks http, and this was https\n")
+
+
+def test_a_head_is_looked_at_once_while_its_body_comes_in_crumbs(
+    tree: MemoryTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+
+    def counted(data: bytes, end: int) -> int:
+        looked.append(len(data))
+        return short_body(data, end)
+
+    monkeypatch.setattr("gateway.web.loop.short_body", counted)
+    with serving(make_wsgi_app(tree), lane=make_fast_lane(tree)) as running, running.connect() as sock:
+        head = b"PUT /webdav/x HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\nX-Long: %b\r\n\r\n" % (b"x" * 30_000)
+        sock.sendall(head)
+        client = only_client(running)
+        waited_for(lambda: len(client.buffer) == len(head))
+        for count in range(19):
+            sock.sendall(b"x")
+            waited_for(lambda: len(client.buffer) > len(head) + count)  # noqa: B023  # it is done before the next
+        sock.sendall(b"x")
+        assert sock.recv(12) == b"HTTP/1.1 403"
+    assert [size for size in looked if size > len(head)] == [len(head) + 20]
+
+
+def test_of_a_head_that_comes_in_crumbs_only_the_new_ones_are_searched(tree: MemoryTree) -> None:
+    with serving(make_wsgi_app(tree), lane=make_fast_lane(tree)) as running, running.connect() as sock:
+        sent = 0
+        for part in (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: ", b"\r" * 1000, b"x" * 1000):
+            sock.sendall(part)
+            sent += len(part)
+            client = only_client(running)
+            waited_for(lambda: client.searched == sent)  # noqa: B023  # as above
+        sock.sendall(b"\r\n\r")
+        waited_for(lambda: client.buffer.endswith(b"\r\n\r"))
+        sock.sendall(b"\n")
+        assert sock.recv(12) == b"HTTP/1.1 400"  # for a line break within a line
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux, which tells what a socket has not sent")
+def test_the_system_keeps_little_for_who_takes_nothing(tree: MemoryTree) -> None:
+    with serving(make_wsgi_app(tree), lane=make_fast_lane(tree)) as running, running.connect() as sock:
+        sock.sendall(b"GET /fs/geo/1.0.0/large HTTP/1.1\r\nHost: x\r\n\r\n")
+        taker = only_client(running).socket
+        assert isinstance(taker, socket.socket)
+        seen = [-1]
+
+        def at_rest() -> bool:
+            time.sleep(0.05)
+            seen.append(struct.unpack("i", fcntl.ioctl(taker, NOT_SENT, bytes(4)))[0])
+            return seen[-1] > 0 and len(seen) > 10 and len(set(seen[-10:])) == 1
+
+        waited_for(at_rest)
+        assert seen[-1] < 2 * UNSENT
