@@ -98,7 +98,7 @@ def file_reply(
     wanted = parse_ranges(header(environ, "Range"), file.size) if range_applies(conditions, current) else None
     common += [("Accept-Ranges", "bytes"), *SHIELD]
     if isinstance(wanted, Unsatisfiable):
-        return Reply(416, [*common, ("Content-Range", f"bytes */{file.size}"), ("Content-Length", "0")])
+        return Reply(416, [*_not_kept(common), ("Content-Range", f"bytes */{file.size}"), ("Content-Length", "0")])
     media_type = media.of(name)
     common.append(("Repr-Digest", f"sha-256=:{base64.b64encode(digest).decode()}:"))
     if is_active(media_type):
@@ -131,8 +131,14 @@ def check(environ: Environ, current: Validators, headers: Headers) -> tuple[Cond
     outcome = evaluate(conditions, current)
     if outcome is Outcome.PROCEED:
         return conditions, None
-    empty = [] if outcome is Outcome.NOT_MODIFIED else [("Content-Length", "0")]
-    return conditions, Reply(outcome.value, [*headers, *empty])
+    if outcome is Outcome.NOT_MODIFIED:
+        return conditions, Reply(outcome.value, headers)
+    return conditions, Reply(outcome.value, [*_not_kept(headers), ("Content-Length", "0")])
+
+
+def _not_kept(headers: Headers) -> Headers:
+    """Return fields for an answer to what this very request asked: a cache would give it to those who ask otherwise."""
+    return [("Cache-Control", "no-store") if name == "Cache-Control" else (name, value) for name, value in headers]
 
 
 def _begin(tree: FileTree, file: Node, part: ByteRange) -> list[memoryview]:

@@ -8,7 +8,16 @@ from typing import NamedTuple
 from dav.wire.dates import MONTHS
 
 _ENTITY_TAG = re.compile(r'[ \t]*(W/)?("[\x21\x23-\x7e\x80-\xff]*")[ \t]*(?:,[ \t,]*|$)')
-_IMF_DATE = re.compile(r"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT")
+# IMF-fixdate, and the obsolete forms of RFC 850 and of C's asctime.
+_TIME = r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
+_DATES = tuple(
+    re.compile(form)
+    for form in (
+        rf"[A-Z][a-z]{{2}}, (?P<day>[0-9]{{2}}) (?P<month>[A-Z][a-z]{{2}}) (?P<year>[0-9]{{4}}) {_TIME} GMT",
+        rf"[A-Z][a-z]{{5,8}}, (?P<day>[0-9]{{2}})-(?P<month>[A-Z][a-z]{{2}})-(?P<year>[0-9]{{2}}) {_TIME} GMT",
+        rf"[A-Z][a-z]{{2}} (?P<month>[A-Z][a-z]{{2}}) (?P<day>[ 0-9][0-9]) {_TIME} (?P<year>[0-9]{{4}})",
+    )
+)
 
 
 class Validators(NamedTuple):
@@ -43,16 +52,20 @@ def strong_etag(sha256: bytes) -> str:
 
 
 def parse_http_date(text: str) -> int | None:
-    """Return seconds since 1970, or `None` for anything but IMF-fixdate.
+    """Return seconds since 1970, or `None` for what is none of the three forms (RFC 9110 section 5.6.7).
 
-    The two obsolete forms are not read: no client of the last decades sends them, and an unreadable date is ignored.
+    A year of two digits that would be more than 50 years from now is one of the last century that had them.
     """
-    found = _IMF_DATE.fullmatch(text.strip())
-    if found is None or found[2] not in MONTHS:
+    found = next((found for form in _DATES if (found := form.fullmatch(text.strip()))), None)
+    if found is None or found["month"] not in MONTHS:
         return None
-    day, year, hour, minute, second = (int(found[i]) for i in (1, 3, 4, 5, 6))
+    day, year, hour, minute, second = (int(found[part]) for part in ("day", "year", "hour", "minute", "second"))
+    if len(found["year"]) == 2:
+        this_year = datetime.now(UTC).year
+        year += this_year // 100 * 100
+        year -= 100 if year > this_year + 50 else 0
     try:
-        when = datetime(year, MONTHS.index(found[2]) + 1, day, hour, minute, min(second, 59), tzinfo=UTC)
+        when = datetime(year, MONTHS.index(found["month"]) + 1, day, hour, minute, min(second, 59), tzinfo=UTC)
     except ValueError:  # 31 February
         return None
     return int(when.timestamp())

@@ -8,13 +8,10 @@ Every error ends here: those of the store become status codes by `dav.status`; w
 a request id, and the client gets a bare 500 that names the id. Threads: any; holds no state.
 """
 
-import secrets
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
-import structlog
-
-from dav.app import DavApp
+from dav.app import ALLOW, DavApp
 from dav.fast import FastLane
 from dav.media import MediaTypes
 from dav.reply import Buffer, Environ, Headers, Reply, StartResponse, WsgiApp, discard_body, send, target_of, text_reply
@@ -24,17 +21,14 @@ from dav.wire.errors import WireError
 from dav.wire.paths import split_target
 from gateway.access.gate import Stopped
 from gateway.forwarded import Proxies
-from gateway.web.access import hushed
 from gateway.web.api.problems import as_problem
+from gateway.web.failures import noted
 from gateway.web.files import FilesApp
 from store.errors import NotWarm, StoreError
 from store.vfs.tree import FileTree
 
-RETRY_AFTER_S: Final = 5
 _OPEN_API: Final = ((b"api", b"v1", b"login"), (b"api", b"v1", b"openapi.json"))  # for those who did not log in yet
 _DAV_METHODS: Final = ("OPTIONS", "PROPFIND", "PROPPATCH", "PUT", "DELETE", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK")
-
-_log = structlog.stdlib.get_logger("aetherfs.http")
 
 
 class Shown(NamedTuple):
@@ -113,8 +107,10 @@ class HttpApp:
             # body is not asked.
             held_back = "HTTP_EXPECT" in environ
             close = [] if not held_back and discard_body(environ) else [("Connection", "close")]
-            # What says nothing of caches may be kept by one that many share, and depends on who asked.
-            kept = self._parts.guard is None or any(name == "Cache-Control" for name, _ in headers)
+            # What says nothing of caches may be kept by one that many share, and depends on who asked; what is not
+            # there, or was refused, may be there soon.
+            free = self._parts.guard is None and status < "400"
+            kept = free or any(name == "Cache-Control" for name, _ in headers)
             start_response(status, [*headers, *([] if kept else [("Cache-Control", "no-store")]), *close])
 
         try:
@@ -162,7 +158,7 @@ class HttpApp:
         if names not in ((), (b"healthz",), (b"readyz",)):
             return text_reply(404, "nothing here; files are below /fs/ and /webdav/")
         if method not in ("GET", "HEAD"):
-            return text_reply(405, f"{method} is not for this", [("Allow", "GET, HEAD")])
+            return text_reply(405, f"{method} is not for this", [("Allow", "GET, HEAD" if names else ALLOW)])
         fresh = [("Cache-Control", "no-store")]
         if names == (b"healthz",):
             return text_reply(200, "alive", fresh)
@@ -179,17 +175,5 @@ def client_address(proxies: Proxies, environ: Mapping[str, Any]) -> dict[str, st
 
 
 def _failed(environ: Mapping[str, Any], error: Exception, status: int) -> Reply:
-    request_id = secrets.token_hex(8)
-    _log.error(
-        "request failed",
-        request_id=request_id,
-        method=environ.get("REQUEST_METHOD"),
-        target=hushed(target_of(environ))[:2048],
-        status=status,
-        error=str(error),
-        exc_info=error if not isinstance(error, StoreError) else None,
-    )
-    headers = [("X-Request-Id", request_id), ("Cache-Control", "no-store")]
-    if status == 503:
-        headers.append(("Retry-After", str(RETRY_AFTER_S)))
-    return text_reply(status, f"{explain(error)} (request {request_id})", headers)
+    request_id, headers = noted(environ, error, status)
+    return text_reply(status, f"{explain(error)} (request {request_id})", [*headers, ("Cache-Control", "no-store")])

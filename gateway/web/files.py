@@ -21,6 +21,7 @@ from dav.wire.conditions import Validators, strong_etag
 from dav.wire.disposition import attachment
 from dav.wire.paths import quote_path, split_target
 from gateway.web import archive
+from gateway.web.accept import best_of
 from gateway.web.archive import FORMATS, Archives
 from gateway.web.listing import JSON_PAGE, as_text, json_body, state_name
 from gateway.web.order import page_of, read_wish
@@ -29,6 +30,8 @@ from store.errors import NotAFolder
 from store.vfs.tree import FileTree, Kind
 
 ALLOW: Final = "GET, HEAD, OPTIONS"
+_JSON: Final = "application/json"
+_FORMS: Final = ("text/html", _JSON)  # of a folder
 _PARAMETERS: Final = 16  # of a query that are looked at
 
 
@@ -91,7 +94,7 @@ class FilesApp:
         if "archive" in query:
             return self._archive(environ, found, names, query["archive"])
         href, pinned = f"{self._prefix}{quote_path(names)}/", self._pinned(found, names)
-        if _wants_json(header(environ, "Accept")):
+        if best_of(header(environ, "Accept"), _FORMS) == _JSON:
             return self._json(environ, found, names, href, pinned)
         crumbs = [("datasets", f"{self._prefix}/")]
         crumbs += [(as_text(name), f"{self._prefix}{quote_path(names[: i + 1])}/") for i, name in enumerate(names)]
@@ -123,7 +126,7 @@ class FilesApp:
         if pinned:
             headers.append(("Content-Location", f"{pinned}/"))
         if first.eof:
-            return _whole(environ, b"".join(body), "application/json", headers)
+            return _whole(environ, b"".join(body), _JSON, headers)
         if found.state is not None:
             place = found.node.place
             known = sha256(b"json 1 %s %d %s" % (place.manifest.hex().encode(), place.record, href.encode()))
@@ -132,7 +135,7 @@ class FilesApp:
             _, refusal = check(environ, current, headers)
             if refusal is not None:
                 return refusal
-        return Reply(200, [*headers, ("Content-Type", "application/json")], body)
+        return Reply(200, [*headers, ("Content-Type", _JSON)], body)
 
     def _archive(self, environ: Environ, found: Found, names: tuple[bytes, ...], wanted: str) -> Reply:
         folder, pinned = found.node, self._pinned(found, names)
@@ -174,11 +177,6 @@ def _whole(environ: Environ, body: bytes, media_type: str, headers: Headers) -> 
     if refusal is not None:
         return refusal
     return Reply(200, [*headers, ("Content-Type", media_type), ("Content-Length", str(len(body)))], (body,))
-
-
-def _wants_json(accept: str | None) -> bool:
-    """Tell whether JSON is named and HTML is not: browsers name HTML, programs that take anything get the page."""
-    return accept is not None and "application/json" in accept and "text/html" not in accept
 
 
 def _query(environ: Mapping[str, Any]) -> dict[str, str]:

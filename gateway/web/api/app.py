@@ -4,12 +4,9 @@ The caller is in the environ, where the gate has left it (`gateway.access.enviro
 bucket.
 """
 
-import secrets
 from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
-
-import structlog
 
 from dav.reply import Buffer, Environ, Reply, StartResponse, send, target_of
 from dav.status import explain, status_of
@@ -27,16 +24,14 @@ from gateway.web.api.context import Context
 from gateway.web.api.openapi import openapi
 from gateway.web.api.problems import FIXED, Problem, json_reply, problem_of, problem_reply
 from gateway.web.api.routes import ROUTES, Route, match
+from gateway.web.failures import noted
 from store.catalogue.catalogue import Seen
 from store.errors import ConditionsIgnored, StoreError
 from store.repository import Repository
 
 PREFIX: Final = (b"api", b"v1")
-RETRY_AFTER_S: Final = 5
 _STATUS: Final = {TokenMissing: 404, TokenTaken: 409, PolicyMoved: 412}
 _DOCUMENT: Final = openapi(ROUTES)
-
-_log = structlog.stdlib.get_logger("aetherfs.http")
 
 
 class ApiApp:
@@ -130,18 +125,6 @@ def _failed(environ: Environ, error: Exception) -> Reply:
     status = 503 if isinstance(error, ConditionsIgnored) else status_of(error)
     if status < 500:
         return problem_reply(Problem(status, explain(error)))
-    request_id = secrets.token_hex(8)
-    _log.error(
-        "request failed",
-        request_id=request_id,
-        method=environ.get("REQUEST_METHOD"),
-        target=target_of(environ)[:2048],
-        status=status,
-        error=str(error),
-        exc_info=error if not isinstance(error, StoreError) else None,
-    )
-    headers = [("X-Request-Id", request_id)]
-    if status == 503:
-        headers.append(("Retry-After", str(RETRY_AFTER_S)))
+    request_id, headers = noted(environ, error, status)
     said = "the store does not answer, or takes no changes, at the moment" if status == 503 else "it failed"
     return problem_reply(Problem(status, f"{said} (request {request_id})", headers=headers))

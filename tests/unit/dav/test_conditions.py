@@ -49,6 +49,20 @@ def test_preconditions_decide(conditions: Conditions, expected: Outcome) -> None
     assert evaluate(conditions, NOW) is expected
 
 
+@pytest.mark.parametrize(
+    "date",
+    ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"],
+)
+def test_a_date_counts_in_all_three_forms(date: str) -> None:
+    assert parse_http_date(date) == 784_111_777
+    assert evaluate(Conditions(if_modified_since=date), Validators('"abc"', 784_111_777)) is Outcome.NOT_MODIFIED
+
+
+def test_a_year_of_two_digits_is_not_far_from_now() -> None:
+    assert parse_http_date("Friday, 01-Jan-27 00:00:00 GMT") == 1_798_761_600
+    assert parse_http_date("Friday, 31-Feb-27 00:00:00 GMT") is None
+
+
 MOVED_S = 1_700_000_500  # when the channel moved that leads to a file of NOW
 
 

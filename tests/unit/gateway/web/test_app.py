@@ -75,3 +75,12 @@ def test_an_upload_too_long_to_drop_ends_its_connection(app: WsgiApp) -> None:
     assert "connection" not in short.headers
     long = call(app, "PUT", "/webdav/geo/x", {}, b"x" * (17 * 1024 * 1024))
     assert (long.status, long.headers["connection"]) == (403, "close")
+
+
+def test_what_is_not_there_or_refused_is_kept_by_no_cache(app: WsgiApp) -> None:
+    for method, target in (("GET", "/fs/geo/2.0.0/a"), ("GET", "/nowhere"), ("POST", "/fs/geo/1.0.0/a")):
+        assert call(app, method, target).headers["cache-control"] == "no-store"
+
+
+def test_what_the_root_allows_is_said_alike_whatever_was_asked(app: WsgiApp) -> None:
+    assert call(app, "POST", "/").headers["allow"] == call(app, "OPTIONS", "/").headers["allow"]

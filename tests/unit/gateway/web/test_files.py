@@ -95,6 +95,13 @@ def test_a_range_past_the_end_is_416_with_the_size(app: WsgiApp) -> None:
     assert answer.headers["content-range"] == f"bytes */{len(BIG)}"
 
 
+@pytest.mark.parametrize("asked", [{"Range": f"bytes={len(BIG)}-"}, {"If-Match": '"other"'}])
+def test_no_cache_keeps_that_somebody_asked_for_what_there_is_not(app: WsgiApp, asked: dict[str, str]) -> None:
+    answer = call(app, "GET", FILE, asked)
+    assert answer.status in (412, 416)
+    assert answer.headers["cache-control"] == "no-store"  # and not a year, to whoever asks for the file
+
+
 def parts_of(answer: Answer) -> list[tuple[str, bytes]]:
     """Read a multipart/byteranges answer with a parser that is not ours: (Content-Range, content) of each part."""
     head = f"MIME-Version: 1.0\r\nContent-Type: {answer.headers['content-type']}\r\n\r\n".encode()
