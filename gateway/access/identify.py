@@ -112,13 +112,25 @@ def claimed(authorization: str) -> Claimed:
     if scheme.lower() != "basic" or not _BASE64.fullmatch(rest):
         raise BadCredentials("neither Basic nor Bearer")
     try:
-        user, colon, password = base64.b64decode(rest).partition(b":")
+        user, colon, password = _in_utf8(base64.b64decode(rest)).partition(b":")
     except (binascii.Error, ValueError) as error:
         raise BadCredentials("Basic is not base64") from error
     if not colon:
         raise BadCredentials("Basic without a colon")
     way = "token" if password.startswith(PREFIX.encode()) else "password"
-    return Claimed(way, user.decode("utf-8", "backslashreplace"), password)
+    return Claimed(way, user.decode(), password)
+
+
+def _in_utf8(pair: bytes) -> bytes:
+    """Return user and password in UTF-8, as they are asked for (RFC 7617 section 2.1).
+
+    Clients that do not heed that send Latin-1, such as Python's requests; what is no UTF-8 is taken for that.
+    """
+    try:
+        pair.decode()
+    except UnicodeDecodeError:
+        return pair.decode("latin-1").encode()
+    return pair
 
 
 class Identifier:

@@ -284,6 +284,12 @@ def test_a_path_leads_into_one_dataset() -> None:
     assert dataset_of((b"\xff",)) == "\\xff"
 
 
+@pytest.mark.parametrize("charset", ["utf-8", "latin-1"])
+def test_user_and_password_are_taken_in_the_charsets_that_clients_send(charset: str) -> None:
+    what = claimed("Basic " + base64.b64encode("zo\u00eb:p\u00e4ss:w\u00f6rd".encode(charset)).decode())
+    assert (what.user, what.secret) == ("zo\u00eb", "p\u00e4ss:w\u00f6rd".encode())
+
+
 @given(st.text(max_size=60) | st.binary(max_size=60).map(lambda raw: "Basic " + base64.b64encode(raw).decode()))
 def test_any_authorization_is_claimed_or_refused(text: str) -> None:
     try:
