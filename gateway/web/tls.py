@@ -27,6 +27,7 @@ SEALED: Final = SEAL + 4096  # bytes that these become at most, with what else O
 RECORD: Final = 16 << 10  # bytes of content in a record at most (RFC 8446 section 5.1)
 SLICE: Final = 16 << 10  # bytes that OpenSSL is given at a time
 BARREN: Final = 24 << 10  # bytes that may come without content: more than a record has that is not whole yet
+OTHERS_ONLY: Final = bytes.fromhex("15 0303 0002 02 78")  # alert no_application_protocol (RFC 7301 section 3.2)
 _LETTERS: Final = range(ord("A"), ord("Z") + 1)  # what a method of HTTP begins with, and no record of TLS
 
 
@@ -165,8 +166,10 @@ class TlsSocket:
         try:
             self._tls.do_handshake()
         finally:
-            if self._tls.get_app_data() is NOT_OFFERED:
-                self._broken = True
+            if self._tls.get_app_data() is NOT_OFFERED:  # nothing is sent yet, so the alert needs no key
+                self._broken, self._sealed = True, OTHERS_ONLY
+                with contextlib.suppress(OSError):
+                    self.flush()
                 raise ConnectionResetError(errno.ECONNRESET, "TLS: it offers no protocol that is spoken here")
         self.ready = True
         found = self._tls.get_peer_certificate(as_cryptography=True)

@@ -171,6 +171,8 @@ def test_early_data_is_not_taken(running: Serving, folder: Path) -> None:
 
 def test_http_1_1_is_the_one_protocol(running: Serving) -> None:
     assert "ALPN protocol: http/1.1" in s_client(running, "-alpn", "h2,http/1.1")
+    for version in ("-tls1_2", "-tls1_3"):
+        assert "alert no application protocol" in s_client(running, version, "-alpn", "h2")
     assert "No ALPN negotiated" in s_client(running)
     told = s_client(running, "-alpn", "h2")
     assert "Cipher is (NONE)" in told
