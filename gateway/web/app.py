@@ -109,7 +109,7 @@ class HttpApp:
             close = [] if not held_back and discard_body(environ) else [("Connection", "close")]
             # What says nothing of caches may be kept by one that many share, and depends on who asked; what is not
             # there, or was refused, may be there soon.
-            free = self._parts.guard is None and status < "400"
+            free = self._parts.guard is None and (status < "400" or environ["REQUEST_METHOD"] not in ("GET", "HEAD"))
             kept = free or any(name == "Cache-Control" for name, _ in headers)
             start_response(status, [*headers, *([] if kept else [("Cache-Control", "no-store")]), *close])
 

@@ -17,6 +17,9 @@ _FIELD: Final = re.compile(rb"([A-Za-z0-9!#$%&'*+.^_`|~-]++):[\t -~\x80-\xff]*+\
 _LENGTH: Final = re.compile(rb"\r\nContent-Length:[ \t]*([0-9]{1,6})[ \t]*(?=\r\n)", re.IGNORECASE)
 _OTHERWISE: Final = re.compile(rb"\r\n(?:Transfer-Encoding|Expect)[ \t]*:", re.IGNORECASE)
 SHORT: Final = 64 << 10  # bytes of a body: the longest that anything here reads, and so of those that are waited for
+FIELDS: Final = (
+    256  # lines of a head: thousands of short ones take a tenth of a second to read; browsers send some twenty
+)
 _ONCE: Final = frozenset((b"host", b"content-length", b"transfer-encoding", b"authorization", b"cookie"))
 
 
@@ -26,18 +29,23 @@ class FieldLines:
     def __init__(self, lines: Any) -> None:
         self._lines = lines
         self._seen: set[bytes] = set()
+        self._left = FIELDS
         self.forwarded: list[bytes] = []  # what lines of X-Forwarded-For hold, in their order
 
     def readline(self) -> bytes:
         """Return the next line.
 
         Raises:
-            ValueError: it is folded, has a space in its name or a control character in its value, names no host where
-                it should, or repeats a field that decides where the request ends, whom it is for or who asks.
+            ValueError: it is one too many, is folded, has a space in its name or a control character in its value,
+                names no host where it should, or repeats a field that decides where the request ends, whom it is for or
+                who asks.
         """
         line: bytes = self._lines.readline()
         if line == b"\r\n" or not line.endswith(b"\r\n"):  # the end, or cut off, which cheroot refuses
             return line
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError("Too many header lines.")
         found = _FIELD.fullmatch(line)
         if found is None:
             raise ValueError("Illegal header line.")

@@ -13,7 +13,7 @@ import pytest
 from dav.reply import Buffer, Environ, StartResponse
 from gateway.web.app import make_fast_lane, make_wsgi_app
 from gateway.web.client import Client
-from gateway.web.framing import short_body
+from gateway.web.framing import FIELDS, short_body
 from gateway.web.server import UNSENT
 from tests.conformance.tree_cases import SAMPLE
 from tests.interop.http.serving import Serving, serving
@@ -126,3 +126,11 @@ def test_the_system_keeps_little_for_who_takes_nothing(tree: MemoryTree) -> None
 
         waited_for(at_rest)
         assert seen[-1] < 2 * UNSENT
+
+
+@pytest.mark.parametrize(("lines", "status"), [(FIELDS - 1, b"200"), (FIELDS, b"400")])
+def test_field_lines_beyond_any_use_are_refused(tree: MemoryTree, lines: int, status: bytes) -> None:
+    with serving(make_wsgi_app(tree), lane=make_fast_lane(tree)) as running, running.connect() as sock:
+        more = b"".join(b"X-%d: y\r\n" % number for number in range(lines))
+        sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + more + b"\r\n")
+        assert sock.recv(12) == b"HTTP/1.1 " + status

@@ -78,7 +78,7 @@ def test_an_upload_too_long_to_drop_ends_its_connection(app: WsgiApp) -> None:
 
 
 def test_what_is_not_there_or_refused_is_kept_by_no_cache(app: WsgiApp) -> None:
-    for method, target in (("GET", "/fs/geo/2.0.0/a"), ("GET", "/nowhere"), ("POST", "/fs/geo/1.0.0/a")):
+    for method, target in (("GET", "/fs/geo/2.0.0/a"), ("HEAD", "/nowhere"), ("GET", "/webdav/geo/1.0.0/b")):
         assert call(app, method, target).headers["cache-control"] == "no-store"
 
 
