@@ -30,13 +30,13 @@ class ProviderRefused(Exception):
 
 
 class Metadata(NamedTuple):
-    """What a provider says of itself."""
+    """What a provider says of itself. Some only sign tokens (CI services, clusters): they have no more than keys."""
 
     issuer: str
-    authorization: str
+    authorization: str  # empty, as below: it has none that can be used
     token: str
     keys: str
-    device: str = ""  # empty: it has none
+    device: str = ""
     revocation: str = ""
     methods: tuple[str, ...] = ("client_secret_basic",)  # by which a client may show its secret
     names_itself: bool = False  # it sends `iss` with codes (RFC 9207)
@@ -93,15 +93,18 @@ def read_metadata(document: Mapping[str, Any], issuer: str) -> Metadata:
 
     def place(name: str, *, needed: bool = False) -> str:
         value = document.get(name)
-        if value is None and not needed:
+        try:
+            return check_url(value if isinstance(value, str) else "", f"the {name} of {issuer}")
+        except FetchFailed:
+            if needed:
+                raise
             return ""
-        return check_url(value if isinstance(value, str) else "", f"the {name} of {issuer}")
 
     methods = document.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
     return Metadata(
         issuer,
-        place("authorization_endpoint", needed=True),
-        place("token_endpoint", needed=True),
+        place("authorization_endpoint"),
+        place("token_endpoint"),
         place("jwks_uri", needed=True),
         place("device_authorization_endpoint"),
         place("revocation_endpoint"),
@@ -111,7 +114,9 @@ def read_metadata(document: Mapping[str, Any], issuer: str) -> Metadata:
 
 
 def authorization_url(provider: Metadata, client: str, redirect: str, scope: str, proof: Proof, **more: str) -> str:
-    """Return where a browser is to go to log in."""
+    """Return where a browser is to go to log in; raises `ProviderRefused` where there is no such place."""
+    if not provider.authorization:
+        raise ProviderRefused("unsupported", "it has no login by browsers")
     url: str = prepare_grant_uri(
         provider.authorization, client_id=client, response_type="code", redirect_uri=redirect, scope=scope,
         state=proof.state, nonce=proof.nonce, code_challenge=create_s256_code_challenge(proof.verifier),
@@ -167,6 +172,8 @@ def ask_token(
     fetch: Fetch, provider: Metadata, client: Client, fields: Mapping[str, str], resource: str = ""
 ) -> Tokens:
     """Ask for tokens, with whatever a grant consists of; errors as `redeem`."""
+    if not provider.token:
+        raise ProviderRefused("unsupported", "it gives no tokens to those who ask")
     wanted = {"resource": resource} if resource else {}  # RFC 8707
     answer = _ask(fetch, provider.token, provider, client, {**fields, **wanted})
     document = answer.document()

@@ -70,7 +70,9 @@ class ProviderLogin:
         if self._resource:
             more["resource"] = self._resource
         with Loopback() as back:
-            url = authorization_url(self._provider, self._client.id, back.redirect, scopes, proof, **more)
+            url = self._asked(
+                lambda: authorization_url(self._provider, self._client.id, back.redirect, scopes, proof, **more)
+            )
             say("Log in with your browser; if none opens, open this in one on this machine:")
             say(f"  {url}")
             show(url)

@@ -192,7 +192,10 @@ class LoginApp:
         onward, proof = local_path(_first(query, "next")), Proof.fresh()
         redirect = f"{self._at(environ)}{_REDIRECT}"
         metadata = self._login.provider.metadata()
-        there = authorization_url(metadata, self._login.client.id, redirect, self._login.scopes, proof)
+        try:
+            there = authorization_url(metadata, self._login.client.id, redirect, self._login.scopes, proof)
+        except ProviderRefused as error:
+            return self._failed(environ, str(error), "The provider has no login by browsers.")
         begun = {**proof._asdict(), "redirect": redirect, "next": onward}
         return self._to(there, self._remember(environ, LOGIN_COOKIE, begun))
 

@@ -135,8 +135,9 @@ def test_any_configuration_of_a_provider(document: dict[str, Any]) -> None:
         found = read_metadata(document, ISSUER)
     except FetchFailed:
         return
-    for url in (found.authorization, found.token, found.keys):
-        assert url.startswith("https://")
+    assert found.keys.startswith("https://")
+    for url in (found.authorization, found.token, found.device):
+        assert not url or url.startswith("https://")
 
 
 @given(st.text(max_size=60) | st.from_regex(r"https?://[a-z0-9.:@/\\\[\]#?%-]{0,40}", fullmatch=True))

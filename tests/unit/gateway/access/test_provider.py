@@ -15,6 +15,7 @@ from auth.oidc import Rules
 from gateway.access import provider as limits
 from gateway.access.deadlines import Question
 from gateway.access.fetch import LARGEST, Fetch, FetchFailed, check_url
+from gateway.access.oauth import Client, Proof, ProviderRefused, authorization_url, redeem
 from gateway.access.provider import OidcTokens, Provider
 from tests.support.issuer import Issuer, issuer
 from tests.support.jwts import CLIENT, claims, rsa, sign
@@ -190,9 +191,7 @@ def test_many_who_wait_for_a_slow_provider_are_answered_by_one_question_or_told_
         {"jwks_uri": "http://example.org/keys"},
         {"jwks_uri": "file:///etc/passwd"},
         {"jwks_uri": "https://user@example.org/"},
-        {"token_endpoint": 7},
-        {"authorization_endpoint": "javascript:alert(1)"},
-        {"device_authorization_endpoint": "http://example.org/"},
+        {"jwks_uri": 7},
     ],
     ids=str,
 )
@@ -200,6 +199,20 @@ def test_a_configuration_that_is_not_this_provider_is_refused(bench: Bench, chan
     bench.running.changed = changed
     with pytest.raises(Undecided):
         bench.tokens.check(bench.token())
+
+
+def test_a_provider_that_only_signs_has_no_more_than_keys(bench: Bench) -> None:
+    places = ("authorization_endpoint", "token_endpoint", "device_authorization_endpoint", "revocation_endpoint")
+    for odd in (None, 7, "javascript:alert(1)", "http://example.org/", "urn:kubernetes:programmatic_authorization"):
+        bench.running.changed = dict.fromkeys(places, odd)
+        bench.clock.s += limits.FRESH_S
+        assert bench.tokens.check(bench.token(jti=str(odd))).name == "ada"
+        found = bench.provider.metadata()
+        assert (found.authorization, found.token, found.device, found.revocation) == ("", "", "", "")
+        with pytest.raises(ProviderRefused, match="no login by browsers"):
+            authorization_url(found, CLIENT, "http://127.0.0.1/", "openid", Proof.fresh())
+        with pytest.raises(ProviderRefused, match="gives no tokens"):
+            redeem(bench.provider.fetch, found, Client(CLIENT), "c", "http://127.0.0.1/", "v")
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"keys": []}', b"x" * (LARGEST + 1)], ids=len)

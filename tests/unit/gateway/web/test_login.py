@@ -267,6 +267,12 @@ def test_a_cancelled_login_says_so(browser: Browser) -> None:
     assert browser.ask("GET", f"/ui/login/callback?code=x&state={state}").status == 403  # once
 
 
+def test_a_provider_without_a_login_for_browsers_is_told(browser: Browser, running: Issuer) -> None:
+    running.changed = {"authorization_endpoint": "javascript:alert(1)"}
+    answer = browser.ask("GET", "/ui/login/start")
+    assert (answer.status, "no login by browsers" in answer.text, "Location" in answer.headers) == (403, True, False)
+
+
 def test_a_provider_that_is_away_is_told(browser: Browser, running: Issuer) -> None:
     running.status = 500
     assert browser.ask("GET", "/ui/login/start").status == 503
