@@ -4,8 +4,8 @@ The first few failures cost nothing; from then on each doubles the time for whic
 minute. Failures are counted where they came from: one address cannot keep a user out at another one. Addresses are
 those of a client's line: one IPv4 address, or the first 64 bits of an IPv6 address, which one client can draw from at
 will. Nobody is held up by what others at their address get wrong (an office, a proxy): who logged in from it within the
-last hours not at all, and the first try under any other name is looked at. So one address in all has a try a name, and
-then those that its failures in all leave it.
+last hours not at all, and the first tries under any other name are looked at. So one address in all has three tries a
+name, and then those that its failures in all leave it.
 
 Processes tell each other: `on_failure` and `on_success` are given a short ASCII key, which another process hands to its
 `failed` or `succeeded`. A key holds a digest of the user's name and the address. Memory is bounded; what failed longest
@@ -26,6 +26,7 @@ from auth.errors import Throttled
 FORGOTTEN_S: Final = 900.0  # after the last failure
 PROVEN_S: Final = 12 * 3600.0  # how long a login counts for its user's address
 REMEMBERED: Final = 20_000  # entries of each kind, some 200 bytes each
+FIRST: Final = 3  # tries of a name that are looked at, whatever others get wrong at its address: people mistype
 UNKNOWN: Final = "-"  # the address of a client that has none
 _KEY: Final = re.compile(r"[0-9a-f]{16}@[0-9a-f.:/-]{1,45}", re.ASCII)
 
@@ -85,8 +86,9 @@ class _Failures:
         if len(self._counts) > REMEMBERED:
             self._counts.popitem(last=False)
 
-    def has(self, what: str, now_s: float) -> bool:
-        return now_s - self._counts.get(what, (0, float("-inf")))[1] <= FORGOTTEN_S
+    def count(self, what: str, now_s: float) -> int:
+        failures, last_s = self._counts.get(what, (0, now_s))
+        return failures if now_s - last_s <= FORGOTTEN_S else 0
 
     def forget(self, what: str) -> bool:
         return self._counts.pop(what, None) is not None
@@ -133,7 +135,7 @@ class Throttle:
 
         Args:
             key: of `key`.
-            first: let one through under a name that has no failure here, whatever was wrong under others.
+            first: let the first `FIRST` through under each name, whatever was wrong here under others.
 
         Returns:
             With `first`, for how long (s) it would have been refused without: if it is wrong it is to be answered so.
@@ -147,7 +149,7 @@ class Throttle:
             left_s, line_s = self._users.left_s(key, now_s), 0.0
             if now_s - self._proven.get(key, -PROVEN_S) >= PROVEN_S:
                 line_s = max(0.0, self._addresses.left_s(line, now_s))
-            passes = first and not self._users.has(key, now_s)
+            passes = first and self._users.count(key, now_s) < FIRST
         if left_s > 0 or (line_s and not passes):
             raise too_soon(key, max(left_s, line_s))
         return line_s

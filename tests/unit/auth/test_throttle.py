@@ -3,7 +3,7 @@
 import pytest
 
 from auth.errors import Throttled
-from auth.throttle import BY_ADDRESS, BY_USER, FORGOTTEN_S, PROVEN_S, REMEMBERED, Pace, Throttle, line_of
+from auth.throttle import BY_ADDRESS, BY_USER, FIRST, FORGOTTEN_S, PROVEN_S, REMEMBERED, Pace, Throttle, line_of
 
 HERE, THERE = "192.0.2.7", "198.51.100.9"
 
@@ -71,13 +71,15 @@ def test_many_users_from_one_address_are_slowed_down_together(clock: Clock) -> N
     assert refused_s(throttle, "another", THERE) == 0
 
 
-def test_the_first_try_of_a_name_is_looked_at_whatever_others_got_wrong_at_its_address(clock: Clock) -> None:
+def test_the_first_tries_of_a_name_are_looked_at_whatever_others_got_wrong_at_its_address(clock: Clock) -> None:
     throttle = Throttle(clock=clock)
     assert throttle.check(throttle.key("bob", HERE), first=True) == 0
     for number in range(BY_ADDRESS.free + 1):
         fail(throttle, f"user{number}", HERE)
     bob = throttle.key("bob", HERE)
     assert throttle.check(bob, first=True) == pytest.approx(1.0)  # what a wrong one is to be answered with
+    fail(throttle, "bob", HERE, FIRST - 1)  # who mistypes
+    assert throttle.check(bob, first=True) > 0
     fail(throttle, "bob", HERE)
     with pytest.raises(Throttled):
         throttle.check(bob, first=True)
