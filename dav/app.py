@@ -44,8 +44,8 @@ from dav.resolve import Found, split_scope, start
 from dav.wire.conditions import Validators, strong_etag
 from dav.wire.dates import http_date
 from dav.wire.errors import BodyBroken, BodyTooLarge, DepthRefused
-from dav.wire.multistatus import END, propertyupdate
-from dav.wire.paths import quote_path, split_target
+from dav.wire.multistatus import END, escape, propertyupdate
+from dav.wire.paths import quote_path, spelt_path, split_target
 from dav.wire.preferences import accepts_gzip, is_brief, prefers_minimal
 from dav.wire.propfind import MAX_BODY, Propfind, parse_depth, parse_propfind, parse_proppatch
 from store.errors import PathMissing, TreeReadOnly
@@ -211,18 +211,18 @@ class DavApp:
             if hint is None or names is None:
                 raise
             page = Page(self._tree, self._media, names[-1:], [hint], digests=[_EMPTY])
-            yield answer.begin() + answer.response(page, self._prefix + quote_path(names)) + END
+            yield answer.begin() + answer.response(page, escape(spelt_path(target_of(environ)))) + END
             return
         if found.node.place.space is Space.ROOT:  # found without asking, with the times that were known last
             found = Found((self._tree.node(found.node.place),), 0)
         large = depth > 0 and found.node.size > LARGE  # not worth being kept
         environ[LASTING] = names is not None and not large and lasting(self._tree, found.state)
-        href = self._href(names, found)
+        href = escape(_href(environ, found))
         begun = answer.begin() + answer.response(self._page(self._name(names), found), href)
         if not depth or found.node.kind is not Kind.FOLDER:
             yield begun + END
         elif names is None:  # above everything stands the mount alone
-            yield begun + answer.response(self._page(self._name(()), found), self._href((), found)) + END
+            yield begun + answer.response(self._page(self._name(()), found), f"{self._prefix}/") + END
         else:
             yield from answer.rest(begun, found, href)
 
@@ -232,12 +232,6 @@ class DavApp:
 
     def _page(self, name: bytes, found: Found) -> Page:
         return Page(self._tree, self._media, [name], [found.node])
-
-    def _href(self, names: tuple[bytes, ...] | None, found: Found) -> str:
-        """Return the href of what names led to; a collection's ends in a slash."""
-        if names is None:
-            return "/"
-        return self._prefix + quote_path(names) + ("/" if found.node.kind is Kind.FOLDER else "")
 
     def _proppatch(self, environ: Environ, properties: Sequence[str]) -> Reply:
         names = self._names(environ)
@@ -255,7 +249,7 @@ class DavApp:
             "CONTENT_LENGTH": str(len(body)),
             "wsgi.input": io.BytesIO(body),
         }
-        prepare(inner, found, self._href(names, found))
+        prepare(inner, found, _href(environ, found))
         status: list[int] = []
         headers: Headers = []
 
@@ -268,6 +262,11 @@ class DavApp:
         except DAVError as error:
             return text_reply(error.value, f"PROPPATCH cannot be answered: {error.get_user_info()}")
         return Reply(status[0], [*headers, *_DAV], (content,))
+
+
+def _href(environ: Mapping[str, Any], found: Found) -> str:
+    """Return the href of what a request is about; a collection's ends in a slash."""
+    return spelt_path(target_of(environ)) + ("/" if found.node.kind is Kind.FOLDER else "")
 
 
 def _body(environ: Mapping[str, Any]) -> bytes:

@@ -34,6 +34,14 @@ def test_cadaver_lists_enters_and_reads(relay: Relay, tmp_path: Path) -> None:
     assert (tmp_path / "big.bin").read_bytes() == BIG
 
 
+@pytest.mark.parametrize("scope", ["@scope", "%40scope"])
+def test_cadaver_enters_a_scope_however_it_is_spelt(relay: Relay, tmp_path: Path, scope: str) -> None:
+    said = cadaver(tmp_path, f"{relay.url}/webdav/", "cd @scope", "ls", "cd roads/latest", "cat a.txt")
+    assert "Coll:   roads" in said
+    assert "hello\n" in said
+    assert "a.txt" in cadaver(tmp_path, f"{relay.url}/webdav/{scope}/roads/latest/", "ls")
+
+
 def test_cadaver_reads_properties(relay: Relay, tmp_path: Path) -> None:
     said = cadaver(tmp_path, f"{relay.url}/webdav/geo/1.0.0/", "propnames a.txt", "propget a.txt", "discover a.txt")
     assert "getetag" in said

@@ -92,8 +92,28 @@ def test_datasets_scopes_tags_and_files_are_listed(app: WsgiApp) -> None:
         "/webdav/@scope/roads/",
         "/webdav/@scope/roads/latest/",
     ]
-    assert hrefs(propfind(app, "/webdav/@scope%2Froads/latest/x")) == ["/webdav/@scope/roads/latest/x"]
+    assert hrefs(propfind(app, "/webdav/@scope%2Froads/latest/x")) == ["/webdav/@scope%2Froads/latest/x"]
     assert "/webdav/geo/1.0.0/sub/" in hrefs(propfind(app, "/webdav/geo/1.0.0/"))
+
+
+@pytest.mark.parametrize(
+    "asked", ["/webdav/%40scope/roads/latest", "/webdav/@scope%2froads/lat%65st", "//webdav/@scope//roads/latest"]
+)
+def test_hrefs_begin_as_a_client_spells_what_it_asks_for(app: WsgiApp, asked: str) -> None:
+    spelt = asked.replace("//", "/")
+    assert hrefs(propfind(app, asked)) == [f"{spelt}/", f"{spelt}/x"]
+
+
+def test_hrefs_are_xml_whatever_a_client_leaves_bare() -> None:
+    tree = MemoryTree()
+    tree.publish("geo", "1.0.0", {b"a&b'c<d>": {b"&": b""}})
+    app = make_wsgi_app(tree)
+    assert hrefs(propfind(app, "/webdav/geo/1.0.0/a&b'c<d>/")) == [
+        "/webdav/geo/1.0.0/a&b'c%3Cd%3E/",
+        "/webdav/geo/1.0.0/a&b'c%3Cd%3E/%26",
+    ]
+    body = b'<propertyupdate xmlns="DAV:"><set><prop><x/></prop></set></propertyupdate>'
+    assert hrefs(call(app, "PROPPATCH", "/webdav/geo/1.0.0/a&b'c<d>", {}, body)) == ["/webdav/geo/1.0.0/a&b'c%3Cd%3E/"]
 
 
 def test_a_collection_without_its_slash_answers_at_once_and_alike(app: WsgiApp) -> None:

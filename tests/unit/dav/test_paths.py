@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dav.reply import target_of
-from dav.wire.paths import RequestPath, quote_name, quote_path, split_target
+from dav.wire.paths import RequestPath, quote_name, quote_path, spelt_path, split_target
 
 names = st.binary(min_size=1, max_size=255).filter(lambda name: b"/" not in name and b"\0" not in name)
 
@@ -39,6 +39,34 @@ def test_an_encoded_name_is_ascii_without_anything_html_xml_or_urls_care_about(n
 )
 def test_a_target_is_split_before_it_is_decoded(target: str, expected: RequestPath) -> None:
     assert split_target(target) == expected
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("/", ""),
+        ("*", ""),
+        ("http://host", ""),
+        ("http://host/a%40b/@c/?x=/y/", "/a%40b/@c"),
+        ("//a///b/", "/a/b"),
+        ("/%c3%a9/%C3%A9", "/%c3%a9/%C3%A9"),
+        ("/@s%2Fn/1.0+b~_-!$&'()*,;=:", "/@s%2Fn/1.0+b~_-!$&'()*,;=:"),
+        ("/100%/%zz/%4", "/100%25/%25zz/%254"),
+        ('/a"b<c>d^e`f{g|h}i\\j', "/a%22b%3Cc%3Ed%5Ee%60f%7Bg%7Ch%7Di%5Cj"),
+        ("/\xe9", "/%E9"),
+    ],
+)
+def test_a_path_is_spelt_as_it_was_asked_for(target: str, expected: str) -> None:
+    assert spelt_path(target) == expected
+
+
+@given(st.lists(names, max_size=5), st.text(alphabet="%@&'<>\"/ 0aA\xe9?#", max_size=30))
+def test_a_path_means_the_same_however_it_is_spelt(path: list[bytes], other: str) -> None:
+    for target in (quote_path(path) or "/", "/" + other):
+        spelt = spelt_path(target)
+        assert split_target(spelt or "/").names == split_target(target).names
+        assert spelt_path(spelt) == spelt
+        assert not set(spelt) & set('<>"?# ')
 
 
 def test_without_the_target_as_sent_the_decoded_path_is_taken_as_it_is() -> None:
