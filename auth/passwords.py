@@ -121,7 +121,9 @@ class Passwords:
         if stored is not None and self._is_good(user, password, stored, address):
             return user_of(user)
         digest = self._digest(user, password, stored or "", "")
-        if self._wrong.has(digest, self._clock()):
+        # Nobody elsewhere is to learn from a quick answer what a user has mistyped.
+        wrong = self._digest(user, password, stored or "", f"wrong {line_of(address)}")
+        if self._wrong.has(wrong, self._clock()):
             raise BadCredentials(f"wrong password, once more, for {user!r}")
         key = self._throttle.key(user, address)
         try:
@@ -143,7 +145,7 @@ class Passwords:
             counted = line_of(address) in flight.lines
             flight.lines.add(line_of(address))
         if not counted:
-            self._wrong.keep(digest, self._clock())
+            self._wrong.keep(wrong, self._clock())
             self._throttle.failure(key)
         raise too_soon(key, held_s) if held_s else BadCredentials(f"wrong password, or no such user: {user!r}")
 

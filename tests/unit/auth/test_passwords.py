@@ -198,6 +198,12 @@ def test_a_client_that_goes_on_sending_an_old_password_counts_once(world: World)
     assert world.login("ada", b"secret")
 
 
+def test_a_wrong_password_is_remembered_where_it_was_sent_alone(world: World) -> None:
+    assert not world.login("ada", b"that of another site", HERE)
+    assert not world.login("ada", b"that of another site", THERE)
+    assert len(world.hashes) == 2  # who tries it there is answered as slowly as for any other
+
+
 def test_memory_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "REMEMBERED", 100)
     for number in range(150):
