@@ -57,7 +57,8 @@ def login(
       aetherfs --server https://data.example.org login --user ada
       aetherfs --server https://data.example.org login --service-account --client-id ci --client-secret-file ci.secret
     """
-    from gateway.cli.logins import keep_login, locked
+    from gateway.cli.logins import TOKEN, find_login, keep_login, locked
+    from gateway.errors import GatewayError
 
     if sum((device, service_account, user is not None)) > 1:
         raise click.UsageError("--device, --user and --service-account exclude each other")
@@ -94,7 +95,11 @@ def login(
             raise click.UsageError(f"{server.url} has no login: nothing to do")
     document = _asked_who(server.url, saved.bearer)  # before it is kept: a login that is not taken is none
     with locked():
+        before = find_login(server.url)
         keep_login(server.url, saved, keyring=keyring)
+    if before is not None and before.kind == TOKEN:
+        with contextlib.suppress(GatewayError):  # it may have ended, or be another user's by now
+            _revoke(server.url, before)
     common.result(document, f"logged in to {server.url} as {_spell(document)}")
 
 

@@ -125,6 +125,10 @@ def test_a_password_is_exchanged_for_a_token_and_kept_nowhere(site: Site, gatewa
     token = str(saved(site, gateway)["bearer"])
     assert ask(f"{gateway.http}/fs/maps/1.0.0/file.txt", token)[0] == 200
     assert ask(f"{gateway.http}/fs/secret/1.0.0/file.txt", token)[0] == 404
+    site.command("--server", gateway.http, "login", "--user", "bob", typed=PASSWORD + "\n")
+    assert ask(f"{gateway.http}/fs/maps/1.0.0/file.txt", token)[0] == 401  # nobody would know of it any more
+    token = str(saved(site, gateway)["bearer"])
+    assert ask(f"{gateway.http}/fs/maps/1.0.0/file.txt", token)[0] == 200
     assert "could not" not in site.command("--server", gateway.http, "logout")
     assert ask(f"{gateway.http}/fs/maps/1.0.0/file.txt", token)[0] == 401  # revoked
     said = site.command("--server", gateway.http, "login", "--user", "bob", typed="wrong\n", exits=4)
