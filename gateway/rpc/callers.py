@@ -1,6 +1,6 @@
 """From a call of gRPC to who makes it: its metadata, the certificate of its connection, the address it comes from.
 
-Any thread; may block on a password's hash or the bucket.
+Any thread.
 """
 
 import ipaddress
@@ -47,21 +47,24 @@ class Callers:
         """
         self._on, self._entrance, self._verify = on, entrance, verify
 
-    def caller(self, call: ServicerContext, *, writes: bool) -> Caller:
+    def caller(self, call: ServicerContext, *, writes: bool, wait: bool = True) -> Caller:
         """Return who makes a call.
 
         Args:
             call: gRPC's.
             writes: it changes something.
+            wait: ask what takes long, such as a password's hash or the bucket.
 
         Raises:
             AuthError: they are not who they say, or it can't be told.
             LoginNeeded: nobody says who they are, and there is nothing here for those.
+            NotWarm: only with `wait` false: not to be told without waiting.
         """
         address = address_of(call.peer())
         if self._entrance is None:
             return Caller(ANONYMOUS, address, SURFACE)
-        who = Caller(self._entrance.identify(self._environ(call, address)).principal, address, SURFACE)
+        found = self._entrance.identify(self._environ(call, address), wait=wait)
+        who = Caller(found.principal, address, SURFACE)
         if who.principal == ANONYMOUS and (writes or not self._on.policies.policy.may_read_some(ANONYMOUS)):
             self._on.denied(who, Action.TAG if writes else Action.READ, EVERYTHING)
         return who

@@ -11,6 +11,7 @@ PIECE: Final = 256 << 10  # bytes of a file in one message
 LISTED: Final = 1 << 20  # bytes of names in one page of a folder
 
 THREADS: Final = 32  # calls that ask the store at once; others wait their turn
+DOORS: Final = 8  # and others that find out who asks, where that takes a password's hash, the provider or the bucket
 CALLS: Final = 256  # that are answered at once, by whatever method; one more is RESOURCE_EXHAUSTED
 READS: Final = 160  # of these that send files
 WATCHES: Final = 32  # of these that watch the health

@@ -8,18 +8,22 @@ ends unheard. Threads: handlers run on the loop of the server.
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import grpc
+from grpc import aio
 
 from gateway.operations.files import Part
+from gateway.operations.rights import Caller
 from gateway.rpc import messages, patience
 from gateway.rpc.aetherfs.v1 import datasets_pb2 as pb
 from gateway.rpc.callers import Callers
 from gateway.rpc.codes import Answer, answer_of
-from gateway.rpc.limits import READS, STALLED_S, THREADS
+from gateway.rpc.limits import DOORS, READS, STALLED_S, THREADS
 from gateway.rpc.methods import METHODS, Context, Method
 from gateway.rpc.reading import pieces
+from store.errors import NotWarm
 from store.vfs.tree import FileTree
 
 NAME: Final = pb.DESCRIPTOR.services_by_name["DatasetService"].full_name
@@ -30,6 +34,10 @@ T = TypeVar("T")
 
 class Stalled(Exception):
     """A client takes no more of what it asked for."""
+
+
+class Gone(Exception):
+    """A client is no longer there."""
 
 
 class Datasets:
@@ -45,6 +53,8 @@ class Datasets:
         """
         self._context, self._callers, self._tree = context, callers, tree
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="grpc")
+        # Of their own, so that a flood of passwords holds up nobody whom memory knows.
+        self._doors = ThreadPoolExecutor(DOORS, thread_name_prefix="doors")
         self._reading = 0
 
     def handlers(self) -> Any:
@@ -71,20 +81,25 @@ class Datasets:
     def close(self) -> None:
         """Begin nothing more."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._doors.shutdown(wait=False, cancel_futures=True)
 
     def _look(self) -> None:
         self._tree.children(self._tree.root(), limit=1)
 
-    def _unary(self, method: Method) -> Any:
-        def answer(request: bytes, call: Any) -> Any:
-            message = messages.parsed(method.request, request)
-            who = self._callers.caller(call, writes=method.writes)
-            return method.answer(self._context, who, message)
+    async def _caller(self, call: Any, *, writes: bool) -> Caller:
+        try:
+            return self._callers.caller(call, writes=writes, wait=False)
+        except NotWarm:
+            ask = partial(self._callers.caller, call, writes=writes)
+            return await asyncio.get_running_loop().run_in_executor(self._doors, ask)
 
+    def _unary(self, method: Method) -> Any:
         async def handle(request: bytes, call: Any) -> Any:
             patience.begun()
             try:
-                return await self.on_thread(answer, request, call)
+                message = messages.parsed(method.request, request)
+                who = await self._caller(call, writes=method.writes)
+                return await self.on_thread(method.answer, self._context, who, message)
             except Exception as error:  # the shell's one catch-all: nothing was sent yet
                 told = answer_of(error, method.name)
             finally:
@@ -103,9 +118,13 @@ class Datasets:
             await _end(call, Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{READS} files are being read already"))
         self._reading += 1
         try:
-            part = await self.on_thread(self._open, request, call)
+            message = messages.parsed(pb.ReadFileRequest, request)
+            who = await self._caller(call, writes=False)
+            part = await self.on_thread(self._open, who, message)
             async for piece in pieces(self._tree, part, self.on_thread):
                 await _write(call, piece)
+            return
+        except Gone:
             return
         except Stalled:
             told = Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, f"nothing was taken for {STALLED_S:.0f} s")
@@ -116,9 +135,7 @@ class Datasets:
             patience.ending()
         await _end(call, told)
 
-    def _open(self, request: bytes, call: Any) -> Part:
-        message = messages.parsed(pb.ReadFileRequest, request)
-        who = self._callers.caller(call, writes=False)
+    def _open(self, who: Caller, message: pb.ReadFileRequest) -> Part:
         where = messages.where_of(message.place)
         return self._context.files.open_file(who, where, message.offset, message.length)
 
@@ -130,6 +147,8 @@ async def _write(call: Any, message: pb.ReadFileResponse) -> None:
             await call.write(message)
     except TimeoutError:
         raise Stalled from None
+    except aio.InternalError:
+        raise Gone from None
 
 
 async def _end(call: Any, told: Answer) -> Awaitable[None]:

@@ -31,6 +31,7 @@ def test_bounds_on_the_page_are_those_of_the_code() -> None:
         f"up to {limits.LARGEST_METADATA >> 10} KiB",
         f"up to {limits.CONNECTIONS:,} connections, {limits.CALLS_A_CONNECTION} calls on each",
         f"answers {limits.CALLS} calls, of which {limits.READS} may read files; {limits.THREADS} of them ask",
+        f"and {limits.DOORS} others find out who asks",
         f"does not come in {limits.BEGIN_S:.0f} s, whose answer is not taken in {limits.END_S:.0f} s",
         f"nothing is taken for {limits.STALLED_S:.0f} s",
         f"after {limits.IDLE_S / 60:.0f} minutes",

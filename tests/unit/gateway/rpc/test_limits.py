@@ -11,13 +11,14 @@ import grpc
 import pytest
 from grpc import StatusCode
 
+from auth.passwords import Passwords
 from gateway.config import Address
 from gateway.lifecycle import ServeError, bound, listen
 from gateway.rpc import patience, server, service
 from gateway.rpc.aetherfs.v1 import datasets_pb2 as pb
 from gateway.rpc.limits import LARGEST_REQUEST, PIECE
 from store.errors import ObjectCorrupt, StoreUnavailable
-from tests.support.rpc_client import DEADLINE_S, Refused, RpcClient, refused
+from tests.support.rpc_client import DEADLINE_S, Refused, RpcClient, basic, refused
 from tests.unit.gateway.rpc.conftest import CONNECTIONS, Serving, serving, staged
 
 PATIENCE_S = 30.0
@@ -67,6 +68,7 @@ def bounded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bounded]:
     with staged(folder) as stage, pytest.MonkeyPatch.context() as patch:
         patch.setattr(server, "CALLS", 8)
         patch.setattr(service, "READS", 3)
+        patch.setattr(service, "DOORS", 2)
         patch.setattr(service, "STALLED_S", 1.0)
         patch.setattr(patience, "BEGIN_S", 1.0)
         patch.setattr(patience, "END_S", 1.0)
@@ -138,7 +140,7 @@ def test_clients_that_stand_still_hold_no_places(bounded: Bounded) -> None:
             silent.set()
 
 
-def test_a_client_that_goes_ends_what_it_asked_for(bounded: Bounded) -> None:
+def test_a_client_that_goes_ends_what_it_asked_for(bounded: Bounded, caplog: pytest.LogCaptureFixture) -> None:
     with bounded.client("ada") as client:
         call = client.ask("ReadFile", BIG)
         for _ in range(20):
@@ -148,6 +150,7 @@ def test_a_client_that_goes_ends_what_it_asked_for(bounded: Bounded) -> None:
         call = client.ask("ReadFile", BIG)
         next(call)
     until(lambda: bounded.serving.service._reading == 0)
+    assert not caplog.records  # that clients go is nothing to tell of
 
 
 def test_a_slow_client_gets_all_of_it(bounded: Bounded) -> None:
@@ -172,6 +175,29 @@ def test_what_waits_for_the_store_holds_up_nobody_else_and_ends_by_its_deadline(
             assert client.health() == 1
     finally:
         bounded.tree.going.set()
+
+
+def test_those_whom_memory_knows_wait_for_no_passwords_of_others(
+    bounded: Bounded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashing = threading.Event()
+    check = Passwords.check
+
+    def slow(self: Passwords, *arguments: Any) -> Any:
+        assert hashing.wait(PATIENCE_S)
+        return check(self, *arguments)
+
+    with bounded.client("ada") as known:
+        assert answers(known)
+        monkeypatch.setattr(Passwords, "check", slow)
+        other = RpcClient(str(bounded.serving.address), authorization=basic("root", "a wrong one"))
+        with other:
+            calls = [other.stub.WhoAmI.future(pb.WhoAmIRequest(), timeout=DEADLINE_S, metadata=other._metadata)
+                     for _ in range(5)]  # fmt: skip
+            assert all(answers(known) for _ in range(10))
+            hashing.set()
+            codes = {refused(call.exception()).code for call in calls}
+    assert codes == {StatusCode.UNAUTHENTICATED}
 
 
 def test_more_calls_than_are_answered_at_once_are_refused(bounded: Bounded) -> None:
