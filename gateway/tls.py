@@ -277,6 +277,8 @@ class Contexts:
         except TlsRefused as error:
             if changed:
                 _log.error("certificate not taken, the old one stays", why=str(error))
+            if old:  # without files there is no new key of tickets: the old one is used no more
+                self.current.set_options(SSL.OP_NO_TICKET)
             return
         self._made_s = time.monotonic()
         self._warn()

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 from cryptography.x509.oid import NameOID
+from OpenSSL import SSL
 from structlog.testing import capture_logs
 
 from gateway.tls import Contexts, TlsFiles, TlsRefused, ageing
@@ -121,3 +122,21 @@ def test_an_expired_certificate_is_warned_of_at_the_start_and_when_it_comes(tmp_
         contexts.look()
     told = [log["log_level"] for log in logs if "has expired" in log["event"]]
     assert told == ["warning", "warning"]
+
+
+def test_the_key_of_tickets_does_not_outlive_its_time_where_no_new_one_can_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    contexts = Contexts(written(tmp_path, key, lasting(key)))
+    first = contexts.current
+    (tmp_path / "key.pem").write_bytes(b"half a key")
+    contexts.look()
+    assert not first.set_options(0) & SSL.OP_NO_TICKET
+    monkeypatch.setattr("gateway.tls.RENEW_S", -1.0)
+    contexts.look()
+    assert contexts.current is first
+    assert first.set_options(0) & SSL.OP_NO_TICKET
+    written(tmp_path, key, lasting(key))
+    contexts.look()
+    assert not contexts.current.set_options(0) & SSL.OP_NO_TICKET
