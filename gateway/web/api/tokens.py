@@ -3,6 +3,7 @@
 Any thread.
 """
 
+from auth.patterns import EVERYTHING
 from auth.principal import Action, Kind
 from auth.tokens import (
     HTTP,
@@ -57,7 +58,7 @@ def create_token(context: Context, call: Call) -> Reply:
         raise Problem(403, "this gateway has no login, so nobody whose token it could be; make tokens with --store")
     if call.principal.kind is not Kind.USER:
         why = "a token makes no tokens" if call.principal.kind is Kind.TOKEN else "a token belongs to a user: log in"
-        context.denied(call, Action.ADMIN, "token")
+        context.denied(call, Action.ADMIN, EVERYTHING)
         raise Problem(403, f"{why}; whoever has the store's credentials makes others, with --store")
     kind, rules = call.text(body, "kind") or HTTP, body["rules"]
     if kind not in KINDS:
@@ -99,7 +100,7 @@ def _find(context: Context, call: Call) -> Known:
     context.need_login(call)
     known = context.tokens.find(name)
     if not _may_see(context, call, known):
-        context.denied(call, Action.ADMIN, "token")
+        context.denied(call, Action.ADMIN, EVERYTHING)
         raise TokenMissing(name)
     return known
 

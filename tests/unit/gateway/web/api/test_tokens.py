@@ -79,6 +79,8 @@ def test_a_wish_that_makes_no_sense_is_422(api: Api, wish: dict[str, object]) ->
 def test_tokens_make_no_tokens(api: Api) -> None:
     for who in (CI, ALL):
         assert api(who, "POST", "/tokens", WISH).status == 403
+        [line] = api.audited()
+        assert (line["event"], line["principal"], line["dataset"]) == ("denial", str(who), "*")  # of no dataset
     assert [line["outcome"] for line in api.audited()] == ["refused", "refused"]
 
 
