@@ -92,7 +92,7 @@ def in_use(interface: str, address: Address) -> ServeError:
     """Return what to say of an address that something else listens on."""
     return ServeError(
         f"{interface}: address {address} is already in use; stop what listens there, "
-        f"or choose another with --{interface} HOST:PORT (port 0 picks a free one)"
+        f"or choose another with --{interface} HOST:PORT (port 0 picks a free one; off: none)"
     )
 
 

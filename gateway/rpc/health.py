@@ -63,11 +63,12 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the stubs
     async def _watch(self, service: str, context: Any) -> None:
         told: int | None = None
         while True:
+            last = self._draining.is_set()  # asked first: what is told last is that nothing is served
             status = await self._status(service)
             if status != told:
                 await context.write(health_pb2.HealthCheckResponse(status=status))
                 told = status
-            if self._draining.is_set():
+            if last:
                 return
             try:
                 async with asyncio.timeout(EVERY_S):

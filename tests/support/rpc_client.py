@@ -45,7 +45,7 @@ class RpcClient:
             authorization: as HTTP has it; sent with each call.
         """
         # Channels of one process to one address share a connection otherwise, whatever they show.
-        options = [("grpc.use_local_subchannel_pool", 1)]
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
         options += [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 200)]
         if shown is None:
             self.channel = grpc.insecure_channel(address, options)

@@ -9,7 +9,7 @@ import pytest
 from grpc import StatusCode
 
 from gateway.rpc.aetherfs.v1 import datasets_pb2 as pb
-from tests.interop.rpc.conftest import Site
+from tests.interop.rpc.conftest import POLICY, Site
 from tests.interop.rpc.test_process import until
 from tests.support.authority import Authority
 from tests.support.rpc_client import Refused, RpcClient, Shown, basic, bearer
@@ -76,6 +76,18 @@ def test_changes_are_noted_with_who_made_them(site: Site) -> None:
     ]
     assert (made["principal"], made["tag"], made["outcome"]) == ("user:ada", "noted", "ok")
     assert (denied["principal"], denied["action"]) == ("user:ada", "delete")
+
+
+def test_a_change_of_the_policy_acts_on_connections_that_are_open(site: Site) -> None:
+    with site.client("ada") as client:
+        assert client.ask("GetDataset", MAPS).dataset == "maps"
+        try:
+            site.put(site.folder / "policy.toml", b"")
+            until(lambda: isinstance(client.told("GetDataset", MAPS), Refused))
+            assert client.refused("GetDataset", MAPS).code is StatusCode.NOT_FOUND
+        finally:
+            site.put(site.folder / "policy.toml", POLICY.encode())
+        until(lambda: not isinstance(client.told("GetDataset", MAPS), Refused))
 
 
 def test_who_shows_no_certificate_or_a_strangers_gets_no_connection(site: Site) -> None:

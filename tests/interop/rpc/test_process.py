@@ -116,6 +116,16 @@ def test_a_worker_that_is_killed_is_replaced_at_the_same_port(place: Place) -> N
         assert gateway.stop() == 0
 
 
+def test_after_it_was_killed_a_gateway_starts_again_at_the_same_address(place: Place) -> None:
+    with place.serve(http="off", nfs="off", grpc="127.0.0.1:0") as first, RpcClient(first.grpc) as client:
+        assert client.read("maps", "1.0.0", "a.txt") == b"maps"
+        first.kill()
+        with place.serve(http="off", nfs="off", grpc=first.grpc) as second:
+            assert second.grpc == first.grpc
+            assert client.read("maps", "1.0.0", "a.txt") == b"maps"
+            assert second.stop() == 0
+
+
 def test_an_address_in_use_ends_the_second_gateway_and_names_it(place: Place, open_gateway: Gateway) -> None:
     program = [sys.executable, "-P", "-m", "gateway.cli", "serve", "--http", "off", "--nfs", "off"]
     done = subprocess.run(
