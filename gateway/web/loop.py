@@ -149,6 +149,11 @@ class Loop:
         self._finished.wait(timeout_s + 1)
         return not self._handed and not self._clients
 
+    def abandon(self) -> None:
+        """Close what threads were cut off from; once the loop and all of them have ended."""
+        for client in self._handed:
+            client.socket.close()
+
     @property
     def crowded(self) -> bool:
         """There are as many connections as may be kept."""
@@ -211,6 +216,8 @@ class Loop:
                 client.socket.close()
             if hasattr(self._poll, "close"):  # that of epoll holds a descriptor
                 self._poll.close()
+            self._wake_in.close()
+            self._wake_out.close()
             self._finished.set()
 
     def _longest_s(self) -> float:

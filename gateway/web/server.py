@@ -8,6 +8,7 @@ Threads: `serve_forever` owns one, the loop's; requests run on a pool of `thread
 """
 
 import contextlib
+import logging
 import queue
 import socket
 import threading
@@ -159,6 +160,11 @@ class _Engine(wsgi.Server):
         self.ready = True
         self._start_time = time.time()
 
+    def clear_stats(self) -> None:
+        """Count, but not in cheroot's table of all servers there ever were: it would keep each of them for ever."""
+        super().clear_stats()  # type: ignore[no-untyped-call]  # cheroot's types stop here
+        vars(logging)["statistics"].pop(f"Cheroot HTTPServer {id(self)}", None)
+
     @property
     def can_add_keepalive_connection(self) -> bool:
         """Whether a connection may be kept for its next request; cheroot asks before it writes a head."""
@@ -222,6 +228,8 @@ class _Engine(wsgi.Server):
                 with contextlib.suppress(OSError):
                     conn.socket.shutdown(socket.SHUT_RDWR)
         self._join(busy, time.monotonic() + CUT_S)
+        if not any(worker.is_alive() for worker in busy):
+            self.loop.abandon()
         self._finished = ended and not busy
         if self.tls is not None:
             self.tls.close()

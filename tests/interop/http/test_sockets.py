@@ -256,13 +256,15 @@ def test_draining_cuts_what_does_not_finish_in_time() -> None:
 
 def test_two_servers_share_one_listener(tree: MemoryTree) -> None:
     with serving(make_wsgi_app(tree)) as first:
-        second = HttpServer(first.listener.dup(), make_wsgi_app(tree), threads=2)
+        listener = first.listener.dup()
+        second = HttpServer(listener, make_wsgi_app(tree), threads=2)
         thread = threading.Thread(target=second.serve_forever)
         thread.start()
         for _ in range(50):
             assert httpx.get(first.url + "/fs/geo/1.0.0/a.txt", timeout=20).content == b"hello\n"
         assert second.drain(10)
-        thread.join(20)
+        thread.join(60)
+        listener.close()
         for _ in range(10):
             assert httpx.get(first.url + "/fs/geo/1.0.0/big.bin", timeout=20).content == BIG
 
