@@ -80,6 +80,7 @@ def test_guesses_at_many_users_are_counted_by_their_address(slow: Guarded) -> No
     assert slow.ask("GET", TARGET, basic("bob", BOB), source=source).status == 200
 
 
+@pytest.mark.slow
 def test_a_flood_of_guesses_holds_up_nobody_else(slow: Guarded) -> None:
     """Eight connections guess as fast as they can, at ada and at all others."""
     ending, counts = threading.Event(), [0] * 8
@@ -133,6 +134,7 @@ def test_guessed_tokens_take_no_hash_and_hold_up_nobody(slow: Guarded) -> None:
     assert slow.ask("GET", TARGET, bearer(good)).status == 200
 
 
+@pytest.mark.slow
 def test_time_does_not_tell_who_there_is(slow: Guarded) -> None:
     """A wrong password takes as long for a name that there is as for one that there is not.
 

@@ -59,6 +59,7 @@ def replaced(changing: Guarded, text: str) -> None:
     coming.replace(changing.policy)
 
 
+@pytest.mark.slow
 def test_rules_act_within_seconds_and_those_that_can_not_be_used_not_at_all(changing: Guarded) -> None:
     bob = basic("bob", BOB)
     assert status(changing, bob) == {200}
@@ -89,6 +90,7 @@ def test_rules_act_within_seconds_and_those_that_can_not_be_used_not_at_all(chan
     waited(lambda: status(changing, {}) == {401} and status(changing, bob) == {200})
 
 
+@pytest.mark.slow
 def test_users_that_are_replaced_half_way_change_nothing(changing: Guarded) -> None:
     whole = changing.users.read_bytes()
     for part in (
@@ -116,6 +118,7 @@ def test_users_that_are_replaced_half_way_change_nothing(changing: Guarded) -> N
     waited(lambda: status(changing, basic("bob", "another-pass-word")) == {401})
 
 
+@pytest.mark.slow
 def test_a_revoked_token_is_good_for_nothing_within_a_minute(changing: Guarded) -> None:
     token = changing.tokens["short"]
     ways = [bearer(token), basic("x", token)]

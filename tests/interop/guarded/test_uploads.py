@@ -69,6 +69,7 @@ def test_rclone_sees_the_401(guarded: Guarded, large: Path, tmp_path: Path, comm
     assert b"log in: " in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunked", [True, False], ids=["in chunks", "with its length"])
 def test_who_reads_nothing_before_all_is_sent_sees_the_401(guarded: Guarded, *, chunked: bool) -> None:
     how = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {MANY}"

@@ -446,6 +446,7 @@ def test_clients_that_send_half_or_take_nothing_hold_no_thread(tree: MemoryTree)
             assert httpx.get(running.url + path, timeout=20).status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [b"HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.0\r\n\r\n"])  # chunked, and not
 def test_who_takes_nothing_of_a_listing_goes_when_others_wait_for_its_thread(tree: MemoryTree, ending: bytes) -> None:
     begun = threading.Semaphore(0)

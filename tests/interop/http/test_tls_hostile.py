@@ -101,6 +101,7 @@ def test_who_vanishes_in_the_handshake_leaves_nothing(running: Serving) -> None:
     wait_until(lambda: running.server.connections == 0)
 
 
+@pytest.mark.slow
 def test_a_thousand_half_handshakes_hold_nobody_up(place: Place) -> None:
     said = hello()
     with place.serving(HttpLimits(timeout_s=3)) as running, contextlib.ExitStack() as opened:
@@ -246,6 +247,7 @@ def test_large_content_arrives_whole_also_where_little_is_taken_at_a_time(runnin
     assert received.partition(b"\r\n\r\n")[2] == BIG
 
 
+@pytest.mark.slow
 def test_who_takes_nothing_keeps_no_more_than_a_piece(place: Place) -> None:
     with place.serving(HttpLimits(timeout_s=3)) as running, running.connect_tls() as sock:
         sock.sendall(b"GET /fs/big/1.0.0/big.bin HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
