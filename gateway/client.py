@@ -26,6 +26,7 @@ from gateway.errors import (
     ServerUnreachable,
     ServerUnusable,
 )
+from gateway.hush import without_secrets
 
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 60.0  # without a byte
@@ -66,7 +67,9 @@ def parse_server(text: str, *, insecure: bool = False) -> str:
     host = parts.netloc.rpartition(":")[0] if port is not None else parts.netloc.rstrip(":")
     odd = not text.isascii() or not text.isprintable() or " " in text or "\\" in text
     if odd or parts.scheme not in ("https", "http") or not _HOST.fullmatch(host) or parts.query or parts.fragment:
-        raise ServerUnusable(f"--server: {text[:200]!r} is not an address such as https://data.example.org:8080")
+        raise ServerUnusable(
+            f"--server: {without_secrets(text)[:200]!r} is not an address such as https://data.example.org:8080"
+        )
     if parts.scheme == "http" and not insecure and not is_loopback(host):
         raise ServerRefused(
             f"{host} would be asked by http://, where whoever is on the way reads the login and may use it: give "

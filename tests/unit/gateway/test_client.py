@@ -111,6 +111,15 @@ def test_what_is_no_address_is_refused(text: str) -> None:
         parse_server(text)
 
 
+@pytest.mark.parametrize(
+    "text", ["https://ada:s3cret@host", "https://host/?token=s3cret", "//ada:s3cret@host?password=s3cret"]
+)
+def test_a_secret_in_an_address_is_not_repeated(text: str) -> None:
+    with pytest.raises(ServerUnusable) as caught:
+        parse_server(text)
+    assert "s3cret" not in str(caught.value)
+
+
 def test_a_password_in_an_address_is_not_repeated() -> None:
     with pytest.raises(ServerUnusable) as refused:
         parse_server("https://ada:hunter2@data.example.org")
