@@ -131,10 +131,14 @@ class Connection:
         finally:
             self._in_flight.add(-self._pending_bytes)
             self._pending.clear()  # jobs that have not begun see that nobody waits for them
-            with self._closing:
-                self._sock.close()
-                self._wake_in.close()
-                self._wake_out.close()
+            self.close()
+
+    def close(self) -> None:
+        """Close the socket and what wakes the thread: `serve` does in the end, where it is called."""
+        with self._closing:
+            self._sock.close()
+            self._wake_in.close()
+            self._wake_out.close()
 
     def idle_since_s(self) -> float:
         """Say (monotonic) since when the client sent and took nothing, never while its calls wait. From any thread."""

@@ -80,7 +80,7 @@ class NfsServer:
         self._lock = threading.Lock()
         self._connections: dict[Connection, threading.Thread] = {}
         self._leaving: dict[Connection, threading.Thread] = {}  # hung up to make room, and not ended yet
-        self._stopping = False
+        self._stopping = self._drained = False
         self._stopped = threading.Event()
         self._stopped.set()
         self._wake_in, self._wake_out = socket.socketpair()
@@ -100,6 +100,12 @@ class NfsServer:
                 self._accept()
         finally:
             self._stopped.set()
+            if self._drained:  # it was not waited for any longer
+                self._close()
+
+    def _close(self) -> None:
+        self._wake_in.close()
+        self._wake_out.close()
 
     def stop(self) -> None:
         """Stop accepting, soon."""
@@ -125,9 +131,9 @@ class NfsServer:
             for connection in self._open():
                 connection.hang_up(at_once=True)
         self._pool.close(_POOL_S if in_time else 0.0)
+        self._drained = True
         if self._stopped.is_set():
-            self._wake_in.close()
-            self._wake_out.close()
+            self._close()
         return in_time
 
     # Accepting
@@ -216,7 +222,7 @@ class NfsServer:
         except RuntimeError as error:  # the system has no room for another thread
             _warn("cannot serve a connection", peer=host, why=str(error))
             del self._connections[connection]
-            sock.close()
+            connection.close()
 
     def _prepared(self, sock: socket.socket, host: str) -> Connection:
         sock.setblocking(True)
