@@ -5,7 +5,6 @@ from hashlib import sha256
 from typing import Final, NamedTuple
 
 MAX_RANGES: Final = 100  # of one request; over it the header is ignored (section 14.2)
-GAP: Final = 128  # bytes: ranges nearer to each other than this are sent as one, for a part's head is as long
 
 _UNIT = re.compile(r"[ \t]*bytes[ \t]*=", re.IGNORECASE)
 _SPEC = re.compile(r"[ \t]*([0-9]*)[ \t]*-[ \t]*([0-9]*)[ \t]*")
@@ -32,8 +31,9 @@ def parse_ranges(header: str | None, size: int) -> list[ByteRange] | Unsatisfiab
     more than `MAX_RANGES` ranges, and to a suffix of an empty file.
 
     Returns:
-        At least one range. They are `GAP` or more bytes apart, so that no byte is sent twice, and stand in the order
-        in which they were asked for (section 15.3.7.2); those that do not exist are left out.
+        At least one range. They do not overlap, so that no byte is sent twice, and stand in the order in which they
+        were asked for; those that do not exist are left out. Near ones could be sent as one (section 15.3.7.2), but
+        who asked for several looks for several.
     """
     unit = _UNIT.match(header) if header is not None else None
     if header is None or unit is None or header.count(",", unit.end()) > 2 * MAX_RANGES:
@@ -59,10 +59,10 @@ def parse_ranges(header: str | None, size: int) -> list[ByteRange] | Unsatisfiab
 
 
 def _coalesced(wanted: list[ByteRange]) -> list[ByteRange]:
-    """Make one of ranges that overlap or are near; each stands where the first of its members stood."""
+    """Make one of ranges that overlap; each stands where the first of its members stood."""
     merged: list[tuple[int, ByteRange]] = []
     for (start, stop), place in sorted((found, place) for place, found in enumerate(wanted)):
-        if merged and start - merged[-1][1].stop < GAP:
+        if merged and start < merged[-1][1].stop:
             before, last = merged[-1]
             merged[-1] = (min(place, before), ByteRange(last.start, max(stop, last.stop)))
         else:

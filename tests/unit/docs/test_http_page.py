@@ -3,7 +3,7 @@
 import pytest
 
 from dav.files import FOREVER, REVALIDATE
-from dav.wire.ranges import GAP, MAX_RANGES
+from dav.wire.ranges import MAX_RANGES
 from gateway.web.archive import COUNTED, FORMATS, RUNNING
 from gateway.web.order import KEYS, PAGE, SORTABLE, TAGS
 from tests.unit.docs.pages import section, text
@@ -12,7 +12,6 @@ from tests.unit.docs.pages import section, text
 @pytest.mark.parametrize(
     ("title", "stated"),
     [
-        ("Files", f"less than {GAP} bytes apart"),
         ("Files", f"More than {MAX_RANGES} get the whole file"),
         ("Files", f"`{FOREVER}`"),
         ("Files", f"`{REVALIDATE}`"),

@@ -127,7 +127,7 @@ def test_several_ranges_come_as_parts(app: WsgiApp) -> None:
 
 
 def test_ranges_that_overlap_are_one_and_not_a_multipart(app: WsgiApp) -> None:
-    answer = call(app, "GET", FILE, {"Range": "bytes=5-90,0-9,91-99"})
+    answer = call(app, "GET", FILE, {"Range": "bytes=5-90,0-9,90-99"})
     assert (answer.status, answer.body) == (206, BIG[:100])
     assert answer.headers["content-range"] == f"bytes 0-99/{len(BIG)}"
 
