@@ -155,11 +155,24 @@ class FileBody:
     by `tree.read_warm` where it can, which is why it may look at all of them.
     """
 
-    __slots__ = ("at", "file", "first", "stop", "tree")
+    __slots__ = ("after", "at", "file", "first", "stop", "tail", "tree")
 
-    def __init__(self, tree: FileTree, file: Node, wanted: ByteRange, first: list[memoryview]) -> None:
-        """Take the range's first piece, and where the others are from."""
+    def __init__(
+        self, tree: FileTree, file: Node, wanted: ByteRange, first: list[memoryview], *, tail: bytes = b"",
+        after: "FileBody | None" = None,
+    ) -> None:  # fmt: skip
+        """Take the range's first piece, and where the others are from.
+
+        Args:
+            tree: where `file` is from.
+            file: a node of kind FILE.
+            wanted: the range.
+            first: its first piece; none: not read yet.
+            tail: to be sent behind the range.
+            after: and behind that. Both are left to who does not iterate.
+        """
         self.tree, self.file, self.at, self.stop, self.first = tree, file, wanted.start, wanted.stop, first
+        self.tail, self.after = tail, after
 
     def __iter__(self) -> Iterator[memoryview]:
         views, self.first = self.first, []
@@ -179,6 +192,16 @@ class MultipartBody:
         """Begin with the first range; what can't be read of it is an error now."""
         self.tree, self.file, self._ranges, self._parts = tree, file, ranges, parts
         self._first = _begin(tree, file, ranges[0])
+
+    def chain(self) -> tuple[bytes, FileBody]:
+        """Return the same for who does not iterate: what comes first, and the ranges, one behind the other."""
+        tail, after = self._parts.end, None
+        for place in reversed(range(len(self._ranges))):
+            first = [] if place else self._first
+            after = FileBody(self.tree, self.file, self._ranges[place], first, tail=tail, after=after)
+            tail = self._parts.heads[place]
+        assert after is not None, "there are two ranges or more"  # noqa: S101  # for the type checker
+        return tail, after
 
     def __iter__(self) -> Iterator[Buffer]:
         first, self._first = self._first, []

@@ -216,7 +216,9 @@ class Client:
         self.out.extend(views)
         body.at += sum(map(len, views))
         if body.at >= body.stop or not views:
-            self.body = None
+            if body.tail:
+                self.out.append(body.tail)
+            self.body = body.after
 
 
 def beyond(clients: Iterable[Client], limit: int) -> list[Client]:

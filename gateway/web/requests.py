@@ -109,6 +109,19 @@ class _Reader(makefile.StreamReader):
         self.bytes_read = 0
 
 
+class _Outbox:
+    """What cheroot writes: it waits for the loop to send it, or for `push`, so that no thread waits unseen."""
+
+    def __init__(self, connection: "HttpConnection") -> None:
+        self._connection = connection
+        self.bytes_written = 0
+
+    def write(self, data: bytes) -> int:
+        """Take bytes."""
+        self._connection.client.out.append(data)
+        return len(data)
+
+
 class _RequestLine:
     """The first line of a head, in which bytes that a target cannot hold are escaped."""
 
@@ -176,6 +189,7 @@ class Request(server.HTTPRequest):
         """Ask for the body that a client holds back, if it will be read (RFC 9110 section 10.1.1)."""
         if self.method in WITH_BODY:
             self.conn.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.conn.push()
         else:  # what is refused need not be sent
             self.inheaders[b"Expect"] = self._expects
             self.close_connection = True
@@ -210,6 +224,7 @@ class HttpConnection(server.HTTPConnection):
         self.rfile.close()
         self.incoming = Incoming(sock, owner.limits.patience_s, places=owner.places)
         self.rfile = _Reader(self.incoming, io.DEFAULT_BUFFER_SIZE)
+        self.wfile = _Outbox(self)
         self.client: Client
         self._paced: Pace | None = None  # while it holds others up
         self.gone: Callable[[Client], None]
@@ -224,6 +239,26 @@ class HttpConnection(server.HTTPConnection):
         held = len(self.rfile.peek(1))
         opened = self.client.secure.left() if self.client.secure is not None else b""
         return bytes(self.rfile.read(held)) + given + opened
+
+    def push(self) -> None:
+        """Send what was written, and wait for the client to take it. The time-out is for each part of it.
+
+        Raises:
+            OSError: it takes nothing, or is gone.
+        """
+        client, out = self.client, self.client.out
+        client.sent_s = time.monotonic()
+        try:
+            while out:
+                view = memoryview(out.popleft())
+                while view:
+                    view = view[self.socket.send(view) :]
+                    client.sent_s = time.monotonic()
+        except OSError:
+            out.clear()  # what was taken of it cannot be told from what was not
+            raise
+        finally:
+            client.sent_s = 0.0
 
     def communicate(self) -> bool:
         """Answer one request. The connection goes back to the loop, which also ends it."""

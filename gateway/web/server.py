@@ -22,7 +22,7 @@ from cheroot.makefile import MakeFile
 from cheroot.workers import threadpool
 
 from dav.fast import LARGEST, Answer, FastLane, Request, peer_environ
-from dav.files import FileBody
+from dav.files import FileBody, MultipartBody
 from dav.reply import LASTING, WHO, WsgiApp
 from gateway.forwarded import Proxies
 from gateway.tls import Contexts
@@ -268,34 +268,45 @@ class _Gateway(wsgi.Gateway_10):
         response: Iterable[bytes | memoryview] = self.req.server.wsgi_app(self.env, self.start_response)
         self.req.conn.answered()
         self._note_access()
-        if isinstance(response, FileBody):
+        if isinstance(response, FileBody | MultipartBody):
             self.req.ensure_headers_sent()
+            if isinstance(response, MultipartBody):
+                head, response = response.chain()
+                client.out.append(head)
             client.body, client.cut = response, False
             return
-        kept, client.sent_s = self._kept(), time.monotonic()
-        if kept and isinstance(response, tuple):  # whole: whoever asked for it may be gone, and others wait for it
-            self._remember(kept.all(response))
-            kept = None
+        kept = self._kept()
+        if isinstance(response, tuple):  # whole: the loop sends it
+            if kept:  # now, for whoever asked for it may be gone, and others wait for it
+                self._remember(kept.all(response))
+            for piece in response:
+                self.write(piece)
+            self._wrote_all()
+            return
         try:
             for piece in response:
-                if len(piece):
-                    self.write(piece)
-                    kept = kept and kept.more(piece)
+                self.write(piece)
+                self.req.conn.push()
+                kept = kept and kept.more(piece)
             self._remember(kept)
-            self.req.ensure_headers_sent()
-            client.cut = bool(self.remaining_bytes_out) and self.req.method != b"HEAD"
-            if client.cut:
-                self.req.close_connection = True  # the only way left to say that the body is short
+            self._wrote_all()
         except StoreError as error:  # what is sent already can't be taken back: it ends short of its end
             if not self.req.sent_headers:
                 raise
             _log.error("content broke off", error=str(error), address=self.env["REMOTE_ADDR"])
             self.req.close_connection, self.req.chunked_write = True, False
         finally:
-            client.sent_s = 0.0
             close: Callable[[], None] | None = getattr(response, "close", None)
             if close is not None:
                 close()
+
+    def _wrote_all(self) -> None:
+        """Take note that the body is at its end."""
+        self.req.ensure_headers_sent()
+        short = bool(self.remaining_bytes_out) and self.req.method != b"HEAD"
+        self.req.conn.client.cut = short
+        if short:
+            self.req.close_connection = True  # the only way left to say that the body is short
 
     def _note_access(self) -> None:
         access = self.req.server.access
@@ -326,21 +337,19 @@ class _Gateway(wsgi.Gateway_10):
         )
 
     def write(self, piece: bytes | memoryview) -> None:
-        """Send a piece of the body; each part of it has the time-out for itself, so that slow readers may be slow."""
+        """Write a piece of the body, behind the head. It waits with the connection to be sent."""
         request = self.req
         request.ensure_headers_sent()
+        if not len(piece):
+            return
         if request.chunked_write:
             request.write(bytes(piece))
-            request.conn.client.sent_s = time.monotonic()
             return
         if self.remaining_bytes_out is not None:
             self.remaining_bytes_out -= len(piece)
             if self.remaining_bytes_out < 0:
                 raise BodyTooLong(request.uri)
-        view = memoryview(piece)
-        while view:
-            view = view[request.conn.socket.send(view) :]
-            request.conn.client.sent_s = time.monotonic()
+        request.conn.client.out.append(piece)
 
 
 class _Kept:

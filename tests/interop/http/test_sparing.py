@@ -134,3 +134,45 @@ def test_field_lines_beyond_any_use_are_refused(tree: MemoryTree, lines: int, st
         more = b"".join(b"X-%d: y\r\n" % number for number in range(lines))
         sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + more + b"\r\n")
         assert sock.recv(12) == b"HTTP/1.1 " + status
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        b"GET /fs/geo/1.0.0/large HTTP/1.1\r\nHost: x\r\nRange: bytes=0-5000000,6000000-\r\n\r\n",
+        b"GET /webdav/wide/1.0.0/ HTTP/1.1\r\nHost: x\r\n\r\n" * 40,
+        b"GET /fs/geo/1.0.0/large HTTP/1.1\r\nHost: x\r\n\r\nGET /fs/nope HTTP/1.1\r\nHost: x\r\n\r\n",
+    ],
+    ids=["ranges", "pages", "error behind a file"],
+)
+def test_who_takes_nothing_of_what_is_at_hand_holds_no_thread(tree: MemoryTree, wanted: bytes) -> None:
+    tree.publish("wide", "1.0.0", {b"%0200d" % number: b"" for number in range(400)})
+    with serving(make_wsgi_app(tree), threads=1) as running:
+        socks = [running.connect() for _ in range(3)]
+        for sock in socks:
+            sock.sendall(wanted)
+        waited_for(lambda: any(client.owed for client in list(running.server._engine.loop._clients.values())))
+        with running.connect() as other:
+            other.settimeout(2)  # before those are cut who take nothing of what a thread sends
+            other.sendall(b"GET /fs/geo/1.0.0/a.txt HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert other.recv(15) == b"HTTP/1.1 200 OK"
+        for sock in socks:
+            sock.close()
+
+
+def test_ranges_arrive_in_their_order_whoever_sends_them(tree: MemoryTree) -> None:
+    content = bytes(number % 251 for number in range(5 << 20))
+    tree.publish("geo", "2.0.0", {b"large": content})
+    ranges = [(3_000_000, 5_000_000), (10, 20), (1_000, 2_500_000)]
+    asked = b",".join(b"%d-%d" % (start, stop - 1) for start, stop in ranges)
+    with serving(make_wsgi_app(tree), lane=make_fast_lane(tree)) as running, running.connect() as sock:
+        sock.sendall(
+            b"GET /fs/geo/2.0.0/large HTTP/1.1\r\nHost: x\r\nConnection: close\r\nRange: bytes=%b\r\n\r\n" % asked
+        )
+        received = b""
+        while piece := sock.recv(1 << 20):
+            received += piece
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert b"Content-Length: %d\r\n" % len(body) in head
+    parts = [part.partition(b"\r\n\r\n")[2] for part in body.split(b"\r\n--")[1:-1]]
+    assert parts == [content[start:stop] for start, stop in ranges]
