@@ -155,6 +155,8 @@ def parse_name(text: str) -> str:
     Raises:
         TokenUnusable: it can't be one.
     """
+    if _TEXT.fullmatch(text):
+        raise TokenUnusable("that is a token itself and no name of one, which logs and lists would show")
     if not _NAME.fullmatch(text):
         raise TokenUnusable(
             f"{text[:80]!r} is no name of a token: up to {NAME_LIMIT} letters, digits and . _ @ + -, the first a "

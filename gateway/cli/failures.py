@@ -9,6 +9,7 @@ import click
 from gateway.config import ConfigError
 from gateway.errors import GatewayError
 from gateway.exits import INTERRUPTED, OTHER, exit_code
+from gateway.hush import without_secrets
 from gateway.lifecycle import ServeError
 from store.errors import StoreError, StoreFull, printable
 from store.objects.local_files import FULL, free_bytes
@@ -29,6 +30,7 @@ def report(error: BaseException, *, verbosity: int) -> int:
     if verbosity >= EXPLAINED:
         traceback.print_exception(error)
     if isinstance(error, click.ClickException):
+        error.message = without_secrets(error.message)
         error.show()
         return error.exit_code
     if isinstance(error, ServeError):
@@ -57,4 +59,4 @@ def _full(error: OSError) -> StoreFull:
 
 
 def _say(message: str) -> None:
-    click.echo(f"aetherfs: {message}", err=True)
+    click.echo(f"aetherfs: {without_secrets(message)}", err=True)

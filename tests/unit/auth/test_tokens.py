@@ -184,3 +184,11 @@ def test_names_are_taken(name: str) -> None:
 def test_what_is_no_name_is_refused(name: str) -> None:
     with pytest.raises(TokenUnusable, match="no name of a token"):
         parse_name(name)
+
+
+def test_a_token_is_no_name_of_one_and_is_not_repeated() -> None:
+    text = new_text()
+    with pytest.raises(TokenUnusable, match="a token itself") as caught:
+        parse_name(str(text))
+    assert text.secret not in str(caught.value)
+    assert parse_name("aefs_ci") == "aefs_ci"

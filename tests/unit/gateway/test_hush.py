@@ -3,11 +3,14 @@
 import json
 import logging
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from auth.tokens import new_text
+from gateway.cli.failures import report
+from gateway.config import ConfigError
 from gateway.hush import without_secrets
 from gateway.logs import set_up
 
@@ -48,6 +51,23 @@ def test_no_log_shows_one_not_even_with_where_it_came_from(capsys: pytest.Captur
     said = capsys.readouterr().err
     assert "Traceback" in said
     assert TOKEN.id in said
+    assert TOKEN.secret not in said
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConfigError(f"no token {TOKEN}"),
+        click.UsageError(f"{TOKEN} is no rule"),
+        click.BadParameter(f"{TOKEN} is no number"),
+        FileNotFoundError(2, "No such file", str(TOKEN)),
+        RuntimeError(str(TOKEN)),
+    ],
+)
+def test_no_error_of_a_command_repeats_one(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    report(error, verbosity=0)
+    said = capsys.readouterr().err
+    assert f"aefs_{TOKEN.id}_..." in said
     assert TOKEN.secret not in said
 
 
