@@ -1,5 +1,6 @@
 """Turns whatever ended a command into one message on stderr and an exit code. Tracebacks only with -vv."""
 
+import io
 import os
 import sys
 import traceback
@@ -30,8 +31,9 @@ def report(error: BaseException, *, verbosity: int) -> int:
     if verbosity >= EXPLAINED:
         traceback.print_exception(error)
     if isinstance(error, click.ClickException):
-        error.message = without_secrets(error.message)
-        error.show()
+        said = io.StringIO()
+        error.show(file=said)
+        click.echo(without_secrets(said.getvalue()), err=True, nl=False)
         return error.exit_code
     if isinstance(error, ServeError):
         _say(str(error))
