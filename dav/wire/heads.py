@@ -36,6 +36,7 @@ _HARMLESS: Final = frozenset(
         "content-length",
         "cookie",
         "dnt",
+        "forwarded",
         "host",
         "pragma",
         "priority",
@@ -45,6 +46,14 @@ _HARMLESS: Final = frozenset(
         "sec-fetch-site",
         "sec-fetch-user",
         "user-agent",
+        "via",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-port",
+        "x-forwarded-proto",
+        "x-forwarded-server",
+        "x-real-ip",
+        "x-request-id",
     )
 )
 

@@ -131,8 +131,9 @@ def test_what_is_no_field_is_known_for_it_at_once(field: bytes) -> None:
     assert time.perf_counter() - began < 1  # seconds, where every way to divide spaces takes nine
 
 
-def test_who_asks_is_told_apart_from_what_is_asked() -> None:
-    for line in (b"Authorization: Basic eA==", b"Cookie: a=b"):
+def test_who_asks_and_by_whom_is_told_apart_from_what_is_asked() -> None:
+    proxied = (b"X-Forwarded-For: 192.0.2.1, 10.0.0.7", b"X-Forwarded-Proto: https", b"Via: 1.1 proxy", b"X-Real-IP: x")
+    for line in (b"Authorization: Basic eA==", b"Cookie: a=b", *proxied):
         fields = read_fields(HOST + b"\r\n" + line)
         assert fields is not None
         assert fields.harmless
