@@ -48,7 +48,7 @@ from dav.wire.multistatus import END, escape, propertyupdate
 from dav.wire.paths import quote_path, spelt_path, split_target
 from dav.wire.preferences import accepts_gzip, is_brief, prefers_minimal
 from dav.wire.propfind import MAX_BODY, Propfind, parse_depth, parse_propfind, parse_proppatch
-from store.errors import PathMissing, TreeReadOnly
+from store.errors import NotAFolder, PathMissing, TreeReadOnly
 from store.vfs.tree import FileDigests, FileTree, Kind, Node, Space
 
 ALLOW: Final = "OPTIONS, GET, HEAD, PROPFIND, PROPPATCH"
@@ -127,7 +127,7 @@ class DavApp:
     def _get(self, environ: Environ) -> Reply:
         names = self._names(environ)
         try:
-            found = self._found(names)
+            found = self._found(environ, names)
         except PathMissing:
             hint = self._hint(environ, names)
             if hint is None:
@@ -156,14 +156,22 @@ class DavApp:
         names = split_target(target_of(environ)).names
         return split_scope(names[self._depth :]) if names else None
 
-    def _found(self, names: tuple[bytes, ...] | None) -> Found:
-        return start(self._tree) if names is None else self._probes.resolve(names)
+    def _found(self, environ: Mapping[str, Any], names: tuple[bytes, ...] | None) -> Found:
+        """Find what a request is about.
+
+        With a slash behind its name a file is not there: rclone takes an answer for a folder, and one without entries
+        has its `sync` delete what lies at the other end.
+        """
+        found = start(self._tree) if names is None else self._probes.resolve(names)
+        if names and found.node.kind is Kind.FILE and split_target(target_of(environ)).slash:
+            raise NotAFolder(names[-1])
+        return found
 
     def _hint(self, environ: Mapping[str, Any], names: tuple[bytes, ...] | None) -> Node | None:
         """Return the empty file that Finder is to find in a folder though it is not there (`dav.probes`)."""
         if not names or not is_hint(names[-1]) or not is_finder(header(environ, "User-Agent")):
             return None
-        folder = self._found(names[:-1]).node
+        folder = self._probes.resolve(names[:-1]).node
         return folder._replace(kind=Kind.FILE, size=0, executable=False) if folder.kind is Kind.FOLDER else None
 
     def _finite_depth(self, environ: Mapping[str, Any]) -> int:
@@ -173,7 +181,7 @@ class DavApp:
         """
         value = header(environ, "Depth")
         if (value is None or value.strip().lower() == "infinity") and (names := self._names(environ)):
-            return 0 if self._found(names).node.kind is Kind.FILE else parse_depth(value)
+            return 0 if self._found(environ, names).node.kind is Kind.FILE else parse_depth(value)
         return parse_depth(value)
 
     def _propfind(self, environ: Environ, depth: int, wanted: Propfind) -> Reply:
@@ -205,7 +213,7 @@ class DavApp:
     ) -> Iterator[bytes]:
         """Yield the document; its first piece is whole unless the folder has more entries than one page."""
         try:
-            found = self._found(names)
+            found = self._found(environ, names)
         except PathMissing:
             hint = self._hint(environ, names)
             if hint is None or names is None:
@@ -235,7 +243,7 @@ class DavApp:
 
     def _proppatch(self, environ: Environ, properties: Sequence[str]) -> Reply:
         names = self._names(environ)
-        found = self._found(names)
+        found = self._found(environ, names)
         # wsgidav takes comments, and elements that RFC 4918 section 17 has ignored, for errors: it sees names alone.
         body = propertyupdate(properties)
         # A fresh environ: conditional headers and the like mean nothing for properties.

@@ -268,6 +268,20 @@ def test_what_is_not_there_is_404_for_every_reader(app: WsgiApp) -> None:
         assert call(app, "PROPPATCH", target, {}, b"<a/>").status in (400, 404)
 
 
+def test_a_file_is_no_folder_with_a_slash_behind_its_name() -> None:
+    tree = MemoryTree()
+    tree.publish("geo", "1.0.0", {b"f": b"x", b"to-f": Link(b"f"), b"._f": b"x", b"d": {}})
+    app = make_wsgi_app(tree)
+    body = b'<propertyupdate xmlns="DAV:"><set><prop><x/></prop></set></propertyupdate>'
+    for name in ("f", "to-f", "._f"):
+        for method in ("GET", "HEAD", "PROPFIND", "PROPPATCH"):
+            for depth in ({}, {"Depth": "0"}, {"Depth": "1"}):
+                said = body if method == "PROPPATCH" else b""
+                assert call(app, method, f"/webdav/geo/1.0.0/{name}/?x", depth, said).status == 404
+        assert call(app, "GET", f"/webdav/geo/1.0.0/{name}").status == 200
+    assert call(app, "GET", "/webdav/geo/1.0.0/d/").status == 200
+
+
 def test_a_body_over_the_limit_is_413_and_a_dtd_400(app: WsgiApp) -> None:
     assert call(app, "PROPFIND", "/webdav/", {"Depth": "0"}, b" " * 70_000).status == 413
     assert call(app, "PROPFIND", "/webdav/", {"Depth": "0"}, b"<!DOCTYPE x><x/>").status == 400
