@@ -6,12 +6,12 @@ they slow down what comes from there.
 
 import base64
 import http.client
+import itertools
 import json
 import resource
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -22,6 +22,7 @@ import bcrypt
 from tests.interop.dav.shown import NUMBERS
 from tests.interop.serve.gateways import DEADLINE_S, Gateway, Place, started
 from tests.support.trees import Contents, Link, lay_out
+from tests.support.until import wait_until
 from tests.wire.dav.test_exchanges import CONTENTS as RECORDED
 
 ADA: Final = "s3cret:p\u00e4ss \u20ac wort"  # a colon, and characters beyond ASCII
@@ -60,6 +61,8 @@ COMMON: Final[Contents] = {
     b"page.html": b"<script>alert(document.cookie)</script>\n",
 }
 SECRET: Final = b"nobody else is to read this\n"
+MARKS: Final = 12
+_marks: Final = itertools.count()
 ODD: Final[Contents] = {
     b"a\r\nSet-Cookie: aetherfs=planted\r\n\r\n.bin": b"breaks a line\n",
     b"...": b"three dots\n",
@@ -233,7 +236,12 @@ class Guarded:
 
     def written(self) -> bytes:
         """Return all that the gateway has printed or logged so far; the access log is written a moment later."""
-        time.sleep(0.5)
+        assert self._gateway is not None
+        if self._gateway.process.poll() is None:
+            agent = f"mark-{next(_marks)}-"
+            for _ in range(MARKS):  # by both workers, each of which writes its lines in their order
+                self.ask("GET", "/healthz", {"User-Agent": agent})
+            wait_until(lambda: self.access.read_text().count(agent) == MARKS)
         files = (self.audit, self.access, self.errors, self.out)
         return b"".join(file.read_bytes() for file in files if file.exists())
 
