@@ -31,7 +31,7 @@ def tree() -> MemoryTree:
 
 
 def waited_for(condition: Callable[[], bool]) -> None:
-    until_s = time.monotonic() + 20
+    until_s = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < until_s
         time.sleep(0.005)

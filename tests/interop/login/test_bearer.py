@@ -153,7 +153,7 @@ def test_while_the_provider_is_away_known_keys_go_on_and_a_fresh_gateway_says_th
         assert b"can't be checked" in body
         assert reads(fresh, "", "free") == 200
         provider.tell(down=False)
-        assert until(lambda: reads(fresh, first) == 200, 30)
+        assert until(lambda: reads(fresh, first) == 200, 90)
 
 
 def test_a_secret_of_the_gateway_is_shown_to_the_provider_as_it_wants(

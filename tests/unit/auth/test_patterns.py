@@ -59,11 +59,11 @@ def test_no_pattern_takes_long() -> None:
     """A regular expression of stars alone would take longer than the world is old."""
     pattern, name = "*a" * (LONGEST // 2), "a" * 130 + "b"
     check_pattern(pattern)
-    began = time.monotonic()
+    began = time.thread_time()
     assert not fits(pattern, name)
     assert not fits("*a" * 60 + "*c", name)
     assert fits("*a" * 60 + "*", name)
-    assert time.monotonic() - began < 1.0
+    assert time.thread_time() - began < 1.0
 
 
 @pytest.mark.parametrize(
