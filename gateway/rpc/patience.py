@@ -3,8 +3,9 @@
 gRPC counts a call from its first bytes to its last, and waits for both without end: a few clients that stand still
 would hold every place there is, and what gRPC buffers for them. A timer cancels the task that a call runs in, and the
 one above it, in which gRPC waits for the call's end: only then is its place free. (That task has a name, by which it is
-known here; in a version of gRPC where it has another, such calls hold theirs as long as their connections last.) Threads:
-the loop of the server.
+known here; in a version of gRPC where it has another, such calls hold theirs as long as their connections last.)
+
+Threads: the loop of the server.
 """
 
 import asyncio
