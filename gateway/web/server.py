@@ -27,6 +27,7 @@ from dav.reply import LASTING, WHO, WsgiApp
 from gateway.forwarded import Proxies
 from gateway.tls import Contexts
 from gateway.web.access import Accesses
+from gateway.web.chunks import Chunks
 from gateway.web.client import Client
 from gateway.web.loop import Loop
 from gateway.web.requests import PATIENCE_S, HttpConnection
@@ -248,6 +249,9 @@ class _Gateway(wsgi.Gateway_10):
 
     def get_environ(self) -> Any:
         """Return what the application is told. Its scheme is the connection's, whatever an absolute target says."""
+        request = self.req
+        if request.chunked_read:
+            request.rfile = Chunks(request.conn.rfile, request.server.max_request_body_size)
         environ: dict[str, Any] = super().get_environ()  # type: ignore[no-untyped-call]  # cheroot's types stop here
         return environ | peer_environ(self.req.conn.client.peer)
 
