@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -33,6 +34,7 @@ class Found(NamedTuple):
 
     source: str
     policy: "Policy"
+    file: Path | None = None  # that it was read from
 
 
 @click.group(
@@ -106,13 +108,15 @@ def set_policy(common: Common, file: Path, expect: str | None) -> None:
 def check(common: Common, file: Path | None) -> None:
     """Read a policy as a gateway would, say how many rules it has, and warn of rules that can have no effect.
 
+    It also warns of a file that others can change, which no gateway takes.
+
     Example:
       aetherfs policy check policy.toml
     """
     from auth.policy import warnings
 
     found = _found(common, file)
-    said = warnings(found.policy)
+    said = [*_open_to_others(found.file), *warnings(found.policy)]
     rules = len(found.policy.rules)
     for warning in said:
         common.remark(f"{found.source}, {warning}")
@@ -205,8 +209,15 @@ def _found(common: Common, file: Path | None) -> Found:
         named = common.settings().auth.policy
         file = Path(named) if named and named != STORE else None
     if file is not None:
-        return Found(str(file), parsed(str(file), _read(file)))
+        return Found(str(file), parsed(str(file), _read(file)), file)
     return Found(IN_BUCKET, parsed(IN_BUCKET, places.read(common).text.encode()))
+
+
+def _open_to_others(file: Path | None) -> list[str]:
+    """Warn of a file that a gateway refuses, since others than its owner can write it."""
+    if file is None or str(file) == "-" or not file.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return []
+    return [f"as a file (auth.policy) gateways refuse it: others can change it; run `chmod go-w {file}`"]
 
 
 def _read(file: Path) -> bytes:

@@ -38,6 +38,7 @@ on = ["maps"]
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "policy.toml"
     path.write_bytes(POLICY.encode())
+    path.chmod(0o644)
     return path
 
 
@@ -116,6 +117,12 @@ def test_check_counts_rules_and_warns_of_those_without_effect(cli: Cli, file: Pa
     assert f"{file}, line 2: rule 1: 'public/*' can fit no dataset's name" in cli.err
     found = cli.json("policy", "check", file)
     assert (found["ok"], found["rules"], len(found["warnings"])) == (True, 3, 2)
+
+
+def test_check_warns_of_a_file_that_no_gateway_takes(cli: Cli, file: Path) -> None:
+    file.chmod(0o664)
+    assert cli("policy", "check", file) == f"{file}: 3 rules, 1 warning\n"
+    assert f"run `chmod go-w {file}`" in cli.err
 
 
 def test_check_and_explain_take_the_file_else_the_settings_else_the_store(
