@@ -131,7 +131,7 @@ class Loop:
     # For other threads
 
     def take_back(self, client: Client) -> None:
-        """Own a client again that a thread has answered."""
+        """Own a client again that a thread has answered; its socket does not block any more."""
         self._later(lambda: self._returned(client))
 
     def gone(self, client: Client) -> None:
@@ -465,7 +465,6 @@ class Loop:
     def _returned(self, client: Client) -> None:
         self._handed.discard(client)
         try:
-            client.socket.setblocking(False)
             client.moved_s, client.request, client.mask = time.monotonic(), None, _IN
             self._poll.register(client.socket, _IN)
             self._clients[client.socket.fileno()] = client

@@ -222,6 +222,7 @@ class HttpConnection(server.HTTPConnection):
     def __init__(self, owner: Any, sock: socket.socket | TlsSocket, makefile: Any) -> None:
         super().__init__(owner, sock, makefile)
         self.rfile.close()
+        self.wfile.close()
         self.incoming = Incoming(sock, owner.limits.patience_s, places=owner.places)
         self.rfile = _Reader(self.incoming, io.DEFAULT_BUFFER_SIZE)
         self.wfile = _Outbox(self)
@@ -266,6 +267,7 @@ class HttpConnection(server.HTTPConnection):
         pace.enter()
         self._paced = pace
         try:
+            self.socket.settimeout(self.server.timeout)
             given = self._given_meanwhile()
             kept = given or super().communicate()  # type: ignore[no-untyped-call]  # cheroot's types stop here
         finally:

@@ -179,7 +179,6 @@ class _Engine(wsgi.Server):
             conn.remote_addr, conn.remote_port = client.address, client.port
             conn.client, conn.gone = client, self.loop.gone
             client.engine = conn
-        client.socket.settimeout(self.timeout)
         conn.begin(client.buffer)
         client.buffer = b""
         try:
@@ -203,6 +202,8 @@ class _Engine(wsgi.Server):
     def put_conn(self, conn: Any) -> None:
         """Give a connection back to the loop. On the thread that has answered it."""
         conn.client.buffer = b"" if conn.client.close_after else conn.left()
+        with contextlib.suppress(OSError):  # it is closed: the loop finds out
+            conn.socket.setblocking(False)
         self.loop.take_back(conn.client)
 
     def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
