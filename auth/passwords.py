@@ -125,14 +125,16 @@ class Passwords:
         wrong = self._digest(user, password, stored or "", f"wrong {line_of(address)}")
         if self._wrong.has(wrong, self._clock()):
             raise BadCredentials(f"wrong password, once more, for {user!r}")
-        key = self._throttle.key(user, address)
+        odd = len(user) > LONGEST_NAME or len(password) > LONGEST  # no file holds such a name; no hash such a password
+        # They cost no hash: under names of their own they would soon crowd out what is counted of others.
+        key = self._throttle.key("" if odd else user, address)
         try:
             held_s = self._throttle.check(key, first=True)
         except Throttled:
             if stored is not None:
                 self._miss(user, address)
             raise
-        if len(user) > LONGEST_NAME or len(password) > LONGEST:  # no file holds such a name; no hash such a password
+        if odd:
             self._throttle.failure(key)
             raise too_soon(key, held_s) if held_s else BadCredentials("a name or password that is too long")
         against = stored or users.decoy(user) or self._somebody()

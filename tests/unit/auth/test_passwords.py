@@ -9,7 +9,7 @@ import pytest
 from auth import passwords as module
 from auth.errors import AuthError, BadCredentials, Throttled
 from auth.hashes import LONGEST, verify
-from auth.htpasswd import Users
+from auth.htpasswd import LONGEST_NAME, Users
 from auth.passwords import MISSES, REMEMBERED, REMEMBERED_S, WAITING, Passwords
 from auth.principal import user
 from auth.throttle import BY_ADDRESS, BY_USER, FIRST, Throttle
@@ -121,9 +121,24 @@ def test_known_and_unknown_users_are_refused_in_the_same_words(world: World) -> 
 
 
 def test_what_no_file_could_hold_costs_no_hash_but_counts(world: World) -> None:
+    long = b"x" * (LONGEST + 1)
     for _ in range(BY_USER.free + 1):
-        assert not world.login("ada", b"x" * (LONGEST + 1))
+        assert not world.login("ada", long)
     assert world.hashes == []
+    for name in ("ada", "nobody", "n" * (LONGEST_NAME + 1)):
+        with pytest.raises(Throttled):
+            world.passwords.check(name, long, HERE)
+    assert world.login("ada", b"secret")  # of whose password nothing was guessed
+
+
+def test_what_costs_no_hash_makes_no_guess_forgotten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("auth.throttle.REMEMBERED", 20)
+    for number in range(BY_USER.free + 1):
+        assert not world.login("ada", b"guess %d" % number)
+    for number in range(50):
+        for name, password in (("n" * LONGEST_NAME + str(number), b"p"), (f"user{number}", b"p" * (LONGEST + 1))):
+            with pytest.raises(AuthError):
+                world.passwords.check(name, password, HERE)
     with pytest.raises(Throttled):
         world.passwords.check("ada", b"secret", HERE)
 
