@@ -40,16 +40,20 @@ class Entrance:
         try:
             found = self._identifier.identify(environ, wait=wait)
         except AuthError as error:
-            self._audit.note(
-                events.LOGIN, events.REFUSED, principal=_said(environ), address=address, why=str(error),
-                agent=environ.get("HTTP_USER_AGENT"), **self._more,
-            )  # fmt: skip
+            self.refused(environ, error)
             raise
         if found.fresh or (found.way == "certificate" and self._seldom.first((found.principal, address))):
             self._audit.note(
                 events.LOGIN, events.OK, principal=found.principal, address=address, way=found.way, **self._more
             )
         return found
+
+    def refused(self, environ: Mapping[str, Any], error: AuthError) -> None:
+        """Note that somebody was not let in."""
+        self._audit.note(
+            events.LOGIN, events.REFUSED, principal=_said(environ), address=str(environ.get("REMOTE_ADDR", "")),
+            why=str(error), agent=environ.get("HTTP_USER_AGENT"), **self._more,
+        )  # fmt: skip
 
     def known(self, environ: Mapping[str, Any]) -> Identity:
         """Do the same from memory, and note nothing."""

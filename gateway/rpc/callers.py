@@ -63,14 +63,21 @@ class Callers:
         address = address_of(call.peer())
         if self._entrance is None:
             return Caller(ANONYMOUS, address, SURFACE)
-        found = self._entrance.identify(self._environ(call, address), wait=wait)
+        environ = self._environ(call, address)
+        if self._verify is not None:
+            try:
+                environ[CERTIFICATE] = self._certificate(call, self._verify)
+            except BadCredentials as error:
+                self._entrance.refused(environ, error)
+                raise
+        found = self._entrance.identify(environ, wait=wait)
         who = Caller(found.principal, address, SURFACE)
         if who.principal == ANONYMOUS and (writes or not self._on.policies.policy.may_read_some(ANONYMOUS)):
             self._on.denied(who, Action.TAG if writes else Action.READ, EVERYTHING)
         return who
 
     def _environ(self, call: ServicerContext, address: str) -> dict[str, Any]:
-        """Spell a call as HTTP's requests are spelt, from which everybody is identified."""
+        """Spell a call as HTTP's requests are spelt, from which everybody is identified; without its certificate."""
         environ: dict[str, Any] = {"REMOTE_ADDR": address}
         shown = [value for key, value in call.invocation_metadata() or () if key == "authorization"]
         if shown:
@@ -80,8 +87,6 @@ class Callers:
         agent = next((value for key, value in call.invocation_metadata() or () if key == "user-agent"), None)
         if isinstance(agent, str):
             environ["HTTP_USER_AGENT"] = agent
-        if self._verify is not None:
-            environ[CERTIFICATE] = self._certificate(call, self._verify)
         return environ
 
     def _certificate(self, call: ServicerContext, verify: Verify) -> bytes:

@@ -105,6 +105,9 @@ def test_a_certificate_that_is_revoked_ends_what_was_open(site: Site) -> None:
             until(lambda: isinstance(client.told("WhoAmI", pb.WhoAmIRequest()), Refused))
             assert client.refused("WhoAmI", pb.WhoAmIRequest()).code is StatusCode.UNAUTHENTICATED
             assert refused(site.client("eve")).code is StatusCode.UNAUTHENTICATED  # by a new connection too
+            line = json.loads(site.audit.read_text().splitlines()[-1])
+            assert (line["event"], line["outcome"], line["surface"]) == ("login", "refused", "grpc")
+            assert "revoked" in line["why"]
             assert who(site.client("ada")) == "user:ada"
         finally:
             site.put(site.ca, site.clients.pem)
