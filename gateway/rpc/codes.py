@@ -18,7 +18,7 @@ from gateway.hush import without_secrets
 from gateway.operations import errors as operations
 from store import errors as store
 
-LONGEST: Final = 1024  # characters of what is said of an error
+LONGEST: Final = 512  # characters of what is said of an error: each may take 12 bytes, and clients take 8 KiB in all
 RETRY_MS: Final = 5000  # until a call is repeated that the store did not answer
 TOLD: Final = frozenset(  # whoever asked can do something about these
     {

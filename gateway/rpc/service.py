@@ -122,6 +122,7 @@ class Datasets:
             who = await self._caller(call, writes=False)
             part = await self.on_thread(self._open, who, message)
             async for piece in pieces(self._tree, part, self.on_thread):
+                self._context.on.need_read(who, message.place.dataset)  # the policy may have changed meanwhile
                 await _write(call, piece)
             return
         except Gone:

@@ -8,7 +8,7 @@ from grpc import StatusCode
 from auth.errors import AuthError, BadCredentials, Throttled, Undecided
 from gateway.errors import GatewayError
 from gateway.operations.errors import OperationError
-from gateway.rpc.codes import CODES, TOLD, answer_of, code_of
+from gateway.rpc.codes import CODES, LONGEST, TOLD, answer_of, code_of
 from store.errors import DatasetMissing, PathMissing, StoreDenied, StoreError, StoreUnavailable
 
 
@@ -42,7 +42,7 @@ def test_messages_that_name_stores_stay_on_our_side(error: StoreError) -> None:
 
 def test_messages_about_what_was_asked_for_reach_the_client_bounded_and_as_text() -> None:
     assert answer_of(DatasetMissing("x"), "GetTag").details == str(DatasetMissing("x"))
-    assert len(answer_of(PathMissing(b"x" * 5000), "ReadFile").details) == 1024
+    assert len(answer_of(PathMissing(b"x" * 5000), "ReadFile").details) == LONGEST
     answer_of(PathMissing("\udcff"), "ReadFile").details.encode()
 
 

@@ -12,6 +12,7 @@ import pytest
 from grpc import StatusCode
 
 from auth.passwords import Passwords
+from auth.policy import parse_policy
 from gateway.config import Address
 from gateway.lifecycle import ServeError, bound, listen
 from gateway.rpc import patience, server, service
@@ -163,6 +164,24 @@ def test_a_client_that_goes_ends_what_it_asked_for(bounded: Bounded, caplog: pyt
     assert not caplog.records  # that clients go is nothing to tell of
 
 
+def test_a_file_that_is_sent_ends_when_the_policy_hides_it(bounded: Bounded) -> None:
+    policies, before = bounded.serving.policies, bounded.serving.policies.policy
+    try:
+        with bounded.client("ada") as client:
+            call = client.ask("ReadFile", BIG)
+            next(call)
+            bounded.serving.audited()
+            policies.policy = parse_policy("")
+            with pytest.raises(grpc.RpcError) as ended:
+                for _ in call:
+                    pass
+        assert refused(ended.value).code is StatusCode.NOT_FOUND
+        (line,) = bounded.serving.audited()
+        assert (line["event"], line["principal"], line["dataset"]) == ("denial", "user:ada", "maps")
+    finally:
+        policies.policy = before
+
+
 def test_a_slow_client_gets_all_of_it(bounded: Bounded) -> None:
     with bounded.client("ada") as client:
         place = pb.Place(dataset="maps", tag="1.0.0", path="big")
@@ -244,7 +263,9 @@ def test_requests_that_are_too_large_are_refused(bounded: Bounded) -> None:
         assert told.code is StatusCode.RESOURCE_EXHAUSTED
         told = client.refused("GetDataset", pb.GetDatasetRequest(dataset="x" * (LARGEST_REQUEST - 100)))
         assert told.code is StatusCode.NOT_FOUND
-        assert len(told.details) <= 1024
+        for character in "x\N{CJK UNIFIED IDEOGRAPH-5730}\N{GRINNING FACE}" * 5:  # of longer ones clients refuse some
+            told = client.refused("GetDataset", pb.GetDatasetRequest(dataset=character * 10_000))
+            assert told.code is StatusCode.NOT_FOUND
         for size, code in ((10 << 20, StatusCode.RESOURCE_EXHAUSTED), (1000, StatusCode.NOT_FOUND)):  # as it unpacks
             with pytest.raises(grpc.RpcError) as ended:
                 client.stub.GetDataset(
