@@ -12,8 +12,9 @@ from typing import Final
 from auth.tokens import ID_LENGTH, PREFIX
 
 _BREAK: Final = "(?:_|%5f)"  # in targets, which are written down as they came, escaped or not
-_TOKEN: Final = re.compile(
-    rf"({PREFIX[:-1]}{_BREAK}[a-z2-7]{{{ID_LENGTH}}}{_BREAK})[a-z2-7]+", re.ASCII | re.IGNORECASE
+_TOKEN: Final = re.compile(  # also one that was mistyped: who knows its form could mend it
+    rf"({PREFIX[:-1]}{_BREAK}[a-z0-9]{{{ID_LENGTH - 2},{ID_LENGTH + 2}}}{_BREAK})(?:[a-z0-9]|{_BREAK})+",
+    re.ASCII | re.IGNORECASE,
 )
 _IN_URL: Final = re.compile(
     r"(//[^\s/?#@:\"']*:)[^\s/?#@\"']*@"

@@ -24,6 +24,20 @@ def test_of_a_token_its_id_alone_is_shown(around: str) -> None:
     assert without_secrets(around.format(TOKEN)) == around.format(f"aefs_{TOKEN.id}_...")
 
 
+@pytest.mark.parametrize(
+    "mistyped",
+    [
+        f"aefs_{TOKEN.id}_{TOKEN.secret[:3]}1{TOKEN.secret[4:]}",
+        f"aefs_{TOKEN.id[:4]}0{TOKEN.id[5:]}_{TOKEN.secret}",
+        f"aefs_{TOKEN.id[1:]}_{TOKEN.secret}",
+        f"/fs/?token=aefs_{TOKEN.id}8_{TOKEN.secret}",
+        f"aefs_{TOKEN.id}_{TOKEN}",
+    ],
+)
+def test_a_token_that_was_mistyped_is_not_shown_either(mistyped: str) -> None:
+    assert TOKEN.secret[4:] not in without_secrets(mistyped)
+
+
 def test_what_a_provider_signed_is_not_shown() -> None:
     signed = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl-_x"
     assert without_secrets(f"/fs/?access_token={signed}&x=1") == "/fs/?access_token=...&x=1"
