@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 import platformdirs
 
 from gateway.config_file import read_config_file
-from gateway.export_rules import MOST_NETWORKS, ExportRule, RuleUnusable, read_rules
+from gateway.export_rules import MOST_NETWORKS, ExportRule, RuleUnusable, read_network, read_rules
 
 APP: Final = "aetherfs"
 OFF: Final = "off"
@@ -199,8 +199,6 @@ def read_networks(value: object) -> tuple[str, ...]:
     Raises:
         ValueError: anything else; also what is all there are, since whoever asks would then be believed.
     """
-    from ipaddress import ip_network  # where there are any: every command waits for this module
-
     words = [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise ValueError(f'{value!r} is not a list of addresses or networks, such as ["10.1.0.0/16", "::1"]')
@@ -209,10 +207,10 @@ def read_networks(value: object) -> tuple[str, ...]:
     found = []
     for word in words:
         try:
-            network = ip_network(word)
+            network = read_network(word)
         except ValueError as error:
             raise ValueError(f"{word[:80]!r} is no address and no network: {error}") from error
-        if not network.prefixlen:
+        if network is None or not network.prefixlen:
             raise ValueError(f"{word!r} is every address: whoever asks could say to be anybody else")
         found.append(str(network))
     return tuple(found)

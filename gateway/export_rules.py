@@ -68,7 +68,7 @@ class Rules:
 
     def __init__(self, rules: Sequence[ExportRule]) -> None:
         """Take rules as `read_rules` makes them."""
-        self._rules = [(rule, [*map(_network, rule.networks)]) for rule in rules]
+        self._rules = [(rule, [*map(read_network, rule.networks)]) for rule in rules]
         self._known: dict[str, ExportRule | None] = {}
 
     def of(self, address: str) -> ExportRule | None:
@@ -126,7 +126,7 @@ def _rule(number: int, table: dict[str, Any]) -> ExportRule:
     if not isinstance(networks, list) or not 1 <= len(networks) <= MOST_NETWORKS:
         raise unusable('from must be a list of addresses or networks, such as ["10.1.0.0/16"]', "from")
     try:
-        spelled = tuple(str(_network(network) or EVERYWHERE) for network in networks)
+        spelled = tuple(str(read_network(network) or EVERYWHERE) for network in networks)
     except ValueError as error:
         raise unusable(f"from: {error}", "from") from error
     principal = table.get("principal", ANONYMOUS)
@@ -150,7 +150,7 @@ def _rule(number: int, table: dict[str, Any]) -> ExportRule:
     return ExportRule(spelled, principal, ids["uid"], ids["gid"], tuple(groups))
 
 
-def _network(text: object) -> "IPv4Network | IPv6Network | None":
+def read_network(text: object) -> "IPv4Network | IPv6Network | None":
     """Read an address or a network; `None`: every address. IPv4 in the spelling of IPv6 is IPv4, as peers are.
 
     Raises:

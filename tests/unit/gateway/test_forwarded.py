@@ -58,12 +58,23 @@ def test_of_a_long_field_the_end_is_looked_at_alone_and_memory_is_bounded() -> N
 
 def test_settings_take_a_list_or_from_the_environment_a_text() -> None:
     assert load(environ={}).http.trusted_proxies == ()
-    found = load(environ={"AETHERFS_HTTP_TRUSTED_PROXIES": "10.1.0.7, fd00:1::/64"})
-    assert found.http.trusted_proxies == ("10.1.0.7/32", "fd00:1::/64")
+    found = load(environ={"AETHERFS_HTTP_TRUSTED_PROXIES": "10.1.0.7, fd00:1::/64, ::ffff:10.2.0.0/112"})
+    assert found.http.trusted_proxies == ("10.1.0.7/32", "fd00:1::/64", "10.2.0.0/16")
 
 
 @pytest.mark.parametrize(
-    "value", ["everybody", "0.0.0.0/0", "::/0", "10.1.0.7/8", "10.0.0.0/33", ",".join(["::1"] * 1001)]
+    "value",
+    [
+        "everybody",
+        "*",
+        "0.0.0.0/0",
+        "::/0",
+        "::ffff:0:0/96",
+        "10.1.0.7/8",
+        "10.0.0.0/33",
+        "fe80::1%eth0",
+        ",".join(["::1"] * 1001),
+    ],
 )
 def test_what_is_no_network_or_every_address_is_refused(value: str) -> None:
     with pytest.raises(ConfigError, match=r"AETHERFS_HTTP_TRUSTED_PROXIES: http\.trusted_proxies: "):
