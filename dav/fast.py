@@ -138,7 +138,10 @@ class FastLane:
         return whole if whole is not None and whole.until_s > self._clock() else None
 
     def answer(self, request: Request, body: bytes, peer: Peer) -> Answer | None:
-        """Answer a request whose body is whole; `None`: not here."""
+        """Answer a request whose body is whole; `None`: not here, nor is it `known`, so that a thread has to work."""
+        whole = self.known(b"%s\r\n\r\n%s" % (request.raw, body), peer)
+        if whole is not None:
+            return whole.answer
         line, fields = request.line, request.fields
         now_s = self._clock()
         who = self._who(line, fields, peer, now_s)
@@ -156,9 +159,6 @@ class FastLane:
             cold = self._cold.get((who, line.target)) if line.method == b"GET" else None
             if cold is not None and cold.until_s > now_s and _lacks(cold, line):
                 return None
-        whole = self.known(b"%s\r\n\r\n%s" % (request.raw, body), peer)
-        if whole is not None:
-            return whole.answer
         return self._asked(request, body, peer, who)
 
     def remember(
@@ -171,7 +171,7 @@ class FastLane:
         if peer.certificate or self._may_end(request.fields):  # the first says who asks, and is none of the bytes
             return
         key, content = self._key(b"%s\r\n\r\n%s" % (request.raw, body), peer), b"".join(answer.first)
-        whole = Whole(until_s, request, answer._replace(first=(content,)))
+        whole = Whole(until_s, request, answer._replace(first=(content,) if content else ()))
         self._answers.put(key, whole, 1000 + 2 * len(key) + len(answer.head) + len(content))
 
     def _key(self, data: bytes, peer: Peer) -> bytes:

@@ -376,6 +376,8 @@ class Loop:
         client.owe(whole.answer, self._ending(close=False))
         if not client.send(self._share):
             self._await(client, _OUT)
+        elif client.ended:
+            self._ended(client)
         if self._noted is not None:
             self._noted(client, whole.request, whole.answer)
 
@@ -468,7 +470,8 @@ class Loop:
             client.moved_s, client.request, client.mask = time.monotonic(), None, _IN
             self._poll.register(client.socket, _IN)
             self._clients[client.socket.fileno()] = client
-            client.close_after = client.close_after or bool(self._ends_s)
+            if self._ends_s and not client.buffer:  # else the last answer is to what it has asked already
+                client.close_after = True
             self._advance(client)
         except Exception as error:  # as in `_served`
             self._failed(client, error)

@@ -58,11 +58,16 @@ def exchange(running: Serving, request: bytes) -> bytes:
     """Send bytes as they are and read until the server closes."""
     with running.connect() as sock:
         sock.sendall(request)
-        received = bytearray()
-        with contextlib.suppress(ConnectionResetError):
-            while piece := sock.recv(65536):
-                received += piece
-        return bytes(received)
+        return read_all(sock)
+
+
+def read_all(sock: socket.socket) -> bytes:
+    """Read until the server closes."""
+    received = bytearray()
+    with contextlib.suppress(ConnectionResetError):
+        while piece := sock.recv(65536):
+            received += piece
+    return bytes(received)
 
 
 def taken(sock: socket.socket, enough: int = 1 << 62) -> int:
@@ -223,6 +228,37 @@ def test_draining_lets_a_request_in_flight_finish_and_refuses_new_ones() -> None
         assert drained == [True]
         assert results[0].content == b"done"
         assert results[0].headers["connection"] == "close"
+
+
+def test_who_waits_for_the_page_that_another_is_given_gets_it_also_while_draining(tree: MemoryTree) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+    whole = make_wsgi_app(tree)
+
+    def slow(environ: Environ, start_response: StartResponse) -> object:
+        entered.set()
+        assert go_on.wait(LATE_S)
+        return whole(environ, start_response)
+
+    with (
+        serving(slow, lane=make_fast_lane(tree), threads=1) as running,  # type: ignore[arg-type]  # as WSGI
+        running.connect() as first,
+        running.connect() as second,
+    ):
+        page = b"GET /fs/geo/1.0.0/ HTTP/1.1\r\nHost: x\r\n\r\n"
+        first.sendall(page)
+        assert entered.wait(LATE_S)
+        second.sendall(page)
+        engine = running.server._engine
+        wait_until(lambda: engine.requests.qsize == 1)
+        draining = threading.Thread(target=running.server.drain, args=(LATE_S,))
+        draining.start()
+        wait_until(lambda: engine.loop._ends_s > 0)
+        go_on.set()
+        for sock in (first, second):
+            answer = read_all(sock)
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            assert b"\r\nConnection: close\r\n" in answer
+        draining.join()
 
 
 def test_draining_does_not_wait_for_the_rest_of_a_head(tree: MemoryTree) -> None:

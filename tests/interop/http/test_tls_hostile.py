@@ -229,6 +229,22 @@ def test_a_record_that_was_meddled_with_ends_its_connection(running: Serving) ->
     well(running)
 
 
+def test_who_says_the_end_with_a_request_that_is_known_is_answered_and_ended(place: Place) -> None:
+    with place.serving(HttpLimits(timeout_s=600)) as running:
+        for _ in range(2):
+            well(running)
+        client = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD))
+        client.set_connect_state()
+        with running.connect() as sock:
+            handshake(client, sock)
+            client.sendall(FILE)
+            client.shutdown()
+            sock.sendall(client.bio_read(65536))
+            while piece := sock.recv(65536):
+                client.bio_write(piece)
+            assert client.recv(65536).endswith(b"hello\n")
+
+
 def test_a_request_that_is_cut_off_is_not_answered_as_if_it_were_whole(running: Serving) -> None:
     with running.connect_tls() as sock:
         sock.sendall(FILE[:-2])

@@ -215,6 +215,19 @@ def test_the_same_bytes_from_elsewhere_tell_nobody_that_a_password_is_good() -> 
     assert content(world.ask(b"ada", Peer("192.0.2.1"))) == b"hello\n"
 
 
+def test_what_is_known_is_answered_whoever_is_asked_first_or_a_thread_would_hand_it_back_without_end() -> None:
+    here, world = Peer("192.0.2.1"), Asked()
+    request = world.lane.read(b"GET /fs/geo/1.0.0/a.txt" + HOST + b"\r\nAuthorization: ada")
+    assert request is not None
+    for _ in range(2):
+        assert content(world.lane.answer(request, b"", here)) == b"hello\n"
+    world.lane._identify = lambda environ: None
+    world.tree.cold = True
+    world.clock.now_s += ASKER_S + 0.1
+    assert world.lane.known(request.raw + b"\r\n\r\n", here) is not None  # for which a thread does nothing
+    assert content(world.lane.answer(request, b"", here)) == b"hello\n"
+
+
 def test_who_asks_is_asked_for_once_a_second_and_what_they_got_lasts_ten() -> None:
     here, world = Peer("192.0.2.1"), Asked()
     for number in range(50):
