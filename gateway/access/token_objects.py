@@ -94,12 +94,13 @@ def create(objects: ObjectStore, record: TokenRecord) -> None:
         return _encode(fields, operation, {"name": record.name, "token": record.id})
 
     name_key = token_name_key(record.name)
-    compare_and_set(objects, key, keep)
     try:
+        compare_and_set(objects, key, keep)
         compare_and_set(objects, name_key, take)
-    except TokenTaken:
-        objects.delete(key)
-        _discount(objects, record)
+    except (TokenTaken, StoreError):
+        with contextlib.suppress(StoreError):  # nobody is told its secret, whatever is there of it
+            _discount(objects, record)
+            objects.delete(key)
         raise
 
 

@@ -24,8 +24,8 @@ from gateway.access.token_records import (
 from gateway.access.token_uses import EVERY_S, Uses, last_use
 from gateway.access.tokens import Tokens
 from gateway.errors import TokenMissing, TokenTaken
-from store.errors import ObjectCorrupt, StoreUnavailable
-from store.layout import token_key, token_name_key, token_owner_key, token_use_key
+from store.errors import ObjectCorrupt, StoreFull, StoreUnavailable
+from store.layout import TOKEN_NAMES, TOKENS, token_key, token_name_key, token_owner_key, token_use_key
 from store.objects.base import Fetched, ObjectStore
 from store.objects.local import FolderStore
 from store.objects.memory import MemoryStore
@@ -232,6 +232,27 @@ def test_a_user_has_a_bounded_number_of_good_tokens(
         with pytest.raises(TokenTaken):  # what comes to nothing does not count
             tokens.create("ci2", READ, owner=ADA)
     tokens.create("ci4", READ, owner=ADA)
+
+
+@pytest.mark.parametrize("failing", [TOKENS, TOKEN_NAMES])
+def test_a_token_that_could_not_be_made_does_not_count(
+    tokens: Tokens, objects: Watched, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    monkeypatch.setattr(token_objects, "MOST_OF_ONE", 1)
+    put_if = Watched.put_if
+
+    def fails(self: Watched, key: str, data: bytes, *, match: str | None) -> str:
+        if key.startswith(failing):
+            raise StoreFull(self.address)
+        return put_if(self, key, data, match=match)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Watched, "put_if", fails)
+        for _ in range(3):
+            with pytest.raises(StoreFull):
+                tokens.create("ci", READ, owner=ADA)
+    assert [*objects.list(TOKENS)] == []
+    tokens.create("ci", READ, owner=ADA)
 
 
 def test_a_count_of_tokens_that_can_not_be_read_makes_none(tokens: Tokens, objects: Watched) -> None:
