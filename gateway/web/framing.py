@@ -81,6 +81,8 @@ def coding_fault(fields: Mapping[bytes, bytes], protocol: bytes) -> str:
         return ""
     if protocol != b"HTTP/1.1":
         return "Transfer-Encoding is of HTTP/1.1."
+    if b"Content-Length" in fields:  # whoever on the way goes by that one sees another end
+        return "A body has a length or comes in chunks, not both."
     return "" if coding.lower() == b"chunked" else "The one transfer coding is chunked, applied once."
 
 
