@@ -337,7 +337,7 @@ class Loop:
 
     def _received(self, client: Client) -> None:
         if client.secure is not None and self._tls is not None:
-            client.secure.hold_against(self._tls.current)
+            client.secure.hold_against(self._tls.current, time.time())
         try:
             more = client.receive()
         except BlockingIOError:

@@ -10,6 +10,7 @@ Threads: one at a time; `shutdown(SHUT_RDWR)` may come from any.
 
 import contextlib
 import errno
+import math
 import socket
 import time
 from collections.abc import Iterable
@@ -39,8 +40,8 @@ class TlsSocket:
     """See the module. Whatever TLS has to complain of is a ConnectionResetError."""
 
     __slots__ = (
-        "_barren", "_begun", "_broken", "_chain", "_context", "_plain", "_sealed", "_timeout_s", "_tls", "_told",
-        "certificate", "ended", "raw", "ready",
+        "_barren", "_begun", "_broken", "_chain", "_context", "_ends_s", "_plain", "_sealed", "_timeout_s", "_tls",
+        "_told", "certificate", "ended", "raw", "ready",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, context: SSL.Context) -> None:
@@ -51,6 +52,7 @@ class TlsSocket:
         self.certificate = b""  # the client's (DER), verified; empty: it has shown none
         self._context, self._tls = context, SSL.Connection(context)
         self._chain: list[crypto.X509] = []  # the client's certificate, and those that vouch for it
+        self._ends_s = math.inf  # since 1970: when it expires
         self._tls.set_accept_state()
         self._plain = b""  # opened, and not yet asked for
         self._sealed: bytes | memoryview = b""  # sealed, and not yet sent
@@ -175,14 +177,21 @@ class TlsSocket:
         found = self._tls.get_peer_certificate(as_cryptography=True)
         if found is not None:
             self.certificate = found.public_bytes(Encoding.DER)
+            self._ends_s = found.not_valid_after_utc.timestamp()
             self._chain = self._tls.get_verified_chain() or []
 
-    def hold_against(self, context: SSL.Context) -> None:
-        """Hold the client's certificate against whom a later context trusts; costs nothing while it is the same one.
+    def hold_against(self, context: SSL.Context, now_s: float) -> None:
+        """Hold the client's certificate against the time and whom a later context trusts; quick while it is the same.
+
+        Args:
+            context: what a new connection would be made of.
+            now_s: since 1970.
 
         Raises:
             ConnectionResetError: it is good no more.
         """
+        if now_s > self._ends_s:
+            raise ConnectionResetError(errno.ECONNRESET, "TLS: the client's certificate has expired")
         if context is self._context:
             return
         self._context = context

@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +14,9 @@ import pytest
 from OpenSSL import SSL
 
 from dav.reply import CERTIFICATE, TLS, Environ, StartResponse
-from gateway.tls import Contexts, TlsFiles
+from gateway.tls import Contexts, TlsFiles, make_context
 from gateway.web.app import make_fast_lane, make_wsgi_app
+from gateway.web.tls import TlsSocket
 from tests.conformance.tree_cases import SAMPLE
 from tests.interop.http.serving import Serving, serving
 from tests.support.authority import Authority, Issued
@@ -283,6 +285,31 @@ def test_a_certificate_that_is_good_no_more_ends_the_connection_that_is_open_by_
             with contextlib.suppress(OSError):
                 shown.sendall(FILE)
                 assert shown.recv(65536).startswith(b"HTTP/1.1 200 OK") == (change == "others revoked")
+
+
+def test_a_certificate_that_expires_ends_the_connection_that_is_open_by_it(tmp_path: Path) -> None:
+    cert, key = map(os.fspath, MIDDLE.issue("server").write(tmp_path, "server"))
+    (tmp_path / "clients.pem").write_bytes(CLIENTS.pem)
+    trusting = make_context(TlsFiles(cert, key, os.fspath(tmp_path / "clients.pem")))
+    own = CLIENTS.issue("ada", client=True)
+    until_s = own.certificate.not_valid_after_utc.timestamp()
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.use_certificate(own.certificate)
+    context.use_privatekey(own.private_key)
+    client = SSL.Connection(context)
+    client.set_connect_state()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        secure = TlsSocket(ours, trusting)
+        while not secure.ready:
+            with contextlib.suppress(SSL.WantReadError):
+                client.do_handshake()
+            theirs.sendall(client.bio_read(65536))
+            if not secure.shake():
+                client.bio_write(theirs.recv(65536))
+        secure.hold_against(trusting, until_s)
+        with pytest.raises(ConnectionResetError, match="has expired"):
+            secure.hold_against(trusting, until_s + 1)
 
 
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
