@@ -20,6 +20,7 @@ CALLS_A_CONNECTION: Final = 100
 CONNECTIONS: Final = 1024
 
 BEGIN_S: Final = 10.0  # from the head of a call to its request
+DOOR_S: Final = 10.0  # for a thread that finds out who asks
 END_S: Final = 10.0  # for a client to take an answer, or the end of one
 STALLED_S: Final = 60.0  # a client that takes no more of a file for so long is let go
 WATCHED_S: Final = 3600.0  # a watch ends after so long, and may begin anew

@@ -18,8 +18,9 @@ from gateway.operations.files import Part
 from gateway.operations.rights import Caller
 from gateway.rpc import messages, patience
 from gateway.rpc.aetherfs.v1 import datasets_pb2 as pb
-from gateway.rpc.callers import Callers
+from gateway.rpc.callers import Callers, address_of
 from gateway.rpc.codes import Answer, answer_of
+from gateway.rpc.doors import Doors
 from gateway.rpc.limits import DOORS, READS, STALLED_S, THREADS
 from gateway.rpc.methods import METHODS, Context, Method
 from gateway.rpc.reading import pieces
@@ -53,8 +54,7 @@ class Datasets:
         """
         self._context, self._callers, self._tree = context, callers, tree
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="grpc")
-        # Of their own, so that a flood of passwords holds up nobody whom memory knows.
-        self._doors = ThreadPoolExecutor(DOORS, thread_name_prefix="doors")
+        self._doors = Doors(DOORS)  # apart, so that a flood of passwords holds up nobody whom memory knows
         self._reading = 0
 
     def handlers(self) -> Any:
@@ -81,7 +81,7 @@ class Datasets:
     def close(self) -> None:
         """Begin nothing more."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-        self._doors.shutdown(wait=False, cancel_futures=True)
+        self._doors.close()
 
     def _look(self) -> None:
         self._tree.children(self._tree.root(), limit=1)
@@ -90,8 +90,9 @@ class Datasets:
         try:
             return self._callers.caller(call, writes=writes, wait=False)
         except NotWarm:
-            ask = partial(self._callers.caller, call, writes=writes)
-            return await asyncio.get_running_loop().run_in_executor(self._doors, ask)
+            return await self._doors.through(
+                address_of(call.peer()), partial(self._callers.caller, call, writes=writes)
+            )
 
     def _unary(self, method: Method) -> Any:
         async def handle(request: bytes, call: Any) -> Any:
