@@ -160,6 +160,16 @@ def test_chunks_that_are_none_end_the_connection_and_are_not_logged(running: Ser
     assert logs == []
 
 
+def test_an_upload_in_chunks_is_refused_before_its_end_and_dropped_by_no_thread(tree: MemoryTree) -> None:
+    limits = HttpLimits(timeout_s=600, patience_s=600)
+    head = b"PUT /webdav/geo/1.0.0/new HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with serving(make_wsgi_app(tree), limits=limits) as running, running.connect() as sock:
+        sock.sendall(head + b"1\r\na\r\n" * 10)
+        answer = read_all(sock)
+        assert answer.startswith(b"HTTP/1.1 403 ")
+        assert b"\r\nConnection: close\r\n" in answer
+
+
 def test_connections_that_send_nothing_hold_no_thread(tree: MemoryTree) -> None:
     with serving(make_wsgi_app(tree), threads=1) as running:
         idle = [running.connect() for _ in range(20)]
