@@ -56,6 +56,7 @@ class Datasets:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="grpc")
         self._doors = Doors(DOORS)  # apart, so that a flood of passwords holds up nobody whom memory knows
         self._reading = 0
+        self._looking: asyncio.Task[bool] | None = None
 
     def handlers(self) -> Any:
         """Return what gRPC calls."""
@@ -67,7 +68,12 @@ class Datasets:
         return grpc.method_handlers_generic_handler(NAME, found)
 
     async def ready(self) -> bool:
-        """Tell whether the store can be read."""
+        """Tell whether the store can be read. Anybody may ask, however often: one look answers all who do meanwhile."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._ready())
+        return await asyncio.shield(self._looking)
+
+    async def _ready(self) -> bool:
         try:
             await self.on_thread(self._look)
         except Exception:  # whatever it is: it is not ready, and who asks for more is told what is wrong

@@ -1,5 +1,6 @@
 """What clients can't do to a server of gRPC: fill its memory, hold its threads, learn what is not for them."""
 
+import asyncio
 import contextlib
 import threading
 import time
@@ -204,6 +205,35 @@ def test_what_waits_for_the_store_holds_up_nobody_else_and_ends_by_its_deadline(
             assert client.health() == 1
     finally:
         bounded.tree.going.set()
+
+
+def test_asking_for_the_health_holds_one_thread_however_many_ask() -> None:
+    looks: list[int] = []
+    begun, going = threading.Event(), threading.Event()
+
+    class Slow:
+        def root(self) -> None: ...
+
+        def children(self, *_arguments: object, **_more: object) -> None:
+            looks.append(1)
+            begun.set()
+            assert going.wait(PATIENCE_S)
+
+    async def main() -> None:
+        nobody: Any = None
+        asking: Any = Slow()
+        one = service.Datasets(nobody, nobody, asking)
+        asked = [asyncio.ensure_future(one.ready()) for _ in range(50)]
+        assert await asyncio.to_thread(begun.wait, PATIENCE_S)
+        asked[0].cancel()
+        going.set()
+        assert await asyncio.gather(*asked[1:]) == [True] * 49
+        assert looks == [1]
+        assert await one.ready()
+        assert looks == [1, 1]
+        one.close()
+
+    asyncio.run(main())
 
 
 def test_those_whom_memory_knows_wait_for_no_passwords_of_others(
