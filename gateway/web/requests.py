@@ -171,7 +171,7 @@ class Request(server.HTTPRequest):
         if fault:
             return self._refuse(fault)
         self.close_connection = self.close_connection or wants_close(self.inheaders)
-        if self._expects == b"100-continue":
+        if self._expects == b"100-continue" and self.request_protocol == b"HTTP/1.1":  # else it means nothing
             self._invite()
         return True
 

@@ -478,6 +478,11 @@ def test_a_body_that_is_held_back_and_wanted_is_asked_for(running: Serving) -> N
         assert sock.recv(100).startswith(b"HTTP/1.1 207 ")
 
 
+def test_http_1_0_is_invited_to_nothing(running: Serving) -> None:
+    head = b"PROPFIND /webdav/geo/1.0.0/a.txt HTTP/1.0\r\nDepth: 0\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n"
+    assert exchange(running, head).startswith(b"HTTP/1.1 207 ")
+
+
 def test_clients_that_send_half_or_take_nothing_hold_no_thread(tree: MemoryTree) -> None:
     with (
         serving(make_wsgi_app(tree), lane=make_fast_lane(tree), threads=1) as running,
