@@ -31,6 +31,8 @@ from store.vfs.tree import FileTree, Node
 KEPT_S: Final = 10.0
 COLD_S: Final = 1.0  # how long it is remembered which file of which tree had to be read by a thread
 FIELDS: Final = 64  # lines of a head: browsers send some twenty, and thousands of short ones would take milliseconds
+HEAD: Final = 16 << 10  # bytes of one, which holds a path of 4096 bytes that are all escaped
+DEPTH: Final = 256  # slashes of a target: thousands of names take tens of milliseconds
 ASKER_S: Final = 1.0  # how long it is known who asks by the same field lines from the same place
 ANSWERS: Final = 32 << 20  # bytes of whole answers
 SMALL: Final = 8 << 10  # bytes of a file up to which its answers are kept whole
@@ -117,8 +119,8 @@ class FastLane:
 
     def read(self, head: bytes) -> Request | None:
         """Read a head (without its empty line), if it is one of the plain kind."""
-        line = read_line(head)
-        if line is None or line.fields.count(b"\n") > FIELDS:
+        line = read_line(head) if len(head) <= HEAD else None
+        if line is None or line.fields.count(b"\n") > FIELDS or line.target.count(b"/") > DEPTH:
             return None
         fields = self._blocks.get(line.fields)
         if fields is None:

@@ -77,6 +77,19 @@ def test_what_is_not_in_memory_is_left_to_a_thread(world: World) -> None:
     assert world.ask(b"PROPFIND /webdav/geo/1.0.0/a.txt" + HOST + b"\r\nDepth: 0") is None
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /fs/" + b"%61/" * 300 + HOST,
+        b"GET /fs/" + b"%61" * 6000 + HOST,
+        b"GET /fs/geo/1.0.0/a.txt" + HOST + b"\r\nIf-None-Match: " + b'"a",' * 5000,
+    ],
+)
+def test_what_takes_long_to_read_is_left_to_a_thread(world: World, head: bytes) -> None:
+    assert world.lane.read(head) is None
+    assert world.lane.read(b"GET /fs/geo/1.0.0/" + b"%61" * 4096 + HOST) is not None
+
+
 def test_what_was_removed_is_gone_soon(world: World) -> None:
     head = b"GET /fs/geo/1.0.0/a.txt" + HOST
     assert content(world.ask(head)) == b"hello\n"
