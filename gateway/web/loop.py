@@ -265,9 +265,10 @@ class Loop:
                     self._paused = True
                     self._poll.modify(self._listener, _NOTHING)
                 return
-            if self.connections >= self._limits.idle and not self._make_room():
+            full = self.connections >= self._limits.idle
+            if full and not self._make_room():
                 sock.close()
-                continue
+                return
             sock.setblocking(False)
             client = Client(sock, *peer_of(address), time.monotonic())
             client.mask = _IN
@@ -280,6 +281,8 @@ class Loop:
                 sock.close()
                 continue
             self._clients[sock.fileno()] = client
+            if full:  # to make room all are looked at, which takes a millisecond
+                return
 
     def _make_room(self) -> bool:
         """Close the connection that is idle for longest, if it is so for long enough."""

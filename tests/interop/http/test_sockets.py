@@ -187,6 +187,29 @@ def test_idle_connections_over_the_limit_are_closed(tree: MemoryTree) -> None:
             sock.close()
 
 
+def test_of_many_connections_over_the_limit_all_are_closed_with_one_look_a_pass(
+    tree: MemoryTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, polls = [0], [0]
+    real, longest = loop.Loop._make_room, loop.Loop._longest_s
+
+    def look(own: loop.Loop) -> bool:
+        looks[0] += 1
+        return real(own)
+
+    def passed(own: loop.Loop) -> float:
+        polls[0] += 1
+        return longest(own)
+
+    monkeypatch.setattr(loop, "EVICTED_S", 600.0)
+    monkeypatch.setattr(loop.Loop, "_make_room", look)
+    monkeypatch.setattr(loop.Loop, "_longest_s", passed)
+    with serving(make_wsgi_app(tree), limits=HttpLimits(idle=2)) as running, contextlib.ExitStack() as opened:
+        for sock in [opened.enter_context(running.connect()) for _ in range(40)][2:]:
+            assert sock.recv(1) == b""
+        assert 38 <= looks[0] <= polls[0]
+
+
 def test_a_client_that_vanishes_leaves_no_thread_busy(tree: MemoryTree) -> None:
     with serving(make_wsgi_app(tree), threads=1) as running:
         for _ in range(5):
