@@ -99,15 +99,8 @@ class _Connection(HTTPConnection):
         _noted(self)
 
 
-class _TlsConnection(HTTPSConnection):
-    def connect(self) -> None:
-        _noted(self)
-        super().connect()
-
-    def request(self, *args: Any, **named: Any) -> None:
-        _noted(self)
-        super().request(*args, **named)
-        _noted(self)
+class _TlsConnection(_Connection, HTTPSConnection):
+    """One by TLS, which tells of itself before and behind what HTTPSConnection does."""
 
 
 class _Pool(urllib3.HTTPConnectionPool):
