@@ -33,6 +33,7 @@ def test_of_a_token_its_id_alone_is_shown(around: str) -> None:
         f"/fs/?token=aefs_{TOKEN.id}8_{TOKEN.secret}",
         f"aefs_{TOKEN.id}_{TOKEN}",
     ],
+    ids=["secret", "id", "short", "long", "twice"],
 )
 def test_a_token_that_was_mistyped_is_not_shown_either(mistyped: str) -> None:
     assert TOKEN.secret[4:] not in without_secrets(mistyped)
