@@ -5,7 +5,7 @@
     /        browsers go to /fs/; OPTIONS and PROPFIND are WebDAV's, whose clients ask at the host's root first
 
 Every error ends here: those of the store become status codes by `dav.status`; what nobody expected is logged once, with
-a request id, and the client gets a bare 500 that names the id. Threads: any; holds no state.
+a request id, and the client gets a bare 500 that names the id. Threads: any.
 """
 
 from collections.abc import Hashable, Iterable, Mapping
@@ -24,6 +24,7 @@ from gateway.forwarded import Proxies
 from gateway.web.api.problems import as_problem
 from gateway.web.failures import noted
 from gateway.web.files import FilesApp
+from gateway.web.readiness import Readiness
 from store.errors import NotWarm, StoreError
 from store.vfs.tree import FileTree
 
@@ -92,7 +93,7 @@ class HttpApp:
             parts: the others. Where nobody may wait, only a guard.
             prompt: raise `NotWarm` for what fails on our side, so that a thread does it again and tells what is wrong.
         """
-        self._tree, self._shown, self._parts, self._prompt = tree, shown, parts, prompt
+        self._readiness, self._shown, self._parts, self._prompt = Readiness(tree), shown, parts, prompt
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[Buffer]:
         """Answer one request; raises nothing, except where a body breaks off while it is sent.
@@ -163,7 +164,7 @@ class HttpApp:
         if names == (b"healthz",):
             return text_reply(200, "alive", fresh)
         if names == (b"readyz",):
-            self._tree.children(self._tree.root(), limit=1)
+            self._readiness.check()
             return text_reply(200, "ready", fresh)
         return text_reply(302, "files are below /fs/", [("Location", "/fs/")])
 

@@ -1,5 +1,8 @@
 """Routing and the end of errors."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -48,6 +51,33 @@ def test_alive_does_not_ask_the_store_and_ready_does(app: WsgiApp, tree: MemoryT
     tree.on_blocking = fail
     assert call(app, "GET", "/healthz").status == 200
     assert call(app, "GET", "/readyz").status == 503
+
+
+def test_one_thread_looks_whether_the_store_is_ready_however_many_ask(app: WsgiApp, tree: MemoryTree) -> None:
+    looking, answered = threading.Event(), threading.Event()
+
+    def wait(_operation: str) -> None:
+        looking.set()
+        answered.wait(60)
+
+    tree.on_blocking = wait
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(call, app, "GET", "/readyz")
+        try:
+            assert looking.wait(60)
+            assert call(app, "GET", "/readyz").status == 503  # nobody knows yet
+        finally:
+            answered.set()
+        assert first.result().status == 200
+        looking.clear()
+        answered.clear()
+        second = pool.submit(call, app, "GET", "/readyz")
+        try:
+            assert looking.wait(60)
+            assert [call(app, "GET", "/readyz").status for _ in range(3)] == [200] * 3  # as it was found last
+        finally:
+            answered.set()
+        assert second.result().status == 200
 
 
 def test_the_unexpected_is_logged_once_with_the_id_that_the_client_gets(tree: MemoryTree) -> None:
