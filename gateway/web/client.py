@@ -4,6 +4,7 @@
 client is handed to a thread, that one's alone.
 """
 
+import contextlib
 import socket
 from collections import deque
 from collections.abc import Iterable
@@ -21,6 +22,9 @@ JOINED: Final = 16 << 10  # bytes: an answer up to here leaves as one buffer
 PARTS: Final = 64  # buffers of one `sendmsg`
 TURN: Final = 4 << 20  # bytes sent to all clients that take more, before others are looked at again
 LEAST: Final = 64 << 10  # of these to each
+UNSENT: Final = 256 << 10  # bytes that the system keeps of an answer beyond those on their way; more for who took KEEN
+KEEN: Final = 4 << 20  # bytes of bodies that a connection took before: then the system keeps MORE_UNSENT,
+MORE_UNSENT: Final = 1 << 20  # with which large files go out a fifth faster to several at once
 HELD: Final = 256 << 20  # bytes that clients who take nothing may keep from being freed, in all
 
 
@@ -49,6 +53,7 @@ class Client:
         "secure",
         "sent_s",
         "socket",
+        "taken",
     )
 
     def __init__(self, sock: socket.socket, address: str, port: int, now_s: float) -> None:
@@ -63,6 +68,7 @@ class Client:
         self.asked_body = b""  # its body
         self.out: deque[Buffer] = deque()
         self.body: FileBody | None = None  # what is to be sent behind `out`
+        self.taken = 0  # bytes of bodies that were put to `out`
         self.fetching = False  # a thread reads the next piece of `body`
         self.close_after = False  # when all is sent
         self.cut = False  # its answer broke off, and must not look whole
@@ -214,11 +220,25 @@ class Client:
         body = self.body
         assert body is not None, "as above"  # noqa: S101  # for the type checker
         self.out.extend(views)
-        body.at += sum(map(len, views))
+        size = sum(map(len, views))
+        body.at += size
+        if self.taken < KEEN <= self.taken + size:
+            keep_unsent(self._plain_socket(), MORE_UNSENT)
+        self.taken += size
         if body.at >= body.stop or not views:
             if body.tail:
                 self.out.append(body.tail)
             self.body = body.after
+
+
+def keep_unsent(sock: socket.socket, size: int) -> None:
+    """Have the system take no more bytes of a connection than it has room to send, and `size`; of a listener, of all.
+
+    Else it keeps megabytes for each client who takes nothing. Systems other than Linux and macOS have no such setting.
+    """
+    if sock.family in (socket.AF_INET, socket.AF_INET6) and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        with contextlib.suppress(OSError):  # a connection that is lost already
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, size)
 
 
 def beyond(clients: Iterable[Client], limit: int) -> list[Client]:

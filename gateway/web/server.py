@@ -28,7 +28,7 @@ from gateway.forwarded import Proxies
 from gateway.tls import Contexts
 from gateway.web.access import Accesses
 from gateway.web.chunks import Chunks
-from gateway.web.client import Client
+from gateway.web.client import UNSENT, Client, keep_unsent
 from gateway.web.loop import Loop
 from gateway.web.requests import PATIENCE_S, HttpConnection
 from store.errors import StoreError
@@ -36,7 +36,6 @@ from store.errors import StoreError
 _SHUTDOWN: Final[object] = vars(threadpool)["_SHUTDOWNREQUEST"]  # cheroot's mark for "no more", not in its types
 CUT_S: Final = 1.0  # how long a thread may take to notice that its connection was cut
 THREADS: Final = 64
-UNSENT: Final = 256 << 10  # bytes that the system takes of a client's before it knows when they can go
 READERS: Final = 4  # of so many threads one may wait for bytes of a body
 
 _log = structlog.stdlib.get_logger("aetherfs.http")
@@ -152,8 +151,7 @@ class _Engine(wsgi.Server):
         if self.listener.family in (socket.AF_INET, socket.AF_INET6):
             # Head and body are sent apart: without this the body waits for the head's acknowledgement.
             self.listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # else the system keeps megabytes for each who takes nothing
-                self.listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
+        keep_unsent(self.listener, UNSENT)
         self.socket = self.listener
         self.requests.start()
         if self.tls is not None:

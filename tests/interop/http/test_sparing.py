@@ -12,9 +12,8 @@ import pytest
 
 from dav.reply import Buffer, Environ, StartResponse
 from gateway.web.app import make_fast_lane, make_wsgi_app
-from gateway.web.client import Client
+from gateway.web.client import KEEN, MORE_UNSENT, UNSENT, Client
 from gateway.web.framing import FIELDS, short_body
-from gateway.web.server import UNSENT
 from tests.conformance.tree_cases import SAMPLE
 from tests.interop.http.serving import Serving, serving
 from tests.support.trees import MemoryTree
@@ -126,6 +125,22 @@ def test_the_system_keeps_little_for_who_takes_nothing(tree: MemoryTree) -> None
 
         waited_for(at_rest)
         assert seen[-1] < 2 * UNSENT
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="needs a system that has this setting")
+def test_the_system_keeps_more_for_who_took_much(tree: MemoryTree) -> None:
+    def kept(taker: socket.socket) -> int:
+        return taker.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+
+    with serving(make_wsgi_app(tree), lane=make_fast_lane(tree)) as running, running.connect() as sock:
+        sock.sendall(b"GET /fs/geo/1.0.0/large HTTP/1.1\r\nHost: x\r\n\r\n")
+        taker = only_client(running).socket
+        assert isinstance(taker, socket.socket)
+        assert kept(taker) == UNSENT
+        got = 0
+        while got <= len(LARGE) - KEEN:
+            got += len(sock.recv(1 << 20))
+        assert kept(taker) == MORE_UNSENT
 
 
 @pytest.mark.parametrize(("lines", "status"), [(FIELDS - 1, b"200"), (FIELDS, b"400")])
